@@ -1,1 +1,4 @@
+//! The `tegmen` command.
+#![forbid(unsafe_code)]
+
 fn main() {}
