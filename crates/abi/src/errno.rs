@@ -152,6 +152,7 @@ errnos! {
     ERESTARTSYS = 512, "Restart if the handler has SA_RESTART, or if there is no handler.";
     ERESTARTNOINTR = 513, "Always restart.";
     ERESTARTNOHAND = 514, "Restart only if no handler runs.";
+    EJUSTRETURN = 515, "The registers were replaced: leave them alone (our own, never seen by guests).";
     ERESTART_RESTARTBLOCK = 516, "Restart through restart_syscall(2).";
 }
 

@@ -6,6 +6,7 @@
 
 mod addr;
 pub mod errno;
+pub mod fcntl;
 mod structs;
 
 pub use addr::{PAGE_SIZE, UserAddr, page_down, page_up};

@@ -1,1 +1,23 @@
-//! kernel
+//! The sentry: Linux as guests see it, in safe Rust over a [`platform::Platform`].
+//!
+//! Where things are: `task` (tasks, thread groups, the run loop), `signal`, `mm`, `exec`, `file` (open files,
+//! descriptors), `vfs` (mounts, dentries, inodes, path walk), `futex`, `time`, `ipc`, `syscall` (the table, one file per man page).
+//! Concrete file systems live above, in crate `fs`.
+//! Architecture invariants: no `unsafe`, no host call (checked by `cargo xtask tidy`); a guest's bytes never cause a panic.
+#![forbid(unsafe_code)]
+
+pub mod cred;
+pub mod exec;
+pub mod file;
+pub mod futex;
+pub mod io;
+pub mod ipc;
+mod kernel;
+pub mod mm;
+pub mod signal;
+pub mod syscall;
+pub mod task;
+pub mod time;
+pub mod vfs;
+
+pub use kernel::{Kernel, KernelConfig};

@@ -1,0 +1,1 @@
+//! execve(2): loading programs.

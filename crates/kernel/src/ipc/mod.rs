@@ -1,0 +1,5 @@
+//! System V IPC and POSIX message queues.
+
+/// All IPC objects of the sandbox.
+#[derive(Default)]
+pub struct IpcTable {}

@@ -1,0 +1,118 @@
+//! The kernel object: what all tasks of a sandbox share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use platform::Platform;
+use sync::{Mutex, RwLock, rank};
+
+use crate::task::PidTable;
+use crate::vfs::Vfs;
+
+/// How a kernel is set up.
+#[derive(Clone, Debug)]
+pub struct KernelConfig {
+    /// uname(2)'s nodename.
+    pub hostname: String,
+    /// uname(2)'s domainname.
+    pub domainname: String,
+    /// Processors that guests see.
+    pub cpus: u32,
+    /// Bytes of memory that guests see.
+    pub total_memory: u64,
+    /// Write every system call to `log` (see [`crate::syscall::strace`]).
+    pub strace: bool,
+}
+
+impl Default for KernelConfig {
+    fn default() -> Self {
+        KernelConfig {
+            hostname: "tegmen".into(),
+            domainname: "(none)".into(),
+            cpus: 1,
+            total_memory: 1 << 30,
+            strace: false,
+        }
+    }
+}
+
+/// uname(2)'s changeable names.
+#[derive(Clone, Debug)]
+pub struct UtsNames {
+    /// Host name.
+    pub nodename: String,
+    /// NIS domain name.
+    pub domainname: String,
+}
+
+/// One sandbox's kernel. Shared by all its tasks as `Arc<Kernel>`.
+pub struct Kernel {
+    /// The execution engine.
+    pub platform: Arc<dyn Platform>,
+    /// Set-up that does not change.
+    pub config: KernelConfig,
+    /// uname(2)'s names.
+    pub uts: Mutex<UtsNames>,
+    /// Tasks, thread groups, process groups, sessions.
+    pub pids: RwLock<PidTable>,
+    /// File system types, the first mount, anonymous inodes.
+    pub vfs: Vfs,
+    /// Futex queues.
+    pub futexes: crate::futex::FutexTable,
+    /// Clocks and kernel timers.
+    pub time: crate::time::TimeKeeper,
+    /// System V objects and message queues.
+    pub ipc: crate::ipc::IpcTable,
+    /// Where strace lines and warnings go.
+    pub log: Box<dyn Log>,
+    /// Files in memory get their bytes here.
+    pub memory: Arc<dyn crate::file::MemoryProvider>,
+    /// The next inode number of anonymous objects.
+    pub next_ino: AtomicU64,
+}
+
+/// A place for log lines.
+pub trait Log: Send + Sync {
+    /// Writes one line (without its newline).
+    fn line(&self, line: &str);
+}
+
+/// A log that forgets everything.
+pub struct NoLog;
+
+impl Log for NoLog {
+    fn line(&self, _: &str) {}
+}
+
+impl Kernel {
+    /// A kernel without tasks and with an empty mount tree.
+    pub fn new(
+        platform: Arc<dyn Platform>,
+        memory: Arc<dyn crate::file::MemoryProvider>,
+        log: Box<dyn Log>,
+        config: KernelConfig,
+    ) -> Arc<Kernel> {
+        let uts = UtsNames {
+            nodename: config.hostname.clone(),
+            domainname: config.domainname.clone(),
+        };
+        Arc::new(Kernel {
+            platform,
+            uts: Mutex::new(rank::LEAF, uts),
+            pids: RwLock::new(rank::PIDS, PidTable::default()),
+            vfs: Vfs::default(),
+            futexes: crate::futex::FutexTable::default(),
+            time: crate::time::TimeKeeper::default(),
+            ipc: crate::ipc::IpcTable::default(),
+            log,
+            memory,
+            config,
+            next_ino: AtomicU64::new(1),
+        })
+    }
+
+    /// A fresh inode number for an anonymous object.
+    pub fn next_ino(&self) -> u64 {
+        self.next_ino.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+}

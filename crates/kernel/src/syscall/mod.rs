@@ -1,0 +1,37 @@
+//! System calls: the table, dispatch, and one file per man page.
+//!
+//! To add one: its file (`man 2 x` is `x.rs`), its `mod` line here, its row in `table.rs`.
+//! A handler is `pub fn name(task: &CurrentTask, a: A, b: B) -> Result<R, Errno>`; its parameter types decode the
+//! registers ([`arg::FromArg`]) and print them for strace.
+
+pub mod arg;
+mod dispatch;
+mod row;
+pub mod strace;
+mod table;
+
+pub use dispatch::{dispatch, lookup, rows};
+pub use row::{Row, Support};
+
+// One line per file, alphabetical; keep the sections of different subjects apart.
+// --- open files
+
+// --- names
+
+// --- events
+
+// --- sockets
+
+// --- memory
+
+// --- tasks
+mod getpid;
+
+// --- credentials
+
+// --- signals
+
+// --- time
+
+// --- system
+mod uname;

@@ -1,0 +1,152 @@
+//! A task (Linux's task_struct): one guest thread as every thread of the sentry may see it.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use abi::UserAddr;
+use platform::Interrupter;
+use sync::{Mutex, RwLock, Waiter, rank};
+
+use super::ThreadGroup;
+use crate::Kernel;
+use crate::cred::Credentials;
+use crate::file::FdTable;
+use crate::mm::Mm;
+use crate::signal::TaskSignals;
+use crate::vfs::FsContext;
+
+/// A guest thread.
+pub struct Task {
+    /// Its thread id.
+    pub tid: u32,
+    /// The kernel it belongs to.
+    pub kernel: Arc<Kernel>,
+    /// Its process.
+    pub group: Arc<ThreadGroup>,
+    /// A handle on itself.
+    pub me: Weak<Task>,
+    /// Its address space; `None` once it has exited.
+    pub mm: Mutex<Option<Arc<Mm>>>,
+    /// Its descriptors.
+    pub files: Mutex<Arc<FdTable>>,
+    /// Its root, working directory and umask.
+    pub fs: Mutex<Arc<FsContext>>,
+    /// Its credentials.
+    pub cred: RwLock<Arc<Credentials>>,
+    /// Its signal state. After changing what is pending or blocked, set [`Task::notify_signal`].
+    pub signals: Mutex<TaskSignals>,
+    /// Set when the task must look at signals, stops or its exit before it continues guest code.
+    pub attention: AtomicBool,
+    /// Where it sleeps.
+    pub waiter: Arc<Waiter>,
+    /// Ends its running of guest code; set while it has a context.
+    pub interrupter: Mutex<Option<Arc<dyn Interrupter>>>,
+    /// prctl(PR_SET_NAME), at most 15 bytes.
+    pub comm: Mutex<Vec<u8>>,
+    /// The rest of its changeable state.
+    pub state: Mutex<TaskState>,
+    /// R, S, D, T, t, Z, X as in /proc/PID/stat (an ASCII code).
+    pub run_state: AtomicU32,
+}
+
+/// Plain changeable state of a task.
+#[derive(Clone, Debug, Default)]
+pub struct TaskState {
+    /// set_tid_address(2), CLONE_CHILD_CLEARTID.
+    pub clear_child_tid: UserAddr,
+    /// set_robust_list(2): head and length.
+    pub robust_list: (UserAddr, u64),
+    /// rseq(2): area, length, signature.
+    pub rseq: (UserAddr, u32, u32),
+    /// PR_SET_PDEATHSIG.
+    pub pdeath_signal: u32,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+    /// Nice value.
+    pub nice: i32,
+    /// Scheduling policy and real-time priority.
+    pub sched: (u32, u32),
+    /// Affinity mask; bit n is processor n.
+    pub affinity: u64,
+    /// The task is exiting: it runs no more guest code.
+    pub exiting: bool,
+    /// CPU time in the sentry on its behalf, nanoseconds.
+    pub system_ns: u64,
+    /// CPU time in guest code, nanoseconds.
+    pub user_ns: u64,
+    /// Start, nanoseconds of CLOCK_MONOTONIC.
+    pub start_ns: u64,
+    /// Personality (personality(2)).
+    pub personality: u32,
+}
+
+impl Task {
+    /// The task's address space; `None` once it has exited.
+    pub fn mm(&self) -> Option<Arc<Mm>> {
+        self.mm.lock().clone()
+    }
+
+    /// The task's descriptors.
+    pub fn files(&self) -> Arc<FdTable> {
+        self.files.lock().clone()
+    }
+
+    /// The task's root, working directory and umask.
+    pub fn fs(&self) -> Arc<FsContext> {
+        self.fs.lock().clone()
+    }
+
+    /// The task's credentials.
+    pub fn cred(&self) -> Arc<Credentials> {
+        self.cred.read().clone()
+    }
+
+    /// The process id (what getpid(2) returns).
+    pub fn tgid(&self) -> u32 {
+        self.group.pid
+    }
+
+    /// Makes the task look at its signals and its group's state soon: wakes it when it sleeps, ends its running of guest code.
+    pub fn notify_signal(&self) {
+        self.attention.store(true, Ordering::SeqCst);
+        self.waiter.notify();
+        let interrupter = self.interrupter.lock().clone();
+        if let Some(interrupter) = interrupter {
+            interrupter.interrupt();
+        }
+    }
+
+    /// Whether it must look at signals, a stop or its exit: a blocking call is to end with a restart error.
+    pub fn needs_attention(&self) -> bool {
+        self.attention.load(Ordering::SeqCst)
+    }
+
+    /// A new task; not yet in the process table, without a context.
+    pub fn new(
+        kernel: &Arc<Kernel>,
+        tid: u32,
+        group: &Arc<ThreadGroup>,
+        shared: (Option<Arc<Mm>>, Arc<FdTable>, Arc<FsContext>),
+        cred: Arc<Credentials>,
+        comm: Vec<u8>,
+    ) -> Arc<Task> {
+        let (mm, files, fs) = shared;
+        Arc::new_cyclic(|me| Task {
+            tid,
+            kernel: kernel.clone(),
+            group: group.clone(),
+            me: me.clone(),
+            mm: Mutex::new(rank::TASK, mm),
+            files: Mutex::new(rank::TASK, files),
+            fs: Mutex::new(rank::TASK, fs),
+            cred: RwLock::new(rank::LEAF, cred),
+            signals: Mutex::new(rank::SIGNALS, TaskSignals::default()),
+            attention: AtomicBool::new(false),
+            waiter: Arc::new(Waiter::default()),
+            interrupter: Mutex::new(rank::LEAF, None),
+            comm: Mutex::new(rank::LEAF, comm),
+            state: Mutex::new(rank::LEAF, TaskState::default()),
+            run_state: AtomicU32::new(u32::from(b'R')),
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! Clocks and timers.
+
+/// The sandbox's clocks and its kernel timers.
+#[derive(Default)]
+pub struct TimeKeeper {}
