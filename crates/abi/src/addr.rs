@@ -34,6 +34,7 @@ impl UserAddr {
     }
 
     /// This address plus `bytes`; `EFAULT` on overflow.
+    #[expect(clippy::should_implement_trait, reason = "it can fail")]
     pub fn add(self, bytes: u64) -> Result<UserAddr, Errno> {
         self.0.checked_add(bytes).map(UserAddr).ok_or(Errno::EFAULT)
     }
@@ -45,7 +46,7 @@ impl UserAddr {
 
     /// Whether the address is a multiple of the page size.
     pub const fn is_page_aligned(self) -> bool {
-        self.0 % PAGE_SIZE == 0
+        self.0.is_multiple_of(PAGE_SIZE)
     }
 }
 

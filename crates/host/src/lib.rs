@@ -1,1 +1,14 @@
-//! TODO
+//! The only crate (with `systrap`) that talks to the host kernel.
+//!
+//! Each module wraps the calls of one Linux noun as safe functions over owned descriptors; errors are [`abi::Errno`].
+//! Architecture invariant: a host call that the running sentry makes has a row in the sentry's seccomp profile.
+
+mod call;
+pub mod caps;
+pub mod fd;
+pub mod mount;
+pub mod ns;
+pub mod prctl;
+pub mod rlimit;
+pub mod signal;
+pub mod tty;

@@ -1,4 +1,26 @@
-//! The `tegmen` command.
+//! The `tegmen` command: one verb per file under `cli`, the walls in `jail`, the waiting side in `supervise`.
+//!
+//! Starts no thread before the jail is closed: the sentry is a clone of this process.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod failure;
+mod jail;
+mod launch;
+mod supervise;
+mod terminal;
+mod timing;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Ignoring the error is safe: without /dev/null nothing can be opened in place of a standard descriptor either.
+    let _ = host::fd::ensure_stdio();
+    match cli::run(std::env::args_os()) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            eprintln!("tegmen: {}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! prctl(2): properties of the calling process.
+
+use std::ffi::CStr;
+
+use abi::Errno;
+
+use crate::call::check;
+
+/// No exec of this process or its children ever gains privileges.
+pub fn no_new_privs() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Sends the caller SIGKILL when the thread that cloned it ends. Cleared by changes of credentials: set it after them.
+pub fn die_with_parent() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Closes the process to ptrace(2), core dumps and `/proc/PID` of ordinary users.
+pub fn not_dumpable() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()).map(drop)
+}
+
+/// The thread's name (at most 15 bytes), as `ps` shows it.
+pub fn set_name(name: &CStr) {
+    // SAFETY: the name is NUL-terminated; the kernel copies at most 16 bytes. A failure changes only what `ps` shows.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// umask(2).
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: no memory is passed.
+    unsafe { libc::umask(mask) }
+}
+
+/// Real user and group ids of the caller, and its supplementary groups.
+pub fn ids() -> Result<(u32, u32, Vec<u32>), Errno> {
+    // SAFETY: no memory is passed.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    // SAFETY: a count of 0 asks for the number only.
+    let count = check(unsafe { libc::getgroups(0, std::ptr::null_mut()) }.into())?;
+    let mut groups = vec![0; count as usize];
+    // SAFETY: `groups` has room for `count` ids.
+    let count = check(unsafe { libc::getgroups(count as libc::c_int, groups.as_mut_ptr()) }.into())?;
+    groups.truncate(count as usize);
+    Ok((uid, gid, groups))
+}

@@ -1,0 +1,283 @@
+//! The second wall: the sentry process in namespaces of its own that hold nothing but the container's trees.
+//!
+//! `start` clones the command's process into the jail; the child closes the walls one by one and then becomes the
+//! sentry. Every step can fail, none is skipped: a wall that a host cannot give is a clear error.
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use abi::Errno;
+use host::caps::{self, Cap};
+use host::fd;
+use host::mount::{self, Access};
+use host::ns::{self, Child};
+use host::prctl;
+use host::rlimit::{self, Resource};
+use host::signal::SignalSet;
+use sandbox::control::FromSentry;
+use sandbox::{Config, Handles, Io};
+
+use crate::failure::{Failure, OWN_ERROR, While, describe};
+use crate::timing::Timing;
+
+/// What serving files as their owners needs, inside the jail's own user namespace.
+pub const KEPT_CAPABILITIES: &[(Cap, &str)] = &[
+    (Cap::CHOWN, "give files on volumes to the users the guest names"),
+    (
+        Cap::DAC_OVERRIDE,
+        "open files whose permissions the sentry has checked itself",
+    ),
+    (Cap::DAC_READ_SEARCH, "the same, for reading"),
+    (
+        Cap::FOWNER,
+        "change modes and times of files on volumes for their owners",
+    ),
+    (Cap::FSETID, "keep set-user-ID bits that the guest set"),
+];
+
+/// Directories of the root that hold views of the host's kernel and devices, and never belong to a container.
+const COVERED: &[&str] = &["proc", "sys", "dev"];
+
+/// A host tree to be shown inside; the first one is the root.
+pub struct Tree {
+    /// Absolute host path.
+    pub host: PathBuf,
+    /// Read-only at the host, too.
+    pub read_only: bool,
+}
+
+/// A running jail, as the command sees it.
+pub struct Jail {
+    /// The sentry process, first of its pid namespace: with it everything inside ends.
+    pub sentry: Child,
+    /// Packets to and from the sentry. Its closing ends the sentry.
+    pub control: OwnedFd,
+}
+
+/// Starts a sentry in a new jail. From here on all signals of the caller are blocked.
+pub fn start(trees: Vec<Tree>, config: Config, io: Io, timing: &mut Timing) -> Result<Jail, Failure> {
+    let before = SignalSet::all_but_faults()
+        .block_exactly()
+        .while_doing("blocking signals")?;
+    let (ours, theirs) = fd::packet_pair().while_doing("control socket")?;
+    let ids = IdMaps::of_caller()?;
+    let mut child_timing = timing.clone();
+    let child = {
+        ns::spawn(ns::JAIL, || {
+            let entry = Entry {
+                trees,
+                theirs: &theirs,
+                before,
+            };
+            match entry.close_walls(&io, &mut child_timing) {
+                Ok(handles) => {
+                    child_timing.print("sentry");
+                    sandbox::run(config, handles, io, theirs)
+                }
+                Err(failure) => {
+                    let report = FromSentry::Failed(failure.status, failure.message);
+                    let _ = fd::send(theirs.as_fd(), &report.encode());
+                    i32::from(OWN_ERROR)
+                }
+            }
+        })
+    };
+    let sentry = child.map_err(cannot_clone)?;
+    timing.done("cloned into namespaces");
+    let mapped = ids.write(sentry.pid);
+    timing.done("ids mapped");
+    if let Err(failure) = mapped {
+        sentry.kill();
+        let _ = sentry.wait();
+        return Err(failure);
+    }
+    // An error means that the child has ended already, and its report says why.
+    let _ = fd::send(ours.as_fd(), b"mapped");
+    Ok(Jail {
+        sentry,
+        control: ours,
+    })
+}
+
+fn cannot_clone(errno: Errno) -> Failure {
+    let why = match errno {
+        Errno::EPERM => "this user may not create them (see 'tegmen check')".to_string(),
+        Errno::ENOSPC => {
+            "the host's limit on namespaces is reached (/proc/sys/user/max_*_namespaces)".to_string()
+        }
+        Errno::ENOSYS | Errno::EINVAL => "the host's kernel is too old (see 'tegmen check')".to_string(),
+        other => describe(other),
+    };
+    Failure::own(format!("cannot create namespaces: {why}"))
+}
+
+/// Which ids the jail's user namespace has.
+struct IdMaps {
+    uids: String,
+    gids: String,
+    deny_setgroups: bool,
+}
+
+impl IdMaps {
+    /// Root maps every id to itself; anyone else has only their own.
+    fn of_caller() -> Result<IdMaps, Failure> {
+        let (uid, gid, _) = prctl::ids().while_doing("cannot tell who is calling")?;
+        if caps::has(Cap::SETUID) && caps::has(Cap::SETGID) {
+            let all = |file: &str| fs::read_to_string(file).map(|map| identity_of(&map));
+            return Ok(IdMaps {
+                uids: all("/proc/self/uid_map").while_doing("reading /proc/self/uid_map")?,
+                gids: all("/proc/self/gid_map").while_doing("reading /proc/self/gid_map")?,
+                deny_setgroups: false,
+            });
+        }
+        Ok(IdMaps {
+            uids: format!("{uid} {uid} 1"),
+            gids: format!("{gid} {gid} 1"),
+            deny_setgroups: true,
+        })
+    }
+
+    fn write(&self, pid: i32) -> Result<(), Failure> {
+        let put = |file: &str, text: &str| {
+            fs::write(format!("/proc/{pid}/{file}"), text).while_doing(&format!("writing {file}"))
+        };
+        if self.deny_setgroups {
+            put("setgroups", "deny")?;
+        }
+        put("gid_map", &self.gids)?;
+        put("uid_map", &self.uids)
+    }
+}
+
+/// Every id that the caller's own user namespace (whose map this is) has, mapped to itself.
+fn identity_of(map: &str) -> String {
+    let mut identity = String::new();
+    for line in map.lines() {
+        let mut fields = line.split_whitespace();
+        if let (Some(inside), Some(_), Some(count)) = (fields.next(), fields.next(), fields.next()) {
+            identity.push_str(&format!("{inside} {inside} {count}\n"));
+        }
+    }
+    identity
+}
+
+/// Hides what is mounted at `name` of the root under an empty directory. It cannot be unmounted: mounts that come from
+/// a more privileged mount namespace are locked (mount_namespaces(7)).
+fn cover(root: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    if !mount::is_mount_point(root.as_fd(), name)? {
+        return Ok(());
+    }
+    let empty = mount::new_filesystem(c"tmpfs", &[(c"size", c"4k"), (c"mode", c"0555")])?;
+    mount::restrict(empty.as_fd(), Access::ReadOnly)?;
+    mount::attach(empty.as_fd(), root.as_fd(), name)
+}
+
+/// The child's way from clone to sentry.
+struct Entry<'a> {
+    trees: Vec<Tree>,
+    theirs: &'a OwnedFd,
+    before: SignalSet,
+}
+
+impl Entry<'_> {
+    fn close_walls(&self, io: &Io, timing: &mut Timing) -> Result<Handles, Failure> {
+        prctl::set_name(c"tegmen-sentry");
+        // First of all, because a copy of the command's end of the pair would hide the command's death.
+        self.close_descriptors(io)?;
+        self.wait_for_ids()?;
+        timing.done("child running with its ids");
+        ns::new_session().while_doing("new session")?;
+        prctl::umask(0);
+        self.limits()?;
+        let (root, volumes) = self.mounts()?;
+        timing.done("mounts made");
+        let keep: Vec<Cap> = KEPT_CAPABILITIES.iter().map(|(cap, _)| *cap).collect();
+        caps::keep_only(&keep).while_doing("dropping capabilities")?;
+        prctl::no_new_privs().while_doing("no_new_privs")?;
+        timing.done("capabilities dropped");
+        self.tie_to_command()?;
+        host::signal::reset_actions();
+        self.before.block_exactly().while_doing("signal mask")?;
+        Ok(Handles { root, volumes })
+    }
+
+    /// Until the command has written the id maps, this process is nobody.
+    fn wait_for_ids(&self) -> Result<(), Failure> {
+        let mut buf = [0; 16];
+        match fd::receive(self.theirs.as_fd(), &mut buf) {
+            Ok(0) | Err(_) => Err(Failure::own("the command ended")),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    fn limits(&self) -> Result<(), Failure> {
+        let set = |resource, soft, hard| rlimit::set(resource, soft, hard).while_doing("resource limits");
+        // Guests' open files are the sentry's descriptors; their own limits are kept by the sentry's kernel.
+        let (_, hard) = rlimit::get(Resource::NoFile).while_doing("resource limits")?;
+        set(Resource::NoFile, hard, hard)?;
+        set(Resource::Core, 0, 0)?;
+        set(Resource::MsgQueue, 0, 0)
+    }
+
+    /// A mount namespace with a read-only tmpfs as root and the trees in it.
+    fn mounts(&self) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
+        mount::make_private().while_doing("making mounts private")?;
+        let mut trees = Vec::new();
+        for tree in &self.trees {
+            let shown = tree.host.display();
+            let detached = mount::clone_tree(&tree.host).while_doing(&format!("mounting '{shown}'"))?;
+            let access = if tree.read_only {
+                Access::ReadOnly
+            } else {
+                Access::ReadWrite
+            };
+            mount::restrict(detached.as_fd(), access).while_doing(&format!("restricting '{shown}'"))?;
+            trees.push((detached, tree.host.is_dir()));
+        }
+        let base =
+            mount::new_filesystem(c"tmpfs", &[(c"size", c"64k"), (c"mode", c"0755")]).while_doing("tmpfs")?;
+        let scratch = mount::open_path("/proc".as_ref()).while_doing("/proc")?;
+        mount::pivot_into(base.as_fd(), scratch.as_fd()).while_doing("changing the root")?;
+        let mut handles = Vec::new();
+        for (index, (tree, is_dir)) in trees.iter().enumerate() {
+            let name = CString::new(index.to_string()).map_err(|_| Failure::own("tree name"))?;
+            let made = if *is_dir {
+                mount::make_dir(base.as_fd(), &name)
+            } else {
+                mount::make_file(base.as_fd(), &name)
+            };
+            made.while_doing("mount point")?;
+            mount::attach(tree.as_fd(), base.as_fd(), &name).while_doing("attaching a tree")?;
+            handles.push(mount::open_handle(base.as_fd(), &name).while_doing("opening a tree")?);
+        }
+        let volumes = handles.split_off(1);
+        let root = handles.pop().ok_or_else(|| Failure::own("no root"))?;
+        for name in COVERED {
+            let name = CString::new(*name).map_err(|_| Failure::own("covered name"))?;
+            cover(&root, &name).while_doing("covering the views of the host")?;
+        }
+        mount::restrict_one(base.as_fd(), Access::ReadOnly).while_doing("restricting the root")?;
+        Ok((root, volumes))
+    }
+
+    /// The sentry dies when the command does, however that comes about.
+    fn tie_to_command(&self) -> Result<(), Failure> {
+        prctl::die_with_parent().while_doing("parent death signal")?;
+        // The command may have died before the line above; its end of the pair tells.
+        let mut buf = [0; 16];
+        match fd::try_receive(self.theirs.as_fd(), &mut buf) {
+            Ok(0) => Err(Failure::own("the command ended")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Only for the clone, which never returns to the code that owns the descriptors that are closed here.
+    fn close_descriptors(&self, io: &Io) -> Result<(), Failure> {
+        let mut keep = vec![self.theirs.as_fd()];
+        keep.extend(io.stdio.iter().map(AsFd::as_fd));
+        keep.extend(io.log.iter().map(AsFd::as_fd));
+        fd::close_all_but(&keep).while_doing("closing descriptors")
+    }
+}

@@ -1,0 +1,134 @@
+//! What `tegmen do` was asked for, and the start of a sandbox from it.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use sandbox::{Config, Io};
+
+use crate::failure::{Failure, While};
+use crate::jail::{self, Jail, Tree};
+use crate::supervise;
+use crate::terminal::Terminal;
+use crate::timing::Timing;
+
+/// A sandbox to start.
+pub struct Launch {
+    /// Absolute host path of the root.
+    pub rootfs: PathBuf,
+    /// More host trees.
+    pub volumes: Vec<Volume>,
+    /// Program and arguments; not empty.
+    pub command: Vec<OsString>,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The first directory; `None` means the root.
+    pub cwd: Option<OsString>,
+    /// Who the command runs as.
+    pub user: User,
+    /// Host name inside.
+    pub hostname: String,
+    /// Which network the sandbox has.
+    pub network: Network,
+    /// Log every system call.
+    pub strace: bool,
+    /// Where logs go, else standard error.
+    pub debug_log: Option<PathBuf>,
+    /// Tell the time of each step.
+    pub timing: bool,
+}
+
+/// A host directory or file shown inside.
+pub struct Volume {
+    /// Absolute host path.
+    pub host: PathBuf,
+    /// Absolute path inside.
+    pub guest: Vec<u8>,
+    /// Whether it cannot be changed from inside.
+    pub read_only: bool,
+}
+
+/// Who a command runs as.
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+}
+
+/// Kinds of network; more will come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// A loopback interface.
+    None,
+}
+
+/// Starts the sandbox and waits for its end. Returns the exit status; does not return when the command was killed by a signal.
+pub fn run(launch: Launch) -> Result<u8, Failure> {
+    let mut timing = Timing::new(launch.timing);
+    // Kept inside as the loopback-only network until there are others.
+    let Network::None = launch.network;
+    let log = launch.debug_log.as_ref().map(open_log).transpose()?;
+    let terminal = Terminal::of_caller();
+    let mut trees = vec![Tree {
+        host: launch.rootfs,
+        read_only: true,
+    }];
+    let mut guest_paths = Vec::new();
+    for volume in launch.volumes {
+        trees.push(Tree {
+            host: volume.host,
+            read_only: volume.read_only,
+        });
+        guest_paths.push((volume.guest, volume.read_only));
+    }
+    let io = Io {
+        stdio: [stdio(0)?, stdio(1)?, stdio(2)?],
+        terminal: terminal.as_ref().map(Terminal::description),
+        log,
+    };
+    let config = Config {
+        argv: launch.command.into_iter().map(OsString::into_vec).collect(),
+        env: launch.env.into_iter().map(variable).collect(),
+        cwd: launch.cwd.map(OsString::into_vec),
+        uid: launch.user.uid,
+        gid: launch.user.gid,
+        groups: launch.user.groups,
+        hostname: launch.hostname.into_bytes(),
+        volumes: guest_paths,
+        strace: launch.strace,
+    };
+    timing.done("options read");
+    let jail = jail::start(trees, config, io, &mut timing)?;
+    supervise(jail, terminal, timing)
+}
+
+fn supervise(jail: Jail, terminal: Option<Terminal>, mut timing: Timing) -> Result<u8, Failure> {
+    let outcome = supervise::wait(&jail, terminal.as_ref());
+    timing.done("sandbox ended");
+    // The terminal is given back before anything is written to it.
+    drop(terminal);
+    timing.print("command");
+    outcome?.pass_on()
+}
+
+fn variable((name, value): (OsString, OsString)) -> Vec<u8> {
+    let mut bytes = name.into_vec();
+    bytes.push(b'=');
+    bytes.extend(value.into_vec());
+    bytes
+}
+
+fn stdio(number: i32) -> Result<OwnedFd, Failure> {
+    host::fd::duplicate_stdio(number).while_doing("standard descriptors")
+}
+
+fn open_log(path: &PathBuf) -> Result<OwnedFd, Failure> {
+    let file: File = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .while_doing(&format!("debug log '{}'", path.display()))?;
+    Ok(file.into())
+}
