@@ -15,6 +15,7 @@ use crate::terminal::Terminal;
 use crate::timing::Timing;
 
 /// A sandbox to start.
+#[derive(Debug)]
 pub struct Launch {
     /// Absolute host path of the root.
     pub rootfs: PathBuf,
@@ -41,6 +42,7 @@ pub struct Launch {
 }
 
 /// A host directory or file shown inside.
+#[derive(Debug)]
 pub struct Volume {
     /// Absolute host path.
     pub host: PathBuf,
@@ -51,6 +53,7 @@ pub struct Volume {
 }
 
 /// Who a command runs as.
+#[derive(Debug)]
 pub struct User {
     pub uid: u32,
     pub gid: u32,
