@@ -6,6 +6,7 @@
 mod call;
 pub mod caps;
 pub mod fd;
+pub mod memfd;
 pub mod mount;
 pub mod ns;
 pub mod prctl;

@@ -20,4 +20,4 @@ pub mod task;
 pub mod time;
 pub mod vfs;
 
-pub use kernel::{Kernel, KernelConfig};
+pub use kernel::{Kernel, KernelConfig, Log, NoLog};

@@ -6,6 +6,9 @@
 
 mod config;
 pub mod control;
+pub mod listing;
+mod log;
+mod memory;
 
 use std::os::fd::{AsFd, OwnedFd};
 

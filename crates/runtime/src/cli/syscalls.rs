@@ -12,8 +12,27 @@ usage: tegmen syscalls [--markdown]
 ";
 
 pub fn run(parser: Parser) -> Result<u8, Failure> {
-    if only_flags(parser, HELP, &["markdown"])?.is_none() {
+    let Some(flags) = only_flags(parser, HELP, &["markdown"])? else {
         return Ok(0);
+    };
+    let text = if flags.is_empty() {
+        sandbox::listing::plain()
+    } else {
+        sandbox::listing::markdown()
+    };
+    print!("{text}");
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_is_current() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/syscalls.md");
+        let kept = std::fs::read_to_string(page).unwrap_or_default();
+        assert!(
+            kept == sandbox::listing::markdown(),
+            "docs/syscalls.md is old: cargo run -- syscalls --markdown > docs/syscalls.md"
+        );
     }
-    Err(Failure::own("the table of system calls does not exist yet"))
 }
