@@ -1,0 +1,162 @@
+//! What a command inside can see and change of the host.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::harness::{LIMIT, Scratch, run, sh, tegmen_do};
+
+#[test]
+fn writes_stay_inside() {
+    let scratch = Scratch::new("writes");
+    fs::write(scratch.path().join("kept"), "host").unwrap();
+    let script = format!(
+        "cd {} && echo inside > kept && echo new > new && rm -f kept && ls && touch /etc/made-inside",
+        scratch.text()
+    );
+    let outcome = sh(&script);
+    assert_eq!(
+        (outcome.status, outcome.stdout.as_str()),
+        (Some(0), "new\n"),
+        "{outcome:?}"
+    );
+    assert_eq!(fs::read_to_string(scratch.path().join("kept")).unwrap(), "host");
+    assert!(!scratch.path().join("new").exists());
+    assert!(!fs::exists("/etc/made-inside").unwrap());
+}
+
+#[test]
+fn volumes_are_written_unless_read_only() {
+    let scratch = Scratch::new("volume");
+    fs::write(scratch.path().join("file"), "host\n").unwrap();
+    let volume = format!("{}:/mnt", scratch.text());
+    let outcome = run(
+        &mut tegmen_do(
+            &["--volume", &volume],
+            &["sh", "-c", "cat /mnt/file; echo guest > /mnt/made"],
+        ),
+        LIMIT,
+    );
+    assert_eq!(
+        (outcome.status, outcome.stdout.as_str()),
+        (Some(0), "host\n"),
+        "{outcome:?}"
+    );
+    assert_eq!(
+        fs::read_to_string(scratch.path().join("made")).unwrap(),
+        "guest\n"
+    );
+
+    let volume = format!("{volume}:ro");
+    let outcome = run(
+        &mut tegmen_do(
+            &["--volume", &volume],
+            &["sh", "-c", "cat /mnt/file; echo guest > /mnt/refused"],
+        ),
+        LIMIT,
+    );
+    assert_ne!(outcome.status, Some(0), "{outcome:?}");
+    assert!(outcome.stderr.contains("Read-only file system"), "{outcome:?}");
+    assert!(!scratch.path().join("refused").exists());
+}
+
+#[test]
+fn a_volume_can_be_one_file() {
+    let scratch = Scratch::new("file-volume");
+    fs::write(scratch.path().join("motd"), "from the host\n").unwrap();
+    let volume = format!("{}/motd:/etc/hostname:ro", scratch.text());
+    let outcome = run(
+        &mut tegmen_do(&["--volume", &volume], &["cat", "/etc/hostname"]),
+        LIMIT,
+    );
+    assert_eq!(outcome.stdout, "from the host\n", "{outcome:?}");
+}
+
+#[test]
+fn the_hosts_processes_and_devices_are_not_there() {
+    let outcome = sh("ls /proc | grep -c '^[0-9]'; ls /dev; cat /proc/1/cmdline | tr '\\0' ' '");
+    let count: u32 = outcome
+        .stdout
+        .lines()
+        .next()
+        .and_then(|line| line.parse().ok())
+        .unwrap_or(999);
+    assert!(count < 10, "{outcome:?}");
+    for device in ["kmsg", "mem", "sda", "vda", "kvm"] {
+        assert!(
+            !outcome.stdout.lines().any(|line| line == device),
+            "{device}: {outcome:?}"
+        );
+    }
+}
+
+/// The walls, as the host's /proc shows them.
+#[test]
+fn the_sentry_is_jailed() {
+    let mut child = tegmen_do(&[], &["sh", "-c", "echo ready; sleep 1000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(child.stdout.take().unwrap()),
+        &mut line,
+    )
+    .unwrap();
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let sentry = children.trim().to_string();
+    let link = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
+    for name in ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"] {
+        assert_ne!(link(&sentry, name), link("self", name), "{name}");
+    }
+    let status = fs::read_to_string(format!("/proc/{sentry}/status")).unwrap();
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or("")
+            .trim()
+            .to_string()
+    };
+    assert_eq!(field("NoNewPrivs:"), "1");
+    assert_eq!(field("Seccomp:"), "2");
+    assert_eq!(field("NSpid:").split_whitespace().last(), Some("1"));
+    let effective = u64::from_str_radix(&field("CapEff:"), 16).unwrap();
+    assert_eq!(effective & !0b1_1111, 0, "capabilities {effective:#x}");
+    assert_eq!(field("CapBnd:"), field("CapEff:"));
+    let mounts = fs::read_to_string(format!("/proc/{sentry}/mountinfo")).unwrap_or_default();
+    for mount in mounts.lines().filter(|line| !line.contains(" - tmpfs ")) {
+        let options = mount.split_whitespace().nth(5).unwrap_or_default();
+        assert!(options.split(',').any(|option| option == "ro"), "{mount}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_root_of_its_own() {
+    if !crate::harness::have("busybox") {
+        return;
+    }
+    let scratch = Scratch::new("root");
+    fs::create_dir_all(scratch.path().join("bin")).unwrap();
+    let which = Command::new("sh")
+        .args(["-c", "readlink -f $(command -v busybox)"])
+        .output()
+        .unwrap();
+    let busybox = String::from_utf8(which.stdout).unwrap();
+    fs::copy(busybox.trim(), scratch.path().join("bin/busybox")).unwrap();
+    let options = ["--rootfs", scratch.text(), "--clear-env"];
+    let outcome = run(
+        &mut tegmen_do(
+            &options,
+            &["/bin/busybox", "sh", "-c", "pwd; echo /*; /bin/busybox id -u"],
+        ),
+        LIMIT,
+    );
+    if outcome.stderr.contains("No such file") && !outcome.stderr.contains("busybox") {
+        return; // A busybox that is not static needs libraries.
+    }
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.starts_with("/\n"), "{outcome:?}");
+    assert!(!outcome.stdout.contains("/usr"), "{outcome:?}");
+}

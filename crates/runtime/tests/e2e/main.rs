@@ -1,0 +1,10 @@
+//! Whole sandboxes, started as a user starts them. What native Linux does is the oracle.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod guest;
+mod harness;
+mod isolation;
+mod lifetime;
+mod passing;
+mod programs;
