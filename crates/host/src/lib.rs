@@ -6,10 +6,17 @@
 mod call;
 pub mod caps;
 pub mod fd;
+pub mod futex;
+pub mod mem;
 pub mod memfd;
 pub mod mount;
 pub mod ns;
 pub mod prctl;
+pub mod process;
 pub mod rlimit;
+pub mod seccomp;
 pub mod signal;
 pub mod tty;
+pub mod vm;
+
+pub(crate) use call::{check, last_errno};

@@ -1,1 +1,83 @@
-//! TODO
+//! The systrap platform: guest threads are host threads under a filter that traps every system call.
+//!
+//! `zygote` makes the first guest process, `process` is one, `channel` gives its memory helper orders, `context`
+//! drives a guest thread through `area` (shared memory) and `frame` (its registers); `stub.s` is all code of ours
+//! in guest processes; `filter` is the boundary. If the sentry dies, its guest processes die with the thread that
+//! made the platform (parent death signal) and with the sandbox's pid namespace.
+
+mod area;
+mod channel;
+mod context;
+mod filter;
+mod frame;
+mod handoff;
+mod layout;
+mod process;
+mod reaper;
+mod regions;
+mod space;
+mod stub;
+mod xstate;
+mod zygote;
+
+use std::sync::Arc;
+
+use abi::{Errno, UserAddr};
+use platform::{AddressSpace, Platform, UserRange, Vdso};
+
+pub use space::Space;
+
+use crate::process::Process;
+use crate::xstate::Layout;
+
+/// The platform.
+pub struct Systrap {
+    zygote: Arc<Process>,
+    layout: Layout,
+}
+
+impl Systrap {
+    /// Makes the zygote. To be called while the sentry has one thread, from a thread that lives as long as the
+    /// sentry (its end kills all guests), with the credentials that the sentry keeps: reading guest memory needs
+    /// the same ones. The descriptor table stays shared with guest processes' helpers: never unshare it.
+    pub fn new() -> Result<Systrap, Errno> {
+        let layout = xstate::layout()?;
+        Ok(Systrap {
+            zygote: zygote::spawn()?,
+            layout,
+        })
+    }
+
+    /// A new, empty address space, as its own type.
+    pub fn space(&self) -> Result<Space, Errno> {
+        self.zygote.start_reaper()?;
+        Ok(Space::new(self.zygote.fork()?, self.layout))
+    }
+}
+
+impl Platform for Systrap {
+    fn new_address_space(&self) -> Result<Arc<dyn AddressSpace>, Errno> {
+        Ok(Arc::new(self.space()?))
+    }
+
+    fn user_range(&self) -> UserRange {
+        UserRange {
+            start: UserAddr(layout::USER_START),
+            end: UserAddr(layout::USER_END),
+        }
+    }
+
+    fn xstate_layout(&self) -> (usize, u64) {
+        (self.layout.len, self.layout.mask)
+    }
+
+    fn vdso(&self) -> Option<Vdso> {
+        None
+    }
+}
+
+impl Drop for Systrap {
+    fn drop(&mut self) {
+        self.zygote.kill();
+    }
+}

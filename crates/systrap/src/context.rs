@@ -1,0 +1,331 @@
+//! A guest thread: handing it its registers, waiting for its next event, reading what happened.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use abi::{Errno, UserAddr};
+use platform::{Context, Death, Event, Fault, Interrupter, LocalAnswers, Registers, XState};
+
+use crate::frame;
+use crate::handoff;
+use crate::layout::{self as l, area, state, uc};
+use crate::process::{Parked, Process, Slot};
+use crate::xstate::Layout;
+
+/// Threads without a context that a process keeps for the next one.
+const MAX_PARKED: usize = 32;
+/// How long to wait for the host to report the end of a process whose thread is known to be gone.
+const DEATH_WAIT: Duration = Duration::from_secs(1);
+/// One past the lower half of the address space, where canonical user addresses end.
+const CANONICAL_END: u64 = 1 << 47;
+/// `si_code` of a signal sent by the host's kernel for a general protection fault.
+const SI_KERNEL: i32 = 0x80;
+/// x86 trap number of a general protection fault.
+const TRAP_GP: u64 = 13;
+/// Error code of `int 0x80` where that gate does not exist.
+const INT80_ERROR: u64 = 0x80 * 8 + 2;
+/// `si_code` of a SIGSYS made by seccomp.
+const SYS_SECCOMP: i32 = 1;
+/// The x86-64 architecture word of seccomp.
+const ARCH_X86_64: u32 = host::seccomp::ARCH_X86_64;
+
+/// A guest thread as its sentry thread drives it.
+pub struct Thread {
+    process: Arc<Process>,
+    slot: Arc<Slot>,
+    layout: Layout,
+    kicker: Arc<Kicker>,
+    regs: Registers,
+    /// Offset of the current frame in the area.
+    uc: usize,
+    /// `regs` was handed out to be changed.
+    dirty: bool,
+    /// `rax` alone was changed.
+    returned: bool,
+    /// The segment bases that are loaded in the guest thread.
+    bases: (u64, u64),
+    /// The thread has yet to report that it is ready.
+    starting: bool,
+    death: Option<Death>,
+    guest_time: Duration,
+}
+
+/// Interrupts a [`Thread`].
+pub struct Kicker {
+    process: Arc<Process>,
+    slot: Arc<Slot>,
+    pending: AtomicBool,
+}
+
+impl Interrupter for Kicker {
+    fn interrupt(&self) {
+        self.pending.store(true, Ordering::SeqCst);
+        if self.slot.area.word(area::STATE).load(Ordering::SeqCst) & !state::SLEEP == state::RUN {
+            self.process.kick(&self.slot);
+        }
+    }
+}
+
+impl Thread {
+    /// Takes over a guest thread that waits in the stub (or will soon).
+    pub fn new(
+        process: Arc<Process>,
+        parked: Parked,
+        layout: Layout,
+        regs: &Registers,
+        xstate: &XState,
+    ) -> Result<Thread, Errno> {
+        let kicker = Arc::new(Kicker {
+            process: process.clone(),
+            slot: parked.slot.clone(),
+            pending: AtomicBool::new(false),
+        });
+        let mut thread = Thread {
+            process,
+            slot: parked.slot,
+            layout,
+            kicker,
+            regs: *regs,
+            uc: parked.uc,
+            dirty: true,
+            returned: false,
+            bases: (u64::MAX, u64::MAX),
+            starting: parked.starting,
+            death: None,
+            guest_time: Duration::ZERO,
+        };
+        thread.set_xstate(xstate)?;
+        Ok(thread)
+    }
+
+    fn word(&self) -> &std::sync::atomic::AtomicU32 {
+        self.slot.area.word(area::STATE)
+    }
+
+    /// Writes changed registers into the frame. A fault: they cannot be loaded.
+    fn write_back(&mut self) -> Result<(), Event> {
+        let memory = &self.slot.area;
+        let mut resume = 0;
+        if self.dirty {
+            if self.regs.rip >= CANONICAL_END {
+                return Err(Event::Fault(Fault {
+                    signal: libc::SIGSEGV as u32,
+                    code: SI_KERNEL,
+                    addr: UserAddr::NULL,
+                    trap: TRAP_GP,
+                    error: 0,
+                }));
+            }
+            // As arch_prctl(2) does, a base outside user space is refused; no caller should come with one.
+            for base in [&mut self.regs.fs_base, &mut self.regs.gs_base] {
+                if *base >= l::TASK_END {
+                    *base = 0;
+                }
+            }
+            frame::write(memory, self.uc, &self.regs);
+            if self.regs.fs_base != self.bases.0 {
+                memory.set(area::FS_BASE, self.regs.fs_base);
+                resume |= l::RESUME_FS;
+            }
+            if self.regs.gs_base != self.bases.1 {
+                memory.set(area::GS_BASE, self.regs.gs_base);
+                resume |= l::RESUME_GS;
+            }
+        } else if self.returned {
+            memory.set(self.uc + uc::RAX, self.regs.rax);
+        }
+        memory.set(area::UC, memory.address() + self.uc as u64);
+        memory.word(area::RESUME).store(resume, Ordering::Relaxed);
+        memory.word(area::KICK).store(0, Ordering::Relaxed);
+        (self.dirty, self.returned) = (false, false);
+        Ok(())
+    }
+
+    /// Waits until the guest thread gives its area back. An error: it is gone.
+    fn wait(&mut self) -> Result<(), Death> {
+        match handoff::take(self.word()) & !state::SLEEP {
+            state::EVENT => Ok(()),
+            state::DEAD => Err(self.await_death()),
+            _ => Err(Death::Protocol),
+        }
+    }
+
+    /// The thread is gone: waits for the host to tell how its process ended.
+    fn await_death(&self) -> Death {
+        let start = Instant::now();
+        while !self.process.is_dead() && start.elapsed() < DEATH_WAIT {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if self.process.is_dead() {
+            self.process.death()
+        } else {
+            Death::Protocol
+        }
+    }
+
+    fn died(&mut self, death: Death) -> Event {
+        if death == Death::Protocol {
+            // A guest that broke the protocol loses its whole process: nothing in it can be relied on.
+            self.process.kill();
+        }
+        self.death = Some(death);
+        Event::Died(death)
+    }
+
+    /// Reads the event that the guest thread reported. `None`: nothing the kernel should hear of.
+    fn event(&mut self) -> Result<Option<Event>, Death> {
+        let memory = &self.slot.area;
+        let signal = memory.word(area::SIG).load(Ordering::Relaxed);
+        self.uc = frame::check(memory, memory.get(area::UC)).ok_or(Death::Protocol)?;
+        self.regs = frame::read(memory, self.uc);
+        self.bases = (self.regs.fs_base, self.regs.gs_base);
+        let info = self.uc + uc::SIGINFO;
+        let code = memory.get(info + 8) as i32;
+        Ok(match signal as i32 {
+            l::KICK_SIGNAL => self
+                .kicker
+                .pending
+                .swap(false, Ordering::SeqCst)
+                .then_some(Event::Interrupted),
+            libc::SIGSYS if code == SYS_SECCOMP => Some(self.syscall((memory.get(info + 24) >> 32) as u32)),
+            libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL | libc::SIGTRAP if code > 0 => {
+                Some(Event::Fault(Fault {
+                    signal,
+                    code,
+                    addr: UserAddr(memory.get(info + 16)),
+                    trap: memory.get(self.uc + uc::TRAPNO),
+                    error: memory.get(self.uc + uc::ERR),
+                }))
+            }
+            // Somebody outside sent the signal: not the guest's business.
+            libc::SIGSYS | libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL | libc::SIGTRAP => None,
+            _ => return Err(Death::Protocol),
+        })
+    }
+
+    fn syscall(&mut self, arch: u32) -> Event {
+        if arch != ARCH_X86_64 {
+            // 32-bit entry does not exist here; `int 0x80` faults as it does on a kernel without it.
+            self.regs.rip = self.regs.rip.wrapping_sub(2);
+            self.dirty = true;
+            return Event::Fault(Fault {
+                signal: libc::SIGSEGV as u32,
+                code: SI_KERNEL,
+                addr: UserAddr::NULL,
+                trap: TRAP_GP,
+                error: INT80_ERROR,
+            });
+        }
+        self.regs.orig_rax = self.regs.rax;
+        Event::Syscall
+    }
+
+    fn run_once(&mut self) -> Result<Option<Event>, Death> {
+        if self.starting {
+            self.wait()?;
+            // What the thread reported is only that it is there; its frame is the one made for it.
+            self.starting = false;
+        }
+        if let Err(event) = self.write_back() {
+            return Ok(Some(event));
+        }
+        handoff::give(self.word(), state::RUN);
+        if self.kicker.pending.load(Ordering::SeqCst) {
+            self.process.kick(&self.slot);
+        }
+        if self.process.is_reaped() {
+            return Err(self.process.death());
+        }
+        let start = Instant::now();
+        let waited = self.wait();
+        self.guest_time += start.elapsed();
+        waited?;
+        self.event()
+    }
+}
+
+impl Context for Thread {
+    fn run(&mut self) -> Event {
+        if let Some(death) = self.death {
+            return Event::Died(death);
+        }
+        loop {
+            if self.kicker.pending.swap(false, Ordering::SeqCst) {
+                return Event::Interrupted;
+            }
+            match self.run_once() {
+                Ok(Some(event)) => return event,
+                Ok(None) => {}
+                Err(death) => return self.died(death),
+            }
+        }
+    }
+
+    fn regs(&self) -> &Registers {
+        &self.regs
+    }
+
+    fn regs_mut(&mut self) -> &mut Registers {
+        self.dirty = true;
+        &mut self.regs
+    }
+
+    fn set_return(&mut self, value: u64) {
+        self.regs.rax = value;
+        self.returned = true;
+    }
+
+    fn xstate(&mut self) -> Result<XState, Errno> {
+        frame::read_xstate(&self.slot.area, self.uc, self.layout).map(XState)
+    }
+
+    fn set_xstate(&mut self, state: &XState) -> Result<(), Errno> {
+        frame::write_xstate(&self.slot.area, self.uc, self.layout, &state.0)
+    }
+
+    fn read(&mut self, _: UserAddr, _: &mut [u8]) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn write(&mut self, _: UserAddr, _: &[u8]) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn flush(&mut self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn set_local_answers(&mut self, _: &LocalAnswers) {}
+
+    fn interrupter(&self) -> Arc<dyn Interrupter> {
+        self.kicker.clone()
+    }
+
+    fn cpu_time(&self) -> Duration {
+        self.guest_time
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if self.death.is_some() || self.process.is_dead() {
+            return;
+        }
+        let mut slots = self.process.slots();
+        if slots.parked.len() < MAX_PARKED {
+            slots.parked.push(Parked {
+                slot: self.slot.clone(),
+                uc: self.uc,
+                starting: self.starting,
+            });
+        } else {
+            slots.exiting.push(self.slot.clone());
+            if self.starting {
+                // It has not reported yet; the next word it reads is the order, unless its report overwrites it.
+                let _ = handoff::take(self.word());
+            }
+            handoff::give(self.word(), state::EXIT);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The filters of guest processes. They are the boundary: everything else in this crate is convenience.
+//!
+//! The helper's filter is installed in the zygote and inherited by everything; guest threads stack theirs on top.
+//! Both trap what they do not allow: in a guest thread that is the event the engine lives on, in the helper, where
+//! the signal is blocked, the host ends the process.
+
+use abi::Errno;
+use host::seccomp::{
+    ALLOW, ARCH, ARCH_X86_64, Assembler, IP_HIGH, IP_LOW, Insn, NR, TRAP, To, arg_high, arg_low,
+};
+
+use crate::layout as l;
+
+/// What the memory helper and starting threads may call, with any arguments. Each with its reason.
+const HELPER_CALLS: [(i64, &str); 16] = [
+    (
+        libc::SYS_futex,
+        "wait for commands, wake the sentry, wake guest futexes",
+    ),
+    (libc::SYS_lseek, "acknowledge"),
+    (libc::SYS_mmap, "map on the sentry's order"),
+    (libc::SYS_munmap, "likewise"),
+    (libc::SYS_mprotect, "likewise"),
+    (libc::SYS_madvise, "likewise"),
+    (libc::SYS_mremap, "likewise"),
+    (libc::SYS_msync, "likewise"),
+    (libc::SYS_mincore, "likewise"),
+    (libc::SYS_sched_yield, "hand-off of guest threads"),
+    (
+        libc::SYS_close_range,
+        "a starting thread gives up all descriptors",
+    ),
+    (
+        libc::SYS_sigaltstack,
+        "a starting thread sets its handler's stack",
+    ),
+    (libc::SYS_rt_sigprocmask, "a starting thread unblocks signals"),
+    (libc::SYS_seccomp, "a starting thread installs the guest filter"),
+    (libc::SYS_exit, "end a thread on the sentry's order"),
+    (462, "mseal on the sentry's order"),
+];
+
+/// The filter of the memory helper.
+pub fn helper(fork_flags: u32, thread_flags: u32) -> Result<Vec<Insn>, Errno> {
+    let mut asm = Assembler::new();
+    asm.load(ARCH)
+        .equal(ARCH_X86_64, To::Next, To::Label("trap"))
+        .load(NR);
+    for (nr, _) in HELPER_CALLS {
+        asm.equal(nr as u32, To::Label("allow"), To::Next);
+    }
+    asm.equal(libc::SYS_clone as u32, To::Label("clone"), To::Next)
+        .equal(libc::SYS_prctl as u32, To::Next, To::Label("trap"))
+        .load(arg_low(0))
+        .equal(libc::PR_SET_PDEATHSIG as u32, To::Next, To::Label("trap"))
+        .load(arg_low(1))
+        .equal(libc::SIGKILL as u32, To::Label("allow"), To::Label("trap"))
+        .label("clone")
+        .load(arg_high(0))
+        .equal(0, To::Next, To::Label("trap"))
+        .load(arg_low(0))
+        .equal(fork_flags, To::Label("allow"), To::Next)
+        .equal(thread_flags, To::Label("allow"), To::Next)
+        .label("trap")
+        .ret(TRAP)
+        .label("allow")
+        .ret(ALLOW);
+    asm.finish()
+}
+
+/// The filter of guest threads: only the stub's own instructions, only what the hand-off needs.
+///
+/// A hostile guest can jump to those instructions; what they allow is harmless: futexes on thread areas of its own
+/// process, yielding, and ending its own thread (seen by the sentry).
+pub fn guest() -> Result<Vec<Insn>, Errno> {
+    let (area_low, area_high) = (l::AREA_BASE as u32, l::AREA_END as u32);
+    let top = (l::AREA_BASE >> 32) as u32;
+    let (stub_low, stub_high) = (l::STUB_ADDR as u32, (l::STUB_ADDR >> 32) as u32);
+    let mut asm = Assembler::new();
+    asm.load(ARCH)
+        .equal(ARCH_X86_64, To::Next, To::Label("trap"))
+        .load(IP_HIGH)
+        .equal(stub_high, To::Next, To::Label("trap"))
+        .load(IP_LOW)
+        .at_least(stub_low, To::Next, To::Label("trap"))
+        .at_least(stub_low + l::STUB_CODE as u32, To::Label("trap"), To::Next)
+        .load(NR)
+        .equal(libc::SYS_sched_yield as u32, To::Label("allow"), To::Next)
+        .equal(libc::SYS_exit as u32, To::Label("allow"), To::Next)
+        .equal(libc::SYS_futex as u32, To::Next, To::Label("trap"))
+        // FUTEX_WAIT (0) and FUTEX_WAKE (1), shared, on a thread area.
+        .load(arg_low(1))
+        .at_least(2, To::Label("trap"), To::Next)
+        .load(arg_high(0))
+        .equal(top, To::Next, To::Label("trap"))
+        .load(arg_low(0))
+        .at_least(area_low, To::Next, To::Label("trap"))
+        .at_least(area_high, To::Label("trap"), To::Label("allow"))
+        .label("trap")
+        .ret(TRAP)
+        .label("allow")
+        .ret(ALLOW);
+    asm.finish()
+}

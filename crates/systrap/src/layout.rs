@@ -1,0 +1,166 @@
+//! Where the engine's own mappings lie in a guest process, and what a thread area and the command page hold.
+//!
+//! Everything here is outside [`USER_END`]: the kernel never maps guest memory there.
+
+/// Lowest guest address (Linux's default `vm.mmap_min_addr`).
+pub const USER_START: u64 = 0x1_0000;
+/// One past the highest guest address.
+pub const USER_END: u64 = 0x7fff_0000_0000;
+/// One past the highest address the host gives a process.
+pub const TASK_END: u64 = 0x7fff_ffff_f000;
+
+/// The stub: code pages, then one data page; read and execute only.
+pub const STUB_ADDR: u64 = USER_END;
+/// Bytes of stub code.
+pub const STUB_CODE: usize = 0x3000;
+/// Bytes of the stub in all.
+pub const STUB_LEN: usize = STUB_CODE + 0x1000;
+
+/// The command page: written by the sentry, read-only in the guest process.
+pub const COMMAND_ADDR: u64 = 0x7fff_0010_0000;
+/// Bytes of it.
+pub const COMMAND_LEN: usize = 0x4000;
+/// The hint page behind it (writable by the guest, so never believed).
+pub const HINT_LEN: usize = 0x1000;
+/// Bytes of the command file.
+pub const CHANNEL_LEN: usize = COMMAND_LEN + HINT_LEN;
+
+/// Where the host writes signal frames of the memory helper; nothing is ever read from it.
+pub const HELPER_STACK: u64 = 0x7fff_0020_0000;
+/// Bytes of it; also its alignment.
+pub const HELPER_STACK_LEN: u64 = AREA_LEN as u64;
+
+/// First thread area.
+pub const AREA_BASE: u64 = 0x7fff_1000_0000;
+/// One past the last thread area.
+pub const AREA_END: u64 = 0x7fff_f000_0000;
+/// Bytes of a thread area; also its alignment, by which the stub finds it from its stack pointer.
+pub const AREA_LEN: usize = 0x1_0000;
+/// Most guest threads of all address spaces together.
+pub const MAX_AREAS: usize = ((AREA_END - AREA_BASE) / AREA_LEN as u64) as usize;
+
+/// Offsets in a thread area.
+pub mod area {
+    /// Who owns the thread: see [`super::state`]. Also the word the host clears when the thread exits.
+    pub const STATE: usize = 0x00;
+    /// Non-zero: an interrupt was requested.
+    pub const KICK: usize = 0x04;
+    /// The signal that made the event; 0: ready; [`super::SIG_STUB_FAULT`].
+    pub const SIG: usize = 0x08;
+    /// What to load besides the frame when continuing: [`super::RESUME_FS`], [`super::RESUME_GS`].
+    pub const RESUME: usize = 0x0c;
+    /// Guest address of the frame's `ucontext`.
+    pub const UC: usize = 0x10;
+    /// FS base.
+    pub const FS_BASE: usize = 0x18;
+    /// GS base.
+    pub const GS_BASE: usize = 0x20;
+    /// Time stamp counter when the event was taken.
+    pub const TSC: usize = 0x28;
+    /// How often the stub polls before it yields.
+    pub const SPINS: usize = 0x40;
+    /// How often the stub yields before it sleeps.
+    pub const YIELDS: usize = 0x44;
+    /// `stack_t` for sigaltstack(2).
+    pub const STACK_T: usize = 0x80;
+    /// The alternate signal stack.
+    pub const STACK: usize = 0x1000;
+    /// One past its end.
+    pub const STACK_END: usize = 0x9000;
+}
+
+/// Values of the state word.
+pub mod state {
+    /// The thread has exited (the host clears the word).
+    pub const DEAD: u32 = 0;
+    /// The guest thread owns the area.
+    pub const RUN: u32 = 1;
+    /// The sentry owns the area.
+    pub const EVENT: u32 = 2;
+    /// Order: exit(2).
+    pub const EXIT: u32 = 3;
+    /// The side that waits sleeps on the word.
+    pub const SLEEP: u32 = 0x100;
+}
+
+/// Load FS_BASE.
+pub const RESUME_FS: u32 = 1;
+/// Load GS_BASE.
+pub const RESUME_GS: u32 = 2;
+/// In `SIG`: the stub itself faulted.
+pub const SIG_STUB_FAULT: u32 = 0xff;
+/// The host signal that interrupts guest code.
+pub const KICK_SIGNAL: i32 = libc::SIGUSR2;
+
+/// Offsets in the command page.
+pub mod command {
+    /// Sequence number of the newest batch (futex word).
+    pub const SEQ: usize = 0;
+    /// Ops in the batch.
+    pub const COUNT: usize = 4;
+    /// Non-zero: the sentry sleeps on the hint.
+    pub const WAITING: usize = 8;
+    /// First op.
+    pub const OPS: usize = 64;
+    /// Bytes of an op: number and six arguments, padded.
+    pub const OP_LEN: usize = 64;
+    /// Most ops in a batch.
+    pub const MAX_OPS: usize = (super::COMMAND_LEN - OPS) / OP_LEN;
+}
+
+/// Op: compare and exchange a word of guest memory (addr, old, new).
+pub const OP_CAS: u64 = 0x1_0000;
+/// Op: fork the process (command file of the child).
+pub const OP_FORK: u64 = 0x1_0001;
+/// Op: start a guest thread (area, stack pointer).
+pub const OP_THREAD: u64 = 0x1_0002;
+
+/// Offsets in the stub's data page.
+pub mod data {
+    /// `sock_fprog` of the helper's filter.
+    pub const HELPER_PROG: usize = 0x00;
+    /// `sock_fprog` of the guest threads' filter.
+    pub const GUEST_PROG: usize = 0x10;
+    /// Empty signal set.
+    pub const NO_SIGNALS: usize = 0x20;
+    /// What the helper blocks.
+    pub const HELPER_SIGNALS: usize = 0x28;
+    /// `__user_cap_header_struct`, followed by empty sets.
+    pub const CAP_HEADER: usize = 0x30;
+    /// Empty capability sets.
+    pub const CAP_DATA: usize = 0x38;
+    /// `stack_t` of the helper.
+    pub const HELPER_STACK_T: usize = 0x50;
+    /// `sigaction` of the handled signals.
+    pub const ACTION: usize = 0x80;
+    /// `sigaction` of the rest: default.
+    pub const DEFAULT_ACTION: usize = 0xa0;
+    /// The helper's filter.
+    pub const HELPER_FILTER: usize = 0x100;
+    /// The guest threads' filter.
+    pub const GUEST_FILTER: usize = 0x800;
+}
+
+/// Offsets in `ucontext` as the host writes it (include/uapi/asm/sigcontext.h).
+pub mod uc {
+    /// r8 to r15.
+    pub const R8: usize = 40;
+    pub const RDI: usize = 104;
+    pub const RSI: usize = 112;
+    pub const RBP: usize = 120;
+    pub const RBX: usize = 128;
+    pub const RDX: usize = 136;
+    pub const RAX: usize = 144;
+    pub const RCX: usize = 152;
+    pub const RSP: usize = 160;
+    pub const RIP: usize = 168;
+    pub const EFLAGS: usize = 176;
+    pub const SEGMENTS: usize = 184;
+    pub const ERR: usize = 192;
+    pub const TRAPNO: usize = 200;
+    pub const FPSTATE: usize = 224;
+    /// `siginfo` follows the `ucontext` in the frame.
+    pub const SIGINFO: usize = 304;
+    /// Bytes of both.
+    pub const LEN: usize = 304 + 128;
+}

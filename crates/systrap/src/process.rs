@@ -1,0 +1,223 @@
+//! A guest process: the host process that holds one guest address space, its helper and its threads.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use abi::Errno;
+use host::futex;
+use host::process::{self, Exit};
+use platform::Death;
+
+use crate::area::{Area, Areas};
+use crate::channel::{Channel, Op};
+use crate::layout::{KICK_SIGNAL, OP_FORK, area, state};
+use crate::reaper::Reaper;
+use crate::regions::Regions;
+
+/// A live or dead guest process.
+#[derive(Debug)]
+pub struct Process {
+    /// Host process id; valid until reaped.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    /// Where thread areas come from.
+    pub areas: Arc<Areas>,
+    reaper: Arc<Reaper>,
+    channel: Mutex<Channel>,
+    dead: AtomicBool,
+    killed: AtomicBool,
+    end: Mutex<Option<Exit>>,
+    /// Thread areas of this process, in use or not.
+    pub slots: Mutex<Slots>,
+    /// What is mapped.
+    pub regions: Mutex<Regions>,
+}
+
+/// A thread area with the host thread that uses it.
+#[derive(Debug)]
+pub struct Slot {
+    /// The memory.
+    pub area: Area,
+    /// The host thread, 0 before it was started.
+    pub tid: AtomicI32,
+}
+
+/// A guest thread without a context: it waits in the stub.
+#[derive(Debug)]
+pub struct Parked {
+    /// Its area.
+    pub slot: Arc<Slot>,
+    /// Offset of its frame in the area.
+    pub uc: usize,
+    /// Whether the thread has yet to report that it is ready.
+    pub starting: bool,
+}
+
+/// Which thread areas a process has. They stay with it until it has been reaped.
+#[derive(Debug, Default)]
+pub struct Slots {
+    /// All areas.
+    pub all: Vec<Arc<Slot>>,
+    /// Threads that wait for the next context.
+    pub parked: Vec<Parked>,
+    /// Threads that were told to exit.
+    pub exiting: Vec<Arc<Slot>>,
+    /// Mapped areas without a thread.
+    pub idle: Vec<Arc<Slot>>,
+}
+
+impl Process {
+    /// Takes charge of the child `pid`, whose helper listens to `channel`.
+    pub fn adopt(
+        pid: i32,
+        channel: Channel,
+        areas: Arc<Areas>,
+        reaper: Arc<Reaper>,
+        regions: Regions,
+    ) -> Result<Arc<Process>, Errno> {
+        let process = Arc::new(Process {
+            pid,
+            pidfd: process::pidfd_open(pid)?,
+            areas,
+            reaper: reaper.clone(),
+            channel: Mutex::new(channel),
+            dead: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            end: Mutex::new(None),
+            slots: Mutex::default(),
+            regions: Mutex::new(regions),
+        });
+        if let Err(error) = reaper.register(&process) {
+            process.kill();
+            return Err(error);
+        }
+        Ok(process)
+    }
+
+    /// Whether it has ended or was told to.
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst) || self.killed.load(Ordering::SeqCst)
+    }
+
+    /// Whether the host process has ended and been reaped: no thread of it exists.
+    pub fn is_reaped(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    /// Why it ended.
+    pub fn death(&self) -> Death {
+        if self.killed.load(Ordering::SeqCst) {
+            return Death::Killed;
+        }
+        match *self.end.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(Exit::Signal(signal)) => Death::Signal(signal),
+            _ => Death::Protocol,
+        }
+    }
+
+    /// Carries out orders; see [`Channel::execute`].
+    pub fn execute(&self, ops: &[Op]) -> Result<u32, (usize, Errno)> {
+        if self.is_dead() {
+            return Err((0, Errno::ESRCH));
+        }
+        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.execute(ops, || self.is_dead())
+    }
+
+    /// A copy-on-write copy of the process, without its guest threads.
+    pub fn fork(&self) -> Result<Arc<Process>, Errno> {
+        let mut channel = Channel::new()?;
+        // Held until the child is there: its memory must be of one moment with the record of it.
+        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let op = Op {
+            nr: OP_FORK,
+            args: [channel.number(), 0, 0, 0, 0, 0],
+        };
+        let pid = match self.execute(&[op]) {
+            Ok(pid) => pid,
+            Err((_, error)) => {
+                // The helper may have been killed after it forked: let the child, if there is one, go.
+                channel.post(&[Op::call(libc::SYS_exit, [0; 6])]);
+                return Err(error);
+            }
+        };
+        let regions = regions.clone();
+        Process::adopt(
+            pid as i32,
+            channel,
+            self.areas.clone(),
+            self.reaper.clone(),
+            regions,
+        )
+    }
+
+    /// The thread areas.
+    pub fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a signal to one of its threads; `ESRCH` when the thread is gone.
+    pub fn signal_thread(&self, tid: i32, signal: i32) -> Result<(), Errno> {
+        // The lock keeps the pid from being reaped, and so reused, meanwhile.
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        if end.is_some() {
+            return Err(Errno::ESRCH);
+        }
+        process::tgkill(self.pid, tid, signal)
+    }
+
+    /// Interrupts a thread that runs guest code.
+    pub fn kick(&self, slot: &Slot) {
+        slot.area.word(area::KICK).store(1, Ordering::SeqCst);
+        if self
+            .signal_thread(slot.tid.load(Ordering::SeqCst), KICK_SIGNAL)
+            .is_err()
+        {
+            // A thread that is gone without the sentry's order: whoever waits for it must not wait on.
+            slot.area.word(area::STATE).store(state::DEAD, Ordering::SeqCst);
+            futex::wake(slot.area.word(area::STATE), u32::MAX >> 1);
+        }
+    }
+
+    /// Kills every thread. The reaper does the rest.
+    pub fn kill(&self) {
+        if !self.killed.swap(true, Ordering::SeqCst) {
+            let _ = process::pidfd_send_signal(&self.pidfd, libc::SIGKILL);
+        }
+    }
+
+    /// Called by the reaper when the host says that the process has ended. False: not yet.
+    pub fn reap(&self) -> bool {
+        {
+            let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+            match process::reap(&self.pidfd) {
+                Ok(None) => return false,
+                Ok(Some(exit)) => *end = Some(exit),
+                // Nobody else reaps it, so this cannot be; it is gone in any case.
+                Err(_) => *end = Some(Exit::Code(0)),
+            }
+            self.dead.store(true, Ordering::SeqCst);
+        }
+        for slot in &self.slots().all {
+            slot.area.word(area::STATE).store(state::DEAD, Ordering::SeqCst);
+            futex::wake(slot.area.word(area::STATE), u32::MAX >> 1);
+        }
+        true
+    }
+
+    /// Waits until the helper answers, before there is a reaper.
+    pub fn await_start(&self) -> Result<(), Errno> {
+        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel
+            .execute(&[], || self.reap())
+            .map(|_| ())
+            .map_err(|(_, e)| e)
+    }
+
+    /// Starts the reaper's thread if need be.
+    pub fn start_reaper(&self) -> Result<(), Errno> {
+        self.reaper.start()
+    }
+}

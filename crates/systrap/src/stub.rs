@@ -1,0 +1,209 @@
+//! The stub blob: the code of `stub.s` plus a data page with filters and constants, in a sealed file.
+
+use std::arch::global_asm;
+use std::os::fd::OwnedFd;
+
+use abi::Errno;
+use host::mem::{self, Shared};
+use host::seccomp::Insn;
+
+use crate::filter;
+use crate::layout::{self as l, area, command, data, state, uc};
+
+/// CLONE_PARENT | CLONE_FILES: the sentry is the parent of every guest process and shares its descriptors
+/// with the memory helpers.
+const FORK_FLAGS: u32 = 0x8400;
+/// CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID.
+const THREAD_FLAGS: u32 = 0x0025_0f00;
+/// Value that marks, in a register, the one instruction of the helper that may fault.
+const FAULT_MARK: u64 = 0x7465_676d_656e_2121;
+/// Signals with the stub's handler.
+const HANDLED: [i32; 7] = [
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGSYS,
+    l::KICK_SIGNAL,
+];
+
+const fn handled_mask() -> u64 {
+    let (mut mask, mut i) = (0u64, 0);
+    while i < HANDLED.len() {
+        mask |= 1 << HANDLED[i];
+        i += 1;
+    }
+    mask
+}
+
+global_asm!(
+    include_str!("stub.s"),
+    STUB_ADDR = const l::STUB_ADDR,
+    STUB_CODE = const l::STUB_CODE,
+    STUB_LEN = const l::STUB_LEN,
+    TASK_END = const l::TASK_END,
+    COMMAND_ADDR = const l::COMMAND_ADDR,
+    COMMAND_LEN = const l::COMMAND_LEN,
+    HINT_LEN = const l::HINT_LEN,
+    HELPER_STACK = const l::HELPER_STACK,
+    HELPER_STACK_LEN = const l::HELPER_STACK_LEN,
+    AREA_LEN = const l::AREA_LEN,
+    HANDLED = const handled_mask(),
+    FAULT_MARK = const FAULT_MARK,
+    FORK_FLAGS = const FORK_FLAGS,
+    THREAD_FLAGS = const THREAD_FLAGS,
+    KICK_SIGNAL = const l::KICK_SIGNAL,
+    SIG_STUB_FAULT = const l::SIG_STUB_FAULT,
+    RESUME_FS = const l::RESUME_FS,
+    RESUME_GS = const l::RESUME_GS,
+    OP_CAS = const l::OP_CAS,
+    OP_FORK = const l::OP_FORK,
+    OP_THREAD = const l::OP_THREAD,
+    C_SEQ = const command::SEQ,
+    C_COUNT = const command::COUNT,
+    C_WAITING = const command::WAITING,
+    C_OPS = const command::OPS,
+    C_OP_LEN = const command::OP_LEN,
+    RUN = const state::RUN,
+    EVENT = const state::EVENT,
+    EXIT = const state::EXIT,
+    SLEEP = const state::SLEEP,
+    A_STATE = const area::STATE,
+    A_KICK = const area::KICK,
+    A_SIG = const area::SIG,
+    A_RESUME = const area::RESUME,
+    A_UC = const area::UC,
+    A_FS_BASE = const area::FS_BASE,
+    A_GS_BASE = const area::GS_BASE,
+    A_TSC = const area::TSC,
+    A_SPINS = const area::SPINS,
+    A_YIELDS = const area::YIELDS,
+    A_STACK_T = const area::STACK_T,
+    UC_R8 = const uc::R8,
+    UC_RDI = const uc::RDI,
+    UC_RSI = const uc::RSI,
+    UC_RBP = const uc::RBP,
+    UC_RBX = const uc::RBX,
+    UC_RDX = const uc::RDX,
+    UC_RAX = const uc::RAX,
+    UC_RCX = const uc::RCX,
+    UC_RSP = const uc::RSP,
+    UC_RIP = const uc::RIP,
+    UC_EFLAGS = const uc::EFLAGS,
+    UC_FPSTATE = const uc::FPSTATE,
+    HELPER_PROG = const data::HELPER_PROG,
+    GUEST_PROG = const data::GUEST_PROG,
+    NO_SIGNALS = const data::NO_SIGNALS,
+    HELPER_SIGNALS = const data::HELPER_SIGNALS,
+    CAP_HEADER = const data::CAP_HEADER,
+    CAP_DATA = const data::CAP_DATA,
+    HELPER_STACK_T = const data::HELPER_STACK_T,
+    ACTION = const data::ACTION,
+    DEFAULT_ACTION = const data::DEFAULT_ACTION,
+);
+
+unsafe extern "C" {
+    static tegmen_stub_start: u8;
+    static tegmen_stub_zygote: u8;
+    static tegmen_stub_handler: u8;
+    static tegmen_stub_restorer: u8;
+    static tegmen_stub_code_end: u8;
+}
+
+fn offset_of(symbol: &u8) -> u64 {
+    // SAFETY: the symbol is the address of the blob's first byte; nothing is read.
+    let start = std::ptr::from_ref(unsafe { &tegmen_stub_start }) as u64;
+    std::ptr::from_ref(symbol) as u64 - start
+}
+
+/// The file with the stub, ready to be mapped into guest processes.
+#[derive(Debug)]
+pub struct Stub {
+    /// The sealed file.
+    pub file: OwnedFd,
+    /// Offset of the zygote's first instruction.
+    pub zygote: u64,
+}
+
+impl Stub {
+    /// Builds it.
+    pub fn build() -> Result<Stub, Errno> {
+        let file = mem::memfd(c"tegmen-stub", l::STUB_LEN as u64)?;
+        let bytes = blob()?;
+        {
+            let map = Shared::map(&file, 0, l::STUB_LEN)?;
+            // SAFETY: the mapping is new, writable, as long as the blob, and nobody else knows it yet.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.start(), bytes.len()) };
+        }
+        mem::seal(&file, true)?;
+        // SAFETY: the address of a symbol in the blob; nothing is read.
+        let zygote = offset_of(unsafe { &tegmen_stub_zygote });
+        Ok(Stub { file, zygote })
+    }
+}
+
+fn put(blob: &mut [u8], at: usize, words: &[u64]) {
+    for (slot, word) in blob[l::STUB_CODE + at..].chunks_exact_mut(8).zip(words) {
+        slot.copy_from_slice(&word.to_le_bytes());
+    }
+}
+
+fn put_filter(blob: &mut [u8], prog: usize, at: usize, room: usize, filter: &[Insn]) -> Result<(), Errno> {
+    if filter.len() * 8 > room {
+        return Err(Errno::E2BIG);
+    }
+    let words: Vec<u64> = filter
+        .iter()
+        .map(|i| u64::from(i.code) | u64::from(i.jt) << 16 | u64::from(i.jf) << 24 | u64::from(i.k) << 32)
+        .collect();
+    put(blob, at, &words);
+    let address = l::STUB_ADDR + (l::STUB_CODE + at) as u64;
+    put(blob, prog, &[filter.len() as u64, address]);
+    Ok(())
+}
+
+fn blob() -> Result<Vec<u8>, Errno> {
+    let mut blob = vec![0u8; l::STUB_LEN];
+    // SAFETY: addresses of symbols in the blob; nothing is read.
+    let (handler, restorer, end) = unsafe {
+        (
+            offset_of(&tegmen_stub_handler),
+            offset_of(&tegmen_stub_restorer),
+            offset_of(&tegmen_stub_code_end),
+        )
+    };
+    // SAFETY: the code from its first byte to its end lies in this program's text.
+    let code = unsafe { std::slice::from_raw_parts(&raw const tegmen_stub_start, end as usize) };
+    blob[..code.len()].copy_from_slice(code);
+    let fault_signals = 1u64 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1);
+    put(&mut blob, data::NO_SIGNALS, &[0, !fault_signals]);
+    put(&mut blob, data::CAP_HEADER, &[0x2008_0522]);
+    put(
+        &mut blob,
+        data::HELPER_STACK_T,
+        &[l::HELPER_STACK, 0, l::HELPER_STACK_LEN],
+    );
+    let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER | libc::SA_RESTART | 0x0400_0000;
+    put(
+        &mut blob,
+        data::ACTION,
+        &[l::STUB_ADDR + handler, flags as u64, l::STUB_ADDR + restorer, 0],
+    );
+    let room = data::GUEST_FILTER - data::HELPER_FILTER;
+    put_filter(
+        &mut blob,
+        data::HELPER_PROG,
+        data::HELPER_FILTER,
+        room,
+        &filter::helper(FORK_FLAGS, THREAD_FLAGS)?,
+    )?;
+    put_filter(
+        &mut blob,
+        data::GUEST_PROG,
+        data::GUEST_FILTER,
+        room,
+        &filter::guest()?,
+    )?;
+    Ok(blob)
+}

@@ -1,0 +1,491 @@
+// The stub: all code of ours that runs in guest processes. Position independent; copied to STUB_ADDR.
+// Register and memory discipline:
+//  - zygote, helper and thread start are stackless: no state of theirs lies in memory the guest can write;
+//  - the signal handler runs on the thread area's alternate stack; rbx is the area, rdx the ucontext;
+//  - nothing here is trusted by the sentry once guest code runs in the process, except the helper.
+
+.pushsection .text.tegmen_stub,"ax",@progbits
+.balign 4096
+.globl tegmen_stub_start
+.hidden tegmen_stub_start
+tegmen_stub_start:
+
+// ---------------------------------------------------------------- zygote
+// r12: address of this copy, r13: stub file, r14: command file. Runs on a copy of the sentry's memory.
+.globl tegmen_stub_zygote
+.hidden tegmen_stub_zygote
+tegmen_stub_zygote:
+    xor edi, edi
+    mov rsi, r12
+    mov eax, 11                         // munmap below
+    syscall
+    test rax, rax
+    jnz die
+    lea rdi, [r12 + {STUB_LEN}]
+    movabs rsi, {TASK_END}
+    sub rsi, rdi
+    mov eax, 11                         // munmap above
+    syscall
+    test rax, rax
+    jnz die
+    movabs rdi, {STUB_ADDR}
+    mov esi, {STUB_LEN}
+    mov edx, 5                          // PROT_READ|PROT_EXEC
+    mov r10d, 0x12                      // MAP_PRIVATE|MAP_FIXED
+    mov r8d, r13d
+    xor r9d, r9d
+    mov eax, 9
+    syscall
+    cmp rax, rdi
+    jne die
+    movabs rax, {STUB_ADDR}
+    lea rcx, [rip + zygote_home]
+    sub rcx, r12
+    add rax, rcx
+    jmp rax
+zygote_home:
+    mov rdi, r12
+    mov esi, {STUB_LEN}
+    mov eax, 11
+    syscall
+    movabs rdi, {HELPER_STACK}
+    mov esi, {HELPER_STACK_LEN}
+    mov edx, 3
+    mov r10d, 0x4032                    // MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS|MAP_NORESERVE
+    mov r8, -1
+    xor r9d, r9d
+    mov eax, 9
+    syscall
+    cmp rax, rdi
+    jne die
+    // Signals: ours for what guests raise, default for all others.
+    mov ebx, 1
+2:  lea rsi, [rip + stub_data + {DEFAULT_ACTION}]
+    movabs rax, {HANDLED}
+    bt rax, rbx
+    jnc 3f
+    lea rsi, [rip + stub_data + {ACTION}]
+3:  mov edi, ebx
+    xor edx, edx
+    mov r10d, 8
+    mov eax, 13                         // rt_sigaction; fails for SIGKILL and SIGSTOP
+    syscall
+    inc ebx
+    cmp ebx, 65
+    jb 2b
+    lea rdi, [rip + stub_data + {HELPER_STACK_T}]
+    xor esi, esi
+    mov eax, 131                        // sigaltstack
+    syscall
+    test rax, rax
+    jnz die
+    mov edi, 2                          // SIG_SETMASK
+    lea rsi, [rip + stub_data + {HELPER_SIGNALS}]
+    xor edx, edx
+    mov r10d, 8
+    mov eax, 14
+    syscall
+    test rax, rax
+    jnz die
+    mov eax, 112                        // setsid: no terminal signal reaches guests
+    syscall
+    lea rdi, [rip + stub_data + {CAP_HEADER}]
+    lea rsi, [rip + stub_data + {CAP_DATA}]
+    mov eax, 126                        // capset: none
+    syscall
+    test rax, rax
+    jnz die
+    mov edi, 4                          // PR_SET_DUMPABLE: process_vm_readv of the sentry needs it
+    mov esi, 1
+    xor edx, edx
+    xor r10d, r10d
+    xor r8d, r8d
+    mov eax, 157
+    syscall
+    mov edi, 38                         // PR_SET_NO_NEW_PRIVS
+    mov esi, 1
+    xor edx, edx
+    xor r10d, r10d
+    xor r8d, r8d
+    mov eax, 157
+    syscall
+    test rax, rax
+    jnz die
+    mov edi, 1                          // SECCOMP_SET_MODE_FILTER
+    xor esi, esi
+    lea rdx, [rip + stub_data + {HELPER_PROG}]
+    mov eax, 317
+    syscall
+    test rax, rax
+    jnz die
+    movabs r12, {COMMAND_ADDR}
+    mov r15d, r14d
+    // falls through: a new process
+
+// ---------------------------------------------------------------- memory helper
+// r12: command page, r13d: last sequence number, r14d: command file, rbx: op, ebp: ops, r15d: index.
+// r15d: command file of this new process.
+new_process:
+    mov rdi, r12
+    mov esi, {COMMAND_LEN}
+    mov edx, 1                          // PROT_READ
+    mov r10d, 0x11                      // MAP_SHARED|MAP_FIXED
+    mov r8d, r15d
+    xor r9d, r9d
+    mov eax, 9
+    syscall
+    cmp rax, r12
+    jne die
+    lea rdi, [r12 + {COMMAND_LEN}]
+    mov esi, {HINT_LEN}
+    mov edx, 3
+    mov r10d, 0x11
+    mov r8d, r15d
+    mov r9d, {COMMAND_LEN}
+    mov eax, 9
+    syscall
+    cmp rax, rdi
+    jne die
+    mov r14d, r15d
+    mov edi, 1                          // PR_SET_PDEATHSIG: the process ends with the thread that made the engine
+    mov esi, 9
+    mov eax, 157
+    syscall
+    xor r13d, r13d
+helper_loop:
+    mov eax, [r12 + {C_SEQ}]
+    cmp eax, r13d
+    jne helper_batch
+    lea rdi, [r12 + {C_SEQ}]
+    xor esi, esi                        // FUTEX_WAIT
+    mov edx, r13d
+    xor r10d, r10d
+    mov eax, 202
+    syscall
+    jmp helper_loop
+helper_batch:
+    mov r13d, eax
+    mov ebp, [r12 + {C_COUNT}]
+    lea rbx, [r12 + {C_OPS}]
+    xor r15d, r15d
+    xor eax, eax
+helper_next:
+    cmp r15d, ebp
+    jae helper_done
+    mov rax, [rbx]
+    cmp rax, {OP_CAS}
+    jae helper_special
+    mov rdi, [rbx + 8]
+    mov rsi, [rbx + 16]
+    mov rdx, [rbx + 24]
+    mov r10, [rbx + 32]
+    mov r8, [rbx + 40]
+    mov r9, [rbx + 48]
+    syscall
+helper_result:
+    cmp rax, -4095
+    jae helper_failed
+    add rbx, {C_OP_LEN}
+    inc r15d
+    jmp helper_next
+helper_done:
+    xor ecx, ecx
+    jmp helper_ack
+helper_failed:
+    neg eax
+    mov ecx, eax
+    mov eax, r15d
+helper_ack:                             // eax: value, ecx: errno
+    mov esi, eax
+    shl rcx, 32
+    or rsi, rcx
+    mov eax, r13d
+    and eax, 0x7ffff
+    shl rax, 44
+    or rsi, rax
+    mov edi, r14d
+    xor edx, edx                        // SEEK_SET
+    mov eax, 8                          // lseek: the one place the guest cannot write
+    syscall
+    mov eax, r13d
+    xchg [r12 + {COMMAND_LEN}], eax     // hint, and a full barrier
+    cmp dword ptr [r12 + {C_WAITING}], 0
+    je helper_loop
+    lea rdi, [r12 + {COMMAND_LEN}]
+    mov esi, 1                          // FUTEX_WAKE
+    mov edx, 1
+    mov eax, 202
+    syscall
+    jmp helper_loop
+helper_special:
+    cmp rax, {OP_FORK}
+    je helper_fork
+    cmp rax, {OP_THREAD}
+    je helper_thread
+    // OP_CAS: a fault comes back at helper_fault, with r11 as the mark that one was to be expected.
+    mov rdi, [rbx + 8]
+    mov rax, [rbx + 16]
+    mov rdx, [rbx + 24]
+    movabs r11, {FAULT_MARK}
+    lock cmpxchg [rdi], edx
+    xor r11d, r11d
+    mov eax, eax
+    add rbx, {C_OP_LEN}
+    inc r15d
+    jmp helper_next
+helper_fork:
+    mov r15d, [rbx + 8]
+    mov edi, {FORK_FLAGS}
+    xor esi, esi
+    xor edx, edx
+    xor r10d, r10d
+    xor r8d, r8d
+    mov eax, 56
+    syscall
+    test rax, rax
+    jz new_process
+    xor r15d, r15d
+    jmp helper_result
+helper_thread:
+    mov r9, [rbx + 8]
+    mov rsi, [rbx + 16]
+    mov edi, {THREAD_FLAGS}
+    xor edx, edx
+    mov r10, r9                         // the state word is cleared when the thread exits
+    xor r8d, r8d
+    mov eax, 56
+    syscall
+    test rax, rax
+    jz thread_start
+    jmp helper_result
+helper_fault:
+    movabs rax, {FAULT_MARK}
+    cmp r11, rax
+    jne die
+    xor r11d, r11d
+    movabs r12, {COMMAND_ADDR}
+    mov eax, r15d
+    mov ecx, 14                         // EFAULT
+    jmp helper_ack
+
+// Ends the calling thread; with the helper gone nothing works, so the sentry kills the process.
+die:
+    mov edi, 1
+    mov eax, 60
+    syscall
+    jmp die
+
+// ---------------------------------------------------------------- guest thread
+// r9: area.
+thread_start:
+    mov rbx, r9
+    xor edi, edi
+    mov esi, -1
+    mov edx, 2                          // CLOSE_RANGE_UNSHARE
+    mov eax, 436
+    syscall
+    test rax, rax
+    jnz die
+    lea rdi, [rbx + {A_STACK_T}]
+    xor esi, esi
+    mov eax, 131
+    syscall
+    test rax, rax
+    jnz die
+    mov edi, 2
+    lea rsi, [rip + stub_data + {NO_SIGNALS}]
+    xor edx, edx
+    mov r10d, 8
+    mov eax, 14
+    syscall
+    test rax, rax
+    jnz die
+    mov edi, 1
+    xor esi, esi
+    lea rdx, [rip + stub_data + {GUEST_PROG}]
+    mov eax, 317
+    syscall
+    test rax, rax
+    jnz die
+    mov rdx, [rbx + {A_UC}]
+    xor edi, edi
+    jmp post
+
+// ---------------------------------------------------------------- signal handler
+// edi: signal, rsi: siginfo, rdx: ucontext, rsp: frame.
+.globl tegmen_stub_handler
+.hidden tegmen_stub_handler
+tegmen_stub_handler:
+    push 2
+    popfq                               // no AC, NT, DF, TF of the guest
+    mov rbx, rsp
+    and rbx, -{AREA_LEN}
+    movabs rax, {HELPER_STACK}
+    cmp rbx, rax
+    je helper_fault
+    movabs rcx, {STUB_ADDR}
+    mov rax, [rdx + {UC_RIP}]
+    sub rax, rcx
+    cmp rax, {STUB_LEN}
+    jb in_stub
+
+// Hands the event to the sentry. rbx: area, rdx: ucontext, edi: signal.
+post:
+    mov [rbx + {A_SIG}], edi
+    mov [rbx + {A_UC}], rdx
+    lea rsp, [rdx - 8]
+    rdfsbase rax
+    mov [rbx + {A_FS_BASE}], rax
+    rdgsbase rax
+    mov [rbx + {A_GS_BASE}], rax
+    rdtsc
+    shl rdx, 32
+    or rax, rdx
+    mov [rbx + {A_TSC}], rax
+    mov dword ptr [rbx + {A_RESUME}], 0
+    mov eax, {EVENT}
+    xchg [rbx + {A_STATE}], eax
+    test eax, {SLEEP}
+    jz await
+    lea rdi, [rbx + {A_STATE}]
+    mov esi, 1
+    mov edx, 1
+    mov eax, 202
+    syscall
+await:
+    mov r8d, [rbx + {A_SPINS}]
+4:  mov eax, [rbx + {A_STATE}]
+    cmp eax, {EVENT}
+    jne changed
+    test r8d, r8d
+    jz 5f
+    pause
+    dec r8d
+    jmp 4b
+5:  mov r8d, [rbx + {A_YIELDS}]
+6:  test r8d, r8d
+    jz 7f
+    dec r8d
+    mov eax, 24                         // sched_yield
+    syscall
+    mov eax, [rbx + {A_STATE}]
+    cmp eax, {EVENT}
+    jne changed
+    jmp 6b
+7:  mov eax, {EVENT}
+    mov ecx, {EVENT} + {SLEEP}
+    lock cmpxchg [rbx + {A_STATE}], ecx
+    jne changed
+asleep:
+    lea rdi, [rbx + {A_STATE}]
+    xor esi, esi
+    mov edx, {EVENT} + {SLEEP}
+    xor r10d, r10d
+    mov eax, 202
+    syscall
+    mov eax, [rbx + {A_STATE}]
+changed:
+    cmp eax, {EVENT} + {SLEEP}
+    je asleep
+    cmp eax, {EVENT}
+    je await
+    mov ecx, eax
+    and ecx, -1 - {SLEEP}
+    cmp ecx, {RUN}
+    je leave_begin
+    cmp ecx, {EXIT}
+    je thread_exit
+    mov eax, 24                         // nothing the sentry ever writes
+    syscall
+    mov eax, [rbx + {A_STATE}]
+    jmp changed
+thread_exit:
+    xor edi, edi
+    mov eax, 60
+    syscall
+    jmp thread_exit
+
+// Loads all registers from the frame whose ucontext is rsi. The frame itself stays intact.
+.macro RESTORE
+    lea rsp, [rsi - 136]
+    mov rcx, [rsi + {UC_FPSTATE}]
+    mov eax, -1
+    mov edx, -1
+    xrstor64 [rcx]
+    mov rax, [rsi + {UC_RIP}]
+    mov [rsi - 136], rax
+    mov qword ptr [rsi - 128], 0x33
+    mov rax, [rsi + {UC_EFLAGS}]
+    mov [rsi - 120], rax
+    mov rax, [rsi + {UC_RSP}]
+    mov [rsi - 112], rax
+    mov qword ptr [rsi - 104], 0x2b
+    mov r8, [rsi + {UC_R8}]
+    mov r9, [rsi + {UC_R8} + 8]
+    mov r10, [rsi + {UC_R8} + 16]
+    mov r11, [rsi + {UC_R8} + 24]
+    mov r12, [rsi + {UC_R8} + 32]
+    mov r13, [rsi + {UC_R8} + 40]
+    mov r14, [rsi + {UC_R8} + 48]
+    mov r15, [rsi + {UC_R8} + 56]
+    mov rdi, [rsi + {UC_RDI}]
+    mov rbp, [rsi + {UC_RBP}]
+    mov rbx, [rsi + {UC_RBX}]
+    mov rdx, [rsi + {UC_RDX}]
+    mov rax, [rsi + {UC_RAX}]
+    mov rcx, [rsi + {UC_RCX}]
+    mov rsi, [rsi + {UC_RSI}]
+    iretq
+.endm
+
+// Continues guest code. A kick that lands between the labels is undone: the event is posted again as a kick.
+leave_begin:
+    mov rsi, [rbx + {A_UC}]
+    cmp dword ptr [rbx + {A_KICK}], 0
+    jne repost
+    mov ecx, [rbx + {A_RESUME}]
+    test ecx, {RESUME_FS}
+    jz 8f
+    mov rax, [rbx + {A_FS_BASE}]
+    wrfsbase rax
+8:  test ecx, {RESUME_GS}
+    jz 9f
+    mov rax, [rbx + {A_GS_BASE}]
+    wrgsbase rax
+9:  RESTORE
+leave_end:
+
+repost:
+    mov rdx, [rbx + {A_UC}]
+    mov edi, {KICK_SIGNAL}
+    jmp post
+
+// A signal in the stub. rbx: area, rdx: inner ucontext, edi: signal.
+in_stub:
+    cmp edi, {KICK_SIGNAL}
+    jne stub_fault
+    mov rax, [rdx + {UC_RIP}]
+    lea rcx, [rip + leave_begin]
+    cmp rax, rcx
+    jb 12f
+    lea rcx, [rip + leave_end]
+    cmp rax, rcx
+    jb repost
+12: mov rsi, rdx                        // elsewhere: the flag is seen before guest code continues
+    RESTORE
+stub_fault:
+    mov edi, {SIG_STUB_FAULT}
+    jmp post
+
+// Never reached: the filter traps rt_sigreturn. The host wants a restorer nevertheless.
+.globl tegmen_stub_restorer
+.hidden tegmen_stub_restorer
+tegmen_stub_restorer:
+    ud2
+
+.globl tegmen_stub_code_end
+.hidden tegmen_stub_code_end
+tegmen_stub_code_end:
+.org tegmen_stub_start + {STUB_CODE}
+stub_data:
+.popsection
