@@ -42,7 +42,7 @@ const LONG: &[(&str, &str)] = &[];
 
 /// Runs every check and reports all that fails.
 pub fn run(_args: &[String]) -> Result<()> {
-    let root = workspace_root()?;
+    let root = crate::workspace_root()?;
     let mut faults = Vec::new();
     check_dependencies(&root, &mut faults)?;
     check_sources(&root, &mut faults)?;
@@ -51,14 +51,6 @@ pub fn run(_args: &[String]) -> Result<()> {
     }
     ensure!(faults.is_empty(), "{} faults", faults.len());
     Ok(())
-}
-
-fn workspace_root() -> Result<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(manifest
-        .parent()
-        .context("xtask has a parent directory")?
-        .to_path_buf())
 }
 
 fn check_dependencies(root: &Path, faults: &mut Vec<String>) -> Result<()> {

@@ -1,0 +1,185 @@
+//! The rows of the benchmark: a list; how each is measured is in `bench/micro.c` and `runner.rs`.
+
+/// What is done to get a number.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// `micro NAME ARGUMENT` inside: nanoseconds per operation.
+    Micro {
+        name: &'static str,
+        argument: Argument,
+        /// Batches of which the median is taken; 0 for the program's own choice.
+        batches: u32,
+    },
+    /// From the caller's start of the runner with `true` to its end.
+    Start,
+    /// Proportional memory of all processes of an idle sandbox.
+    IdleMemory,
+    /// Processor time that an idle sandbox takes in a second.
+    IdleProcessor,
+}
+
+/// What a micro row is given, from the prepared data.
+#[derive(Clone, Copy)]
+pub enum Argument {
+    None,
+    /// A file of 1 MiB.
+    File,
+    /// A file six directories deep.
+    Deep,
+    /// A statically linked program that does nothing.
+    StaticProgram,
+    /// The same, dynamically linked.
+    DynamicProgram,
+    /// A shell command; `@` stands for the directory of the prepared data.
+    Shell(&'static str),
+}
+
+/// How the numbers of a row are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Nanoseconds,
+    Bytes,
+}
+
+/// What the row should reach.
+#[derive(Clone, Copy)]
+pub enum Target {
+    None,
+    /// At most this many times the native number.
+    Native(f64),
+    /// At most this number.
+    Absolute(f64),
+}
+
+pub struct Row {
+    pub name: &'static str,
+    pub work: Work,
+    pub unit: Unit,
+    pub target: Target,
+}
+
+const fn micro(row: &'static str, name: &'static str, argument: Argument, target: Target) -> Row {
+    Row {
+        name: row,
+        work: Work::Micro {
+            name,
+            argument,
+            batches: 0,
+        },
+        unit: Unit::Nanoseconds,
+        target,
+    }
+}
+
+const fn program(row: &'static str, command: &'static str, batches: u32, target: Target) -> Row {
+    let argument = Argument::Shell(command);
+    Row {
+        name: row,
+        work: Work::Micro {
+            name: "run",
+            argument,
+            batches,
+        },
+        unit: Unit::Nanoseconds,
+        target,
+    }
+}
+
+const MS: f64 = 1e6;
+const MIB: f64 = 1048576.0;
+
+pub const ROWS: &[Row] = &[
+    micro("getpid", "getpid", Argument::None, Target::Native(1.0)),
+    micro(
+        "no-op that reaches the kernel (close of -1)",
+        "noop",
+        Argument::None,
+        Target::Absolute(2_500.0),
+    ),
+    micro("clock_gettime", "clock", Argument::None, Target::Native(1.5)),
+    micro("pread 64 B", "pread-64", Argument::File, Target::None),
+    micro("pread 4 KiB", "pread-4k", Argument::File, Target::Native(3.0)),
+    micro("pread 64 KiB", "pread-64k", Argument::File, Target::None),
+    micro("pwrite 4 KiB to /tmp", "pwrite-4k", Argument::None, Target::None),
+    micro(
+        "open+close, warm",
+        "open-close",
+        Argument::Deep,
+        Target::Native(4.0),
+    ),
+    micro("stat six deep, warm", "stat", Argument::Deep, Target::Native(4.0)),
+    micro(
+        "stat of a missing file",
+        "stat-missing",
+        Argument::Deep,
+        Target::Native(4.0),
+    ),
+    micro("pipe ping-pong", "pipe", Argument::None, Target::None),
+    micro("futex ping-pong", "futex", Argument::None, Target::None),
+    micro(
+        "nanosleep 50 us",
+        "nanosleep",
+        Argument::None,
+        Target::Native(1.2),
+    ),
+    micro("fork+exit+wait", "fork", Argument::None, Target::Native(2.5)),
+    micro(
+        "fork+exit+wait, 256 MiB touched",
+        "fork-256m",
+        Argument::None,
+        Target::Absolute(1.0 * MS),
+    ),
+    micro(
+        "fork+exec+wait, static",
+        "run",
+        Argument::StaticProgram,
+        Target::None,
+    ),
+    micro(
+        "fork+exec+wait, dynamic",
+        "run",
+        Argument::DynamicProgram,
+        Target::None,
+    ),
+    micro("thread create+join", "thread", Argument::None, Target::None),
+    micro("page touch, 4 KiB", "touch", Argument::None, Target::Native(1.1)),
+    micro("copy-on-write, 4 KiB", "cow", Argument::None, Target::None),
+    micro(
+        "mmap+munmap 64 KiB",
+        "mmap",
+        Argument::None,
+        Target::Absolute(10_000.0),
+    ),
+    program("python3 start-up", "python3 -c pass", 10, Target::Native(1.5)),
+    program(
+        "gcc build of 50 files",
+        "rm -rf /tmp/build && cp -r @/c /tmp/build && make -s -j2 -C /tmp/build",
+        1,
+        Target::Native(1.4),
+    ),
+    program(
+        "git status of 10,000 files",
+        "git -C @/repo status --short >/dev/null",
+        3,
+        Target::None,
+    ),
+    program("find over /usr", "find /usr -xdev >/dev/null", 1, Target::None),
+    Row {
+        name: "start-up of true",
+        work: Work::Start,
+        unit: Unit::Nanoseconds,
+        target: Target::Absolute(30.0 * MS),
+    },
+    Row {
+        name: "memory of an idle sandbox (PSS)",
+        work: Work::IdleMemory,
+        unit: Unit::Bytes,
+        target: Target::Absolute(8.0 * MIB),
+    },
+    Row {
+        name: "processor time of an idle sandbox, a second",
+        work: Work::IdleProcessor,
+        unit: Unit::Nanoseconds,
+        target: Target::Absolute(0.0),
+    },
+];
