@@ -1,9 +1,14 @@
 //! Open files: descriptors, descriptions and the operations that each kind of file has.
 
 mod description;
+pub mod eventfd;
 mod fd_table;
+pub mod fifo;
 mod memory;
 mod ops;
+pub mod pipe;
+pub mod readiness;
+pub mod ring;
 
 pub use description::FileDescription;
 pub use fd_table::{FdEntry, FdTable};

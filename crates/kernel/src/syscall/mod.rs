@@ -19,6 +19,10 @@ pub use row::{Row, Support};
 // --- names
 
 // --- events
+mod eventfd;
+mod pipe;
+mod poll;
+mod select;
 
 // --- sockets
 
