@@ -1,1 +1,4 @@
-//! TODO
+//! File systems above the kernel: what guests can mount, and what the sandbox mounts for them.
+#![forbid(unsafe_code)]
+
+pub mod hostfs;

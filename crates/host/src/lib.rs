@@ -5,10 +5,12 @@
 
 mod call;
 pub mod caps;
+pub mod dir;
 pub mod fd;
 pub mod futex;
 pub mod mem;
 pub mod memfd;
+pub mod file;
 pub mod mount;
 pub mod ns;
 pub mod prctl;

@@ -1,0 +1,197 @@
+//! Host trees, on a temporary directory.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kernel::vfs::{AttrChange, FileKind, NewInode};
+
+use super::*;
+
+/// A directory that is removed when the test ends.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new() -> Scratch {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("tegmen-fs-{}-{number}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        Scratch(dir)
+    }
+
+    pub fn handle(&self) -> OwnedFd {
+        fs::File::open(&self.0).unwrap().into()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn own(path: &Path, kind: FileKind, perm: u32) -> NewInode {
+    let meta = fs::metadata(path).unwrap();
+    NewInode {
+        kind,
+        perm,
+        uid: meta.uid(),
+        gid: meta.gid(),
+        rdev: 0,
+    }
+}
+
+fn writable(scratch: &Scratch) -> Arc<Inode> {
+    mount(scratch.handle(), Options::default()).unwrap()
+}
+
+#[test]
+fn names_are_found_and_links_are_not_followed() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("file"), b"hello").unwrap();
+    fs::hard_link(scratch.path("file"), scratch.path("twin")).unwrap();
+    symlink("/etc/passwd", scratch.path("link")).unwrap();
+    let root = writable(&scratch);
+    let file = root.ops.lookup(b"file").unwrap();
+    let attr = file.attr().unwrap();
+    assert_eq!((attr.size, attr.nlink, attr.kind), (5, 2, FileKind::Regular));
+    assert!(Arc::ptr_eq(&file, &root.ops.lookup(b"twin").unwrap()));
+    let link = root.ops.lookup(b"link").unwrap();
+    assert_eq!(link.kind, FileKind::Symlink);
+    assert_eq!(link.ops.readlink().unwrap(), b"/etc/passwd");
+    assert_eq!(root.ops.lookup(b"none").err(), Some(Errno::ENOENT));
+    for odd in [&b".."[..], b".", b"a/b", b""] {
+        assert_eq!(root.ops.lookup(odd).err(), Some(Errno::EINVAL));
+    }
+}
+
+#[test]
+fn a_read_only_tree_refuses_changes() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("file"), b"").unwrap();
+    let options = Options {
+        read_only: true,
+        shared: false,
+    };
+    let root = mount(scratch.handle(), options).unwrap();
+    let file = root.ops.lookup(b"file").unwrap();
+    let new = own(&scratch.0, FileKind::Regular, 0o644);
+    assert_eq!(root.ops.create(b"x", &new).err(), Some(Errno::EROFS));
+    assert_eq!(root.ops.unlink(b"file", &file).err(), Some(Errno::EROFS));
+    let change = AttrChange {
+        size: Some(0),
+        ..AttrChange::default()
+    };
+    assert_eq!(file.ops.set_attr(&change).err(), Some(Errno::EROFS));
+}
+
+#[test]
+fn changes_reach_the_host() {
+    let scratch = Scratch::new();
+    let root = writable(&scratch);
+    let dir = root
+        .ops
+        .create(b"dir", &own(&scratch.0, FileKind::Directory, 0o770))
+        .unwrap();
+    assert_eq!(dir.attr().unwrap().perm, 0o770);
+    let file = dir
+        .ops
+        .create(b"file", &own(&scratch.0, FileKind::Regular, 0o4666))
+        .unwrap();
+    assert_eq!(file.attr().unwrap().perm, 0o4666);
+    let change = AttrChange {
+        perm: Some(0o600),
+        size: Some(10),
+        mtime: Some(kernel::vfs::TimeChange::At(5_000_000_007)),
+        ..AttrChange::default()
+    };
+    file.ops.set_attr(&change).unwrap();
+    let attr = file.attr().unwrap();
+    assert_eq!((attr.perm, attr.size, attr.mtime), (0o600, 10, 5_000_000_007));
+    root.ops
+        .symlink(b"link", b"dir/file", &own(&scratch.0, FileKind::Symlink, 0o777))
+        .unwrap();
+    assert_eq!(
+        fs::read_link(scratch.path("link")).unwrap(),
+        Path::new("dir/file")
+    );
+    dir.ops.link(b"twin", &file).unwrap();
+    assert_eq!(file.attr().unwrap().nlink, 2);
+    dir.ops.rename(b"file", &root, b"moved", 0).unwrap();
+    assert!(Arc::ptr_eq(&file, &root.ops.lookup(b"moved").unwrap()));
+    assert_eq!(root.ops.rmdir(b"dir", &dir).err(), Some(Errno::ENOTEMPTY));
+    dir.ops.unlink(b"twin", &file).unwrap();
+    root.ops.rmdir(b"dir", &dir).unwrap();
+    assert_eq!(file.attr().unwrap().nlink, 1);
+    assert_eq!(fs::read(scratch.path("moved")).unwrap(), [0; 10]);
+}
+
+#[test]
+fn an_unlinked_file_is_still_known_to_its_users() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("file"), b"hello").unwrap();
+    let root = writable(&scratch);
+    let file = root.ops.lookup(b"file").unwrap();
+    root.ops.unlink(b"file", &file).unwrap();
+    assert_eq!(file.attr().unwrap().nlink, 0);
+    fs::write(scratch.path("file"), b"other").unwrap();
+    assert!(!Arc::ptr_eq(&file, &root.ops.lookup(b"file").unwrap()));
+}
+
+#[test]
+fn warm_attributes_cost_no_call_and_shared_ones_are_fresh() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("file"), b"hello").unwrap();
+    let cached = writable(&scratch).ops.lookup(b"file").unwrap();
+    let options = Options {
+        read_only: false,
+        shared: true,
+    };
+    let root = mount(scratch.handle(), options).unwrap();
+    let shared = root.ops.lookup(b"file").unwrap();
+    fs::write(scratch.path("file"), b"longer than before").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1));
+    assert_eq!(cached.attr().unwrap().size, 5);
+    assert_eq!(shared.attr().unwrap().size, 18);
+    assert!(cached.sb.ops.cacheable() && !shared.sb.ops.cacheable());
+}
+
+#[test]
+fn more_directories_than_handles() {
+    let scratch = Scratch::new();
+    let root = writable(&scratch);
+    let mut dirs = Vec::new();
+    for number in 0..2300 {
+        let name = format!("d{number}");
+        fs::create_dir(scratch.path(&name)).unwrap();
+        let dir = root.ops.lookup(name.as_bytes()).unwrap();
+        assert_eq!(dir.ops.lookup(b"none").err(), Some(Errno::ENOENT));
+        dirs.push(dir);
+    }
+    // A directory that was put where another was is not taken for it.
+    fs::remove_dir(scratch.path("d0")).unwrap();
+    fs::create_dir(scratch.path("d0")).unwrap();
+    assert_eq!(dirs[0].ops.lookup(b"none").err(), Some(Errno::ESTALE));
+    assert_eq!(dirs[1].ops.lookup(b"none").err(), Some(Errno::ENOENT));
+}
+
+#[test]
+fn a_chain_deeper_than_the_stack_is_dropped() {
+    let scratch = Scratch::new();
+    let root = writable(&scratch);
+    let mut dir = root.clone();
+    let new = own(&scratch.0, FileKind::Directory, 0o755);
+    for _ in 0..1000 {
+        dir = dir.ops.create(b"d", &new).unwrap();
+    }
+    let small = std::thread::Builder::new().stack_size(32 << 10);
+    small.spawn(move || drop(dir)).unwrap().join().unwrap();
+    assert!(root.ops.lookup(b"d").is_ok());
+}
