@@ -93,7 +93,7 @@ macro_rules! abi_struct {
         }
         impl $crate::AbiStruct for $name {}
         impl Default for $name {
-            fn default() -> Self { <Self as $crate::AbiField>::get(&vec![0; <Self as $crate::AbiField>::SIZE]) }
+            fn default() -> Self { <Self as $crate::AbiField>::get(&[0; <Self as $crate::AbiField>::SIZE]) }
         }
     };
 }

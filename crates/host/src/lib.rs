@@ -18,6 +18,7 @@ pub mod process;
 pub mod rlimit;
 pub mod seccomp;
 pub mod signal;
+pub mod surface;
 pub mod tty;
 pub mod vm;
 

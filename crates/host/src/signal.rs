@@ -1,6 +1,7 @@
 //! Signals of the command process: blocked, and taken one at a time.
 
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::Errno;
 
@@ -108,5 +109,43 @@ pub fn die_by(signal: i32) -> ! {
         libc::sigprocmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
         libc::kill(libc::getpid(), signal);
         libc::_exit(128 + signal)
+    }
+}
+
+/// Calls `body` with the call's number when a seccomp filter of this process traps a call (SIGSYS).
+///
+/// `body` runs in a signal handler: it may use plain host calls only.
+pub fn on_denied_call(body: fn(i32) -> !) -> Result<(), Errno> {
+    DENIED.store(body as usize, Ordering::SeqCst);
+    // SAFETY: an all-zero sigaction is valid; the fields that matter are set below.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = denied as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
+    // SAFETY: the action is initialised and its handler has the type that SA_SIGINFO asks for.
+    check(unsafe { libc::sigaction(libc::SIGSYS, &action, std::ptr::null_mut()) }.into()).map(drop)
+}
+
+static DENIED: AtomicUsize = AtomicUsize::new(0);
+
+/// Offset of `si_syscall` in a SIGSYS siginfo: after signo, errno, code, padding and the call's address.
+const SI_SYSCALL: usize = 24;
+
+extern "C" fn denied(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel passes a siginfo of 128 bytes.
+    let nr = unsafe { info.cast::<u8>().add(SI_SYSCALL).cast::<i32>().read() };
+    let body = DENIED.load(Ordering::SeqCst);
+    if body != 0 {
+        // SAFETY: only `on_denied_call` stores there, and only functions of this type.
+        let body: fn(i32) -> ! = unsafe { std::mem::transmute(body) };
+        body(nr)
+    }
+}
+
+/// Writes to standard error and ends the process; for signal handlers.
+pub fn write_error_and_exit(line: &[u8], status: i32) -> ! {
+    // SAFETY: pointer and length describe `line`; the process ends here.
+    unsafe {
+        libc::write(2, line.as_ptr().cast(), line.len());
+        libc::_exit(status)
     }
 }

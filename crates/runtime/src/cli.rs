@@ -6,6 +6,7 @@ mod surface;
 mod syscalls;
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use lexopt::{Arg, Parser};
 
@@ -47,7 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Failure> {
     match parser.next().map_err(usage)? {
         None => Err(Failure::own("a verb is needed; try 'tegmen --help'")),
         Some(Arg::Long("help") | Arg::Short('h')) => {
-            print!("{}", help());
+            show(&help());
             Ok(0)
         }
         Some(Arg::Long("version") | Arg::Short('V')) => {
@@ -63,6 +64,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Failure> {
         }
         Some(other) => Err(usage(other.unexpected())),
     }
+}
+
+/// Prints to standard output. A reader that has gone away (`| head`) is no error.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// A wrong use of the command line as a failure.
@@ -88,7 +94,7 @@ fn only_flags(mut parser: Parser, help: &str, flags: &[&str]) -> Result<Option<V
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => {
-                print!("{help}");
+                show(help);
                 return Ok(None);
             }
             Arg::Long(name) if flags.contains(&name) => given.push(name.to_string()),

@@ -6,7 +6,7 @@ use std::path::Path;
 use host::ns;
 use lexopt::Parser;
 
-use super::only_flags;
+use super::{only_flags, show};
 use crate::failure::{Failure, OWN_ERROR, describe};
 
 const HELP: &str = "\
@@ -41,7 +41,7 @@ pub fn run(parser: Parser) -> Result<u8, Failure> {
         return Ok(0);
     }
     let findings = findings();
-    let mut usable = true;
+    let (mut usable, mut table) = (true, String::new());
     for Finding { what, weight, found } in &findings {
         let (mark, text) = match (found, weight) {
             (Ok(text), _) => ("ok", text.clone()),
@@ -51,8 +51,9 @@ pub fn run(parser: Parser) -> Result<u8, Failure> {
             }
             (Err(text), Weight::Wanted(weaker)) => ("weaker", format!("{text}; {weaker}")),
         };
-        println!("{what:<20}{mark:<9}{text}");
+        table.push_str(&format!("{what:<20}{mark:<9}{text}\n"));
     }
+    show(&table);
     Ok(if usable { 0 } else { OWN_ERROR })
 }
 

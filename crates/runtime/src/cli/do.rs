@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 
-use super::usage;
+use super::{show, usage};
 use crate::failure::{Failure, While};
 use crate::launch::{self, Launch, Network, User, Volume};
 
@@ -40,7 +40,7 @@ pub fn run(parser: Parser) -> Result<u8, Failure> {
     match parse(parser)? {
         Some(launch) => launch::run(launch),
         None => {
-            print!("{HELP}");
+            show(HELP);
             Ok(0)
         }
     }

@@ -2,7 +2,7 @@
 
 use lexopt::Parser;
 
-use super::only_flags;
+use super::{only_flags, show};
 use crate::failure::Failure;
 
 const HELP: &str = "\
@@ -20,7 +20,7 @@ pub fn run(parser: Parser) -> Result<u8, Failure> {
     } else {
         sandbox::listing::markdown()
     };
-    print!("{text}");
+    show(&text);
     Ok(0)
 }
 
