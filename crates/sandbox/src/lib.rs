@@ -8,7 +8,6 @@ mod config;
 pub mod control;
 pub mod listing;
 mod log;
-mod memory;
 
 use std::os::fd::{AsFd, OwnedFd};
 
