@@ -17,7 +17,9 @@ pub mod mm;
 pub mod signal;
 pub mod syscall;
 pub mod task;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod vfs;
 
-pub use kernel::{Kernel, KernelConfig, Log, NoLog};
+pub use kernel::{Kernel, KernelConfig, Log, NoLog, UtsNames};

@@ -112,6 +112,6 @@ impl FileDescription {
 impl Drop for FileDescription {
     fn drop(&mut self) {
         self.ops.release(self);
-        crate::vfs::release_locks(self);
+        super::lock::release_all(self);
     }
 }

@@ -1,16 +1,20 @@
 //! Open files: descriptors, descriptions and the operations that each kind of file has.
 
+mod close;
 mod description;
 pub mod eventfd;
 mod fd_table;
 pub mod fifo;
+pub mod inotify;
+pub mod lock;
 mod memory;
 mod ops;
 pub mod pipe;
 pub mod readiness;
 pub mod ring;
 
-pub use description::FileDescription;
+pub use close::close;
+pub use description::{FileDescription, FileOwner};
 pub use fd_table::{FdEntry, FdTable};
 pub use memory::{FileMemory, HeapMemory, MemoryProvider};
-pub use ops::{DirSink, FileOps, MapPiece, Whence};
+pub use ops::{DirSink, FileOps, MapPiece, PipeBuffer, Whence};

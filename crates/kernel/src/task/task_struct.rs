@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use abi::UserAddr;
+use abi::{Errno, UserAddr};
 use platform::Interrupter;
 use sync::{Mutex, RwLock, Waiter, rank};
 
 use super::ThreadGroup;
 use crate::Kernel;
 use crate::cred::Credentials;
-use crate::file::FdTable;
+use crate::file::{FdTable, FileDescription};
 use crate::mm::Mm;
 use crate::signal::TaskSignals;
 use crate::vfs::FsContext;
@@ -89,6 +89,11 @@ impl Task {
     /// The task's descriptors.
     pub fn files(&self) -> Arc<FdTable> {
         self.files.lock().clone()
+    }
+
+    /// The open file of one of the task's descriptors. `EBADF` when there is none.
+    pub fn fd(&self, fd: i32) -> Result<Arc<FileDescription>, Errno> {
+        self.files.lock().get(fd)
     }
 
     /// The task's root, working directory and umask.

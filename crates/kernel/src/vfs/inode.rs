@@ -13,6 +13,8 @@ use crate::file::FileOps;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FileKind {
+    /// No type bits: event files and other anonymous inodes.
+    Anonymous = 0,
     /// S_IFIFO.
     Fifo = 1,
     /// S_IFCHR.
@@ -351,6 +353,34 @@ impl Inode {
     /// stat(2).
     pub fn attr(&self) -> Result<Attr, Errno> {
         self.ops.attr()
+    }
+
+    /// The attached object of that type, if there is one.
+    pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let attached = self.attached.lock();
+        let mut objects = attached.objects.iter();
+        objects.find_map(|object| object.clone().downcast::<T>().ok())
+    }
+
+    /// The attached object of that type; made and attached when there is none.
+    pub fn attach<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut attached = self.attached.lock();
+        let found = attached
+            .objects
+            .iter()
+            .find_map(|object| object.clone().downcast::<T>().ok());
+        found.unwrap_or_else(|| {
+            let made = Arc::new(make());
+            attached.objects.push(made.clone());
+            made
+        })
+    }
+
+    /// Takes the attached object of that type off.
+    pub fn detach<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let mut attached = self.attached.lock();
+        let at = attached.objects.iter().position(|object| (**object).is::<T>())?;
+        attached.objects.swap_remove(at).downcast::<T>().ok()
     }
 
     /// The operations as a certain file system's, when they are.

@@ -1,12 +1,13 @@
-//! Mounts, file system types and a task's root and working directory.
+//! A mount: a tree of dentries attached somewhere, with its flags.
 
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use bitflags::bitflags;
-use sync::{Mutex, RwLock, rank};
+use sync::{Mutex, rank};
 
-use super::{Dentry, Inode, Path};
+use super::{Dentry, Inode, Superblock};
 
 bitflags! {
     /// Per-mount flags; the numbers of MS_*.
@@ -47,7 +48,7 @@ pub trait FilesystemType: Send + Sync {
     }
 }
 
-/// A file system attached somewhere in the tree. The vfs developer completes it (tree, propagation, namespaces).
+/// A file system attached somewhere in the tree.
 pub struct Mount {
     /// mount id as in /proc/self/mountinfo.
     pub id: u32,
@@ -55,39 +56,56 @@ pub struct Mount {
     pub root: Arc<Dentry>,
     /// Device column of /proc/mounts.
     pub source: Vec<u8>,
-    /// Where it is attached: parent mount and the dentry there. `None` for a root mount.
+    /// Where it is attached: parent mount and the dentry there. `None` for a root mount and a detached one.
     pub(crate) at: Mutex<Option<(Weak<Mount>, Arc<Dentry>)>>,
-    /// Per-mount flags.
-    pub flags: Mutex<MountFlags>,
+    flags: AtomicU64,
+    /// The namespace it belongs to; 0: none (anonymous, detached).
+    pub(crate) namespace: AtomicU64,
 }
 
-/// The VFS state of a kernel: registered types and the initial mount tree. Completed by the vfs developer.
-pub struct Vfs {
-    /// Registered types.
-    pub types: RwLock<Vec<Arc<dyn FilesystemType>>>,
-}
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
-impl Default for Vfs {
-    fn default() -> Self {
-        Vfs {
-            types: RwLock::new(rank::LEAF, Vec::new()),
+impl Mount {
+    /// A mount of the tree under `root`, not attached yet.
+    pub fn new(root: Arc<Dentry>, source: &[u8], flags: MountFlags) -> Arc<Mount> {
+        Arc::new(Mount {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            root,
+            source: source.to_vec(),
+            at: Mutex::new(rank::LEAF, None),
+            flags: AtomicU64::new(flags.bits()),
+            namespace: AtomicU64::new(0),
+        })
+    }
+
+    /// Its flags.
+    pub fn flags(&self) -> MountFlags {
+        MountFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Replaces its flags (remount).
+    pub fn set_flags(&self, flags: MountFlags) {
+        self.flags.store(flags.bits(), Ordering::Relaxed);
+    }
+
+    /// Where it is attached; `None` for a root or detached mount.
+    pub fn parent(&self) -> Option<(Arc<Mount>, Arc<Dentry>)> {
+        let at = self.at.lock().clone();
+        let (mount, dentry) = at?;
+        Some((mount.upgrade()?, dentry))
+    }
+
+    /// The file system that it shows.
+    pub fn superblock(&self) -> Result<Arc<Superblock>, Errno> {
+        self.root.inode().map(|inode| inode.sb.clone())
+    }
+
+    /// `EROFS` when nothing may be changed through it.
+    pub fn want_write(&self) -> Result<(), Errno> {
+        if self.flags().contains(MountFlags::RDONLY) {
+            Err(Errno::EROFS)
+        } else {
+            Ok(())
         }
     }
-}
-
-/// A task's root, working directory and umask (Linux's fs_struct), shared with CLONE_FS.
-pub struct FsContext {
-    /// Guarded together.
-    pub state: Mutex<FsState>,
-}
-
-/// The content of [`FsContext`].
-#[derive(Clone)]
-pub struct FsState {
-    /// chroot(2).
-    pub root: Path,
-    /// chdir(2).
-    pub cwd: Path,
-    /// umask(2).
-    pub umask: u32,
 }

@@ -1,11 +1,10 @@
-//! A place in the tree: a dentry seen through a mount.
+//! A place in the tree: a dentry seen through a mount; and its text.
 
 use std::sync::Arc;
 
 use abi::Errno;
 
 use super::{Dentry, Inode, Mount};
-use crate::file::FileDescription;
 
 /// A dentry on a mount (Linux's struct path).
 #[derive(Clone)]
@@ -21,9 +20,87 @@ impl Path {
     pub fn inode(&self) -> Result<Arc<Inode>, Errno> {
         self.dentry.inode()
     }
-}
 
-/// Gives up the flock(2) and open-file-description locks of a file that is being dropped.
-pub fn release_locks(file: &FileDescription) {
-    let _ = file;
+    /// Whether both are the same place.
+    pub fn same(&self, other: &Path) -> bool {
+        Arc::ptr_eq(&self.dentry, &other.dentry) && Arc::ptr_eq(&self.mount, &other.mount)
+    }
+
+    /// Whether it is the root of its mount.
+    pub fn is_mount_root(&self) -> bool {
+        Arc::ptr_eq(&self.dentry, &self.mount.root)
+    }
+
+    /// The place above within what `root` bounds (`..`); itself at the root.
+    pub fn above(&self, root: &Path) -> Path {
+        let mut at = self.clone();
+        loop {
+            if at.same(root) {
+                return at;
+            }
+            if at.is_mount_root() {
+                match at.mount.parent() {
+                    Some((mount, dentry)) => at = Path { mount, dentry },
+                    None => return at,
+                }
+                continue;
+            }
+            return match at.dentry.parent() {
+                Some(dentry) => Path {
+                    mount: at.mount,
+                    dentry,
+                },
+                None => at,
+            };
+        }
+    }
+
+    /// The text of the place as seen from `root`, as /proc shows it: ` (deleted)` after an unlinked name.
+    /// Names of anonymous objects stand as they are.
+    pub fn text(&self, root: &Path) -> Vec<u8> {
+        let mut text = self.plain_text(root).0;
+        if self.dentry.is_deleted() {
+            text.extend_from_slice(b" (deleted)");
+        }
+        text
+    }
+
+    /// The text of the place, and whether it lies below `root` (else the text is from the top of its tree).
+    pub fn plain_text(&self, root: &Path) -> (Vec<u8>, bool) {
+        if self.dentry.parent().is_none() && !self.is_mount_root() {
+            return (self.dentry.name().to_vec(), true);
+        }
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        let mut at = self.clone();
+        let reachable = loop {
+            if at.same(root) {
+                break true;
+            }
+            if at.is_mount_root() {
+                match at.mount.parent() {
+                    Some((mount, dentry)) => at = Path { mount, dentry },
+                    None => break false,
+                }
+                continue;
+            }
+            let (name, parent) = {
+                let state = at.dentry.state.lock();
+                (state.name.clone(), state.parent.clone())
+            };
+            match parent {
+                Some(parent) => at.dentry = parent,
+                None => break false,
+            }
+            names.push(name);
+        };
+        let mut text = Vec::with_capacity(names.iter().map(|name| name.len() + 1).sum::<usize>().max(1));
+        for name in names.iter().rev() {
+            text.push(b'/');
+            text.extend_from_slice(name);
+        }
+        if text.is_empty() {
+            text.push(b'/');
+        }
+        (text, reachable)
+    }
 }

@@ -1,0 +1,338 @@
+//! The mount tree: which mounts are attached where, in which namespace; and the VFS state of a kernel.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use abi::Errno;
+use sync::{Mutex, RwLock, rank};
+
+use super::{Dentry, DentryCache, DeviceTable, FilesystemType, Inode, Mount, MountFlags, Path};
+
+/// Mounts that all namespaces of a sandbox may hold together (Linux's fs.mount-max is 100,000 a namespace).
+const MOUNT_LIMIT: usize = 10_000;
+
+/// The VFS state of a kernel: registered types, the mount trees, caches, devices.
+pub struct Vfs {
+    /// Registered types.
+    pub types: RwLock<Vec<Arc<dyn FilesystemType>>>,
+    /// Device nodes' drivers.
+    pub devices: DeviceTable,
+    /// Recently used dentries.
+    pub dcache: DentryCache,
+    /// Number of inotify watches in the sandbox: with none, operations raise no events.
+    pub watches: AtomicUsize,
+    /// Held over renames between directories.
+    pub(crate) rename_lock: Mutex<()>,
+    mounts: RwLock<MountTable>,
+    namespaces: AtomicU64,
+    pub(crate) anonymous: OnceLock<Arc<Mount>>,
+}
+
+#[derive(Default)]
+struct MountTable {
+    /// The topmost mount on a dentry of a mount: (parent mount's id, dentry's address) -> mount.
+    by_place: HashMap<(u32, usize), Arc<Mount>>,
+    /// All mounts that belong to a namespace, by id.
+    all: BTreeMap<u32, Arc<Mount>>,
+}
+
+impl Default for Vfs {
+    fn default() -> Self {
+        Vfs {
+            types: RwLock::new(rank::LEAF, Vec::new()),
+            devices: DeviceTable::default(),
+            dcache: DentryCache::default(),
+            watches: AtomicUsize::new(0),
+            rename_lock: Mutex::new(rank::RENAME, ()),
+            mounts: RwLock::new(rank::MOUNTS, MountTable::default()),
+            namespaces: AtomicU64::new(0),
+            anonymous: OnceLock::new(),
+        }
+    }
+}
+
+fn place(mount: &Mount, dentry: &Arc<Dentry>) -> (u32, usize) {
+    (mount.id, Arc::as_ptr(dentry).addr())
+}
+
+impl Vfs {
+    /// Adds a file system type for mount(2).
+    pub fn register_type(&self, kind: Arc<dyn FilesystemType>) {
+        self.types.write().push(kind);
+    }
+
+    /// The file system type of that name. `ENODEV` when there is none.
+    pub fn filesystem_type(&self, name: &[u8]) -> Result<Arc<dyn FilesystemType>, Errno> {
+        let types = self.types.read();
+        let found = types.iter().find(|kind| kind.name().as_bytes() == name);
+        found.cloned().ok_or(Errno::ENODEV)
+    }
+
+    /// Makes `inode` the root of a new mount namespace; returns the place `/`.
+    pub fn mount_root(&self, inode: Arc<Inode>, source: &[u8], flags: MountFlags) -> Path {
+        let root = Dentry::root(b"/", inode);
+        let mount = Mount::new(root.clone(), source, flags);
+        let namespace = self.namespaces.fetch_add(1, Ordering::Relaxed) + 1;
+        mount.namespace.store(namespace, Ordering::Relaxed);
+        self.mounts.write().all.insert(mount.id, mount.clone());
+        Path { mount, dentry: root }
+    }
+
+    /// Mounts the file system whose root is `inode` on `at`. `ENOTDIR` when one is a directory and the other is not.
+    pub fn mount_at(
+        &self,
+        at: &Path,
+        inode: Arc<Inode>,
+        source: &[u8],
+        flags: MountFlags,
+    ) -> Result<Arc<Mount>, Errno> {
+        let mount = Mount::new(Dentry::root(b"/", inode), source, flags);
+        self.attach(at, &mount)?;
+        Ok(mount)
+    }
+
+    /// Shows the tree under `from` at `at` too (MS_BIND).
+    pub fn bind_at(&self, at: &Path, from: &Path, recursive: bool) -> Result<Arc<Mount>, Errno> {
+        let mount = Mount::new(from.dentry.clone(), &from.mount.source, from.mount.flags());
+        let below = if recursive {
+            self.below(&from.mount, Some(&from.dentry))
+        } else {
+            Vec::new()
+        };
+        self.attach(at, &mount)?;
+        self.copy_mounts(&from.mount, &mount, &below)?;
+        Ok(mount)
+    }
+
+    /// Attaches copies of `mounts` (of the tree of `old`, in order of attachment) at the same places of `new`.
+    fn copy_mounts(&self, old: &Arc<Mount>, new: &Arc<Mount>, mounts: &[Arc<Mount>]) -> Result<(), Errno> {
+        let mut copies: HashMap<u32, Arc<Mount>> = HashMap::from([(old.id, new.clone())]);
+        for mount in mounts {
+            let Some((parent, dentry)) = mount.parent() else {
+                continue;
+            };
+            let Some(above) = copies.get(&parent.id).cloned() else {
+                continue;
+            };
+            let copy = Mount::new(mount.root.clone(), &mount.source, mount.flags());
+            let at = Path { mount: above, dentry };
+            self.attach(&at, &copy)?;
+            copies.insert(mount.id, copy);
+        }
+        Ok(())
+    }
+
+    /// A copy of the whole tree that `root` belongs to, in a new namespace (CLONE_NEWNS). Returns, for each of
+    /// `paths`, the same place in the copy.
+    pub fn copy_namespace(&self, paths: &[&Path]) -> Result<Vec<Path>, Errno> {
+        let first = paths.first().ok_or(Errno::EINVAL)?;
+        let mut top = first.mount.clone();
+        while let Some((parent, _)) = top.parent() {
+            top = parent;
+        }
+        let new_top = Mount::new(top.root.clone(), &top.source, top.flags());
+        let namespace = self.namespaces.fetch_add(1, Ordering::Relaxed) + 1;
+        new_top.namespace.store(namespace, Ordering::Relaxed);
+        let old = self.below(&top, None);
+        self.mounts.write().all.insert(new_top.id, new_top.clone());
+        let mut copies: HashMap<u32, Arc<Mount>> = HashMap::from([(top.id, new_top)]);
+        for mount in &old {
+            let Some((parent, dentry)) = mount.parent() else {
+                continue;
+            };
+            let Some(above) = copies.get(&parent.id).cloned() else {
+                continue;
+            };
+            let copy = Mount::new(mount.root.clone(), &mount.source, mount.flags());
+            self.attach(&Path { mount: above, dentry }, &copy)?;
+            copies.insert(mount.id, copy);
+        }
+        let moved = paths.iter().map(|path| Path {
+            mount: copies.get(&path.mount.id).unwrap_or(&path.mount).clone(),
+            dentry: path.dentry.clone(),
+        });
+        Ok(moved.collect())
+    }
+
+    /// The namespace's number that a mount belongs to (the inode number of /proc/PID/ns/mnt is made from it).
+    pub fn namespace_of(&self, mount: &Mount) -> u64 {
+        mount.namespace.load(Ordering::Relaxed)
+    }
+
+    /// Attaches a mount that is not attached anywhere. It covers what was mounted there before.
+    pub(crate) fn attach(&self, at: &Path, mount: &Arc<Mount>) -> Result<(), Errno> {
+        let (point, root) = (at.inode()?.kind, mount.root.inode()?.kind);
+        if (point == super::FileKind::Directory) != (root == super::FileKind::Directory) {
+            return Err(Errno::ENOTDIR);
+        }
+        let mut table = self.mounts.write();
+        if at.dentry.is_deleted() {
+            return Err(Errno::ENOENT);
+        }
+        if table.all.len() >= MOUNT_LIMIT {
+            return Err(Errno::ENOSPC);
+        }
+        // On top of what is mounted there already.
+        let mut top = at.clone();
+        while let Some(above) = table.by_place.get(&place(&top.mount, &top.dentry)) {
+            top = Path {
+                mount: above.clone(),
+                dentry: above.root.clone(),
+            };
+        }
+        top.dentry.mounts.fetch_add(1, Ordering::Relaxed);
+        *mount.at.lock() = Some((Arc::downgrade(&top.mount), top.dentry.clone()));
+        let namespace = top.mount.namespace.load(Ordering::Relaxed);
+        mount.namespace.store(namespace, Ordering::Relaxed);
+        table
+            .by_place
+            .insert(place(&top.mount, &top.dentry), mount.clone());
+        table.all.insert(mount.id, mount.clone());
+        Ok(())
+    }
+
+    /// Takes a mount off its place; it must have no mounts below (`EBUSY`) unless `lazy`, which takes them off too.
+    pub(crate) fn detach(&self, mount: &Arc<Mount>, lazy: bool) -> Result<(), Errno> {
+        let below = self.below(mount, None);
+        if !below.is_empty() && !lazy {
+            return Err(Errno::EBUSY);
+        }
+        let mut gone = Vec::new();
+        {
+            let mut table = self.mounts.write();
+            for victim in below.iter().rev().chain(std::iter::once(mount)) {
+                gone.extend(Self::detach_one(&mut table, victim));
+            }
+        }
+        drop(gone);
+        Ok(())
+    }
+
+    fn detach_one(table: &mut MountTable, mount: &Arc<Mount>) -> Option<(Arc<Mount>, Arc<Dentry>)> {
+        let (parent, dentry) = mount.at.lock().take()?;
+        if let Some(parent) = parent.upgrade() {
+            table.by_place.remove(&place(&parent, &dentry));
+        }
+        dentry.mounts.fetch_sub(1, Ordering::Relaxed);
+        table.all.remove(&mount.id);
+        mount.namespace.store(0, Ordering::Relaxed);
+        Some((mount.clone(), dentry))
+    }
+
+    /// Moves an attached mount, with all below it (MS_MOVE, pivot_root).
+    pub(crate) fn move_mount(&self, mount: &Arc<Mount>, to: &Path) -> Result<(), Errno> {
+        let old = {
+            let mut table = self.mounts.write();
+            let mut top = to.clone();
+            while let Some(above) = table.by_place.get(&place(&top.mount, &top.dentry)) {
+                if Arc::ptr_eq(above, mount) {
+                    return Err(Errno::ELOOP);
+                }
+                top = Path {
+                    mount: above.clone(),
+                    dentry: above.root.clone(),
+                };
+            }
+            let old = mount.at.lock().take();
+            if let Some((parent, dentry)) = &old {
+                if let Some(parent) = parent.upgrade() {
+                    table.by_place.remove(&place(&parent, dentry));
+                }
+                dentry.mounts.fetch_sub(1, Ordering::Relaxed);
+            }
+            top.dentry.mounts.fetch_add(1, Ordering::Relaxed);
+            *mount.at.lock() = Some((Arc::downgrade(&top.mount), top.dentry.clone()));
+            table
+                .by_place
+                .insert(place(&top.mount, &top.dentry), mount.clone());
+            old
+        };
+        drop(old);
+        Ok(())
+    }
+
+    /// pivot_root(2)'s change of the tree: `new_root` becomes the top and `old_root` moves to `put_old`.
+    pub(crate) fn pivot(
+        &self,
+        new_root: &Arc<Mount>,
+        old_root: &Arc<Mount>,
+        put_old: &Path,
+    ) -> Result<(), Errno> {
+        let old = {
+            let mut table = self.mounts.write();
+            let old = new_root.at.lock().take();
+            if let Some((parent, dentry)) = &old {
+                if let Some(parent) = parent.upgrade() {
+                    table.by_place.remove(&place(&parent, dentry));
+                }
+                dentry.mounts.fetch_sub(1, Ordering::Relaxed);
+            }
+            // The new root takes the old one's place (none, when that was the top of the tree).
+            let above = old_root.at.lock().take();
+            if let Some((parent, dentry)) = &above
+                && let Some(parent) = parent.upgrade()
+            {
+                table.by_place.insert(place(&parent, dentry), new_root.clone());
+            }
+            *new_root.at.lock() = above;
+            put_old.dentry.mounts.fetch_add(1, Ordering::Relaxed);
+            *old_root.at.lock() = Some((Arc::downgrade(&put_old.mount), put_old.dentry.clone()));
+            table
+                .by_place
+                .insert(place(&put_old.mount, &put_old.dentry), old_root.clone());
+            old
+        };
+        drop(old);
+        Ok(())
+    }
+
+    /// What is mounted on a dentry of a mount.
+    pub(crate) fn mounted_on(&self, mount: &Mount, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
+        if !dentry.is_mountpoint() {
+            return None;
+        }
+        self.mounts.read().by_place.get(&place(mount, dentry)).cloned()
+    }
+
+    /// The mounts below `top` in order of their ids; with `under`, only those attached at or below that dentry.
+    pub(crate) fn below(&self, top: &Arc<Mount>, under: Option<&Arc<Dentry>>) -> Vec<Arc<Mount>> {
+        let candidates: Vec<Arc<Mount>> = self.mounts.read().all.values().cloned().collect();
+        let mut found: Vec<Arc<Mount>> = Vec::new();
+        // A child may have a smaller id than its parent after a move: repeat until nothing is added.
+        loop {
+            let before = found.len();
+            for mount in &candidates {
+                if found.iter().any(|seen| seen.id == mount.id) {
+                    continue;
+                }
+                let Some((parent, dentry)) = mount.parent() else {
+                    continue;
+                };
+                let direct = parent.id == top.id && under.is_none_or(|under| dentry.is_below(under));
+                if direct || found.iter().any(|seen| seen.id == parent.id) {
+                    found.push(mount.clone());
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+
+    /// All mounts of a namespace, parents before children.
+    pub fn mounts(&self, namespace: u64) -> Vec<Arc<Mount>> {
+        let table = self.mounts.read();
+        let all = table.all.values();
+        all.filter(|mount| mount.namespace.load(Ordering::Relaxed) == namespace)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether a superblock is still mounted anywhere.
+    pub(crate) fn is_mounted(&self, sb: &Arc<super::Superblock>) -> bool {
+        let all: Vec<Arc<Mount>> = self.mounts.read().all.values().cloned().collect();
+        all.iter()
+            .any(|mount| mount.superblock().is_ok_and(|own| Arc::ptr_eq(&own, sb)))
+    }
+}
