@@ -16,7 +16,11 @@ ranks! {
     RENAME = 10;
     /// The offset of an open file, held over a read or write.
     FILE_OFFSET = 20;
-    /// A whole-call lock of an epoll, pipe, socket or terminal that is held while guest memory is copied.
+    /// Which epoll instances watch which: held while one is added to another.
+    EPOLL_TREE = 24;
+    /// An epoll instance's harvest: held while it asks its files (nested from watcher to watched).
+    EPOLL = 25;
+    /// A whole-call lock of a pipe, socket or terminal that is held while guest memory is copied.
     FILE_OP = 30;
     /// A directory's entries while it is changed.
     DIRECTORY = 40;
@@ -54,6 +58,8 @@ ranks! {
     INODE = 180;
     /// Small leaf state that calls nothing.
     LEAF = 200;
+    /// An epoll instance's ready list: taken by wake-ups, under any lock of the waker.
+    EPOLL_READY = 205;
     /// A wait queue's list.
     WAIT_QUEUE = 210;
     /// A waiter's flag: innermost.

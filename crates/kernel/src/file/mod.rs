@@ -2,6 +2,7 @@
 
 mod close;
 mod description;
+pub mod epoll;
 pub mod eventfd;
 mod fd_table;
 pub mod fifo;

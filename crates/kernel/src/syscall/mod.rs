@@ -19,6 +19,9 @@ pub use row::{Row, Support};
 // --- names
 
 // --- events
+mod epoll_create;
+mod epoll_ctl;
+mod epoll_wait;
 mod eventfd;
 mod pipe;
 mod poll;
