@@ -157,6 +157,18 @@ pub fn open_handle(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     check(unsafe { libc::openat(at.as_raw_fd(), name.as_ptr(), flags) }.into()).map(owned)
 }
 
+/// Opens a file by one name, following no link, for its bytes.
+pub fn open_file(at: BorrowedFd<'_>, name: &CStr, access: Access) -> Result<OwnedFd, Errno> {
+    let mode = if access == Access::ReadOnly {
+        libc::O_RDONLY
+    } else {
+        libc::O_RDWR
+    };
+    let flags = mode | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the name is a C string.
+    check(unsafe { libc::openat(at.as_raw_fd(), name.as_ptr(), flags) }.into()).map(owned)
+}
+
 /// Opens a path of the caller's, links followed, as a handle (O_PATH).
 pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     let path = c_path(path)?;

@@ -250,7 +250,13 @@ impl Entry<'_> {
             };
             made.while_doing("mount point")?;
             mount::attach(tree.as_fd(), base.as_fd(), &name).while_doing("attaching a tree")?;
-            handles.push(mount::open_handle(base.as_fd(), &name).while_doing("opening a tree")?);
+            let handle = match (*is_dir, self.trees[index].read_only) {
+                (true, _) => mount::open_handle(base.as_fd(), &name),
+                // A file can only be opened by its name, which is gone once the walls are closed.
+                (false, true) => mount::open_file(base.as_fd(), &name, Access::ReadOnly),
+                (false, false) => mount::open_file(base.as_fd(), &name, Access::ReadWrite),
+            };
+            handles.push(handle.while_doing("opening a tree")?);
         }
         let volumes = handles.split_off(1);
         let root = handles.pop().ok_or_else(|| Failure::own("no root"))?;

@@ -27,7 +27,7 @@ pub struct Config {
     pub strace: bool,
 }
 
-/// The host trees, as directory handles (O_PATH).
+/// The host trees: directory handles (O_PATH), or open files for volumes that are single files.
 #[derive(Debug)]
 pub struct Handles {
     /// The read-only root.
