@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod hostfs;
+pub mod kernfs;
 pub mod memory;
+pub mod procfs;

@@ -18,6 +18,8 @@ pub struct KernelConfig {
     pub domainname: String,
     /// Processors that guests see.
     pub cpus: u32,
+    /// Their model.
+    pub cpu: crate::CpuModel,
     /// Bytes of memory that guests see.
     pub total_memory: u64,
     /// Write every system call to `log` (see [`crate::syscall::strace`]).
@@ -30,6 +32,7 @@ impl Default for KernelConfig {
             hostname: "tegmen".into(),
             domainname: "(none)".into(),
             cpus: 1,
+            cpu: crate::CpuModel::default(),
             total_memory: 1 << 30,
             strace: false,
         }
@@ -63,6 +66,8 @@ pub struct Kernel {
     pub time: crate::time::TimeKeeper,
     /// System V objects and message queues.
     pub ipc: crate::ipc::IpcTable,
+    /// Changed values of /proc/sys.
+    pub sysctls: crate::sysctl::Sysctls,
     /// Where strace lines and warnings go.
     pub log: Box<dyn Log>,
     /// Files in memory get their bytes here.
@@ -104,6 +109,7 @@ impl Kernel {
             futexes: crate::futex::FutexTable::default(),
             time: crate::time::TimeKeeper::default(),
             ipc: crate::ipc::IpcTable::default(),
+            sysctls: crate::sysctl::Sysctls::default(),
             log,
             memory,
             config,

@@ -6,6 +6,7 @@
 //! Architecture invariants: no `unsafe`, no host call (checked by `cargo xtask tidy`); a guest's bytes never cause a panic.
 #![forbid(unsafe_code)]
 
+mod cpu;
 pub mod cred;
 pub mod exec;
 pub mod file;
@@ -14,12 +15,15 @@ pub mod io;
 pub mod ipc;
 mod kernel;
 pub mod mm;
+pub mod random;
 pub mod signal;
 pub mod syscall;
+pub mod sysctl;
 pub mod task;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
 pub mod vfs;
 
+pub use cpu::CpuModel;
 pub use kernel::{Kernel, KernelConfig, Log, NoLog, UtsNames};

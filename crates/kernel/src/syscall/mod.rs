@@ -12,6 +12,7 @@ mod table;
 
 pub use dispatch::{dispatch, lookup, rows};
 pub use row::{Row, Support};
+pub use uname::{RELEASE, VERSION};
 
 // One line per file, alphabetical; keep the sections of different subjects apart.
 // --- open files

@@ -1,0 +1,53 @@
+//! procfs (proc(5)): processes and the kernel as files.
+//!
+//! `root` and `process` hold the tables of names; each other module makes the text of the files it is named after.
+//! Numbers come from the kernel's objects at the moment of the read; nothing is kept here but load averages.
+
+mod cpuinfo;
+mod fd;
+mod identity;
+mod loadavg;
+mod meminfo;
+mod net;
+mod pid_stat;
+mod process;
+mod process_text;
+mod root;
+mod stat;
+mod sysctl;
+mod system;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use abi::Errno;
+use kernel::Kernel;
+use kernel::vfs::{FilesystemType, Inode, MountFlags};
+
+use crate::kernfs::{KernSuper, root_inode};
+use system::System;
+
+/// PROC_SUPER_MAGIC.
+const MAGIC: u64 = 0x9fa0;
+
+/// The type `proc`.
+pub struct ProcFs;
+
+impl FilesystemType for ProcFs {
+    fn name(&self) -> &'static str {
+        "proc"
+    }
+
+    fn mount(
+        &self,
+        kernel: &Arc<Kernel>,
+        _source: &[u8],
+        _flags: MountFlags,
+        _data: &[u8],
+    ) -> Result<Arc<Inode>, Errno> {
+        let sb = KernSuper::new("proc", MAGIC, false);
+        Ok(root_inode(&sb, Arc::new(root::Root::new(System::new(kernel)))))
+    }
+}

@@ -1,0 +1,327 @@
+//! Process and thread directories: the table of their names and what those files are about.
+
+use std::sync::{Arc, Weak};
+
+use abi::Errno;
+use kernel::Kernel;
+use kernel::cred::{Caps, Credentials};
+use kernel::mm::Mm;
+use kernel::task::{Task, ThreadGroup, current};
+use kernel::vfs::{FileKind, Follow};
+
+use super::system::System;
+use super::{fd, net, pid_stat, process_text as text_of, root};
+use crate::kernfs::table::{dir, knob, magic, node, text};
+use crate::kernfs::{Context, Entry, Listed, Meta, Node, StaticDir};
+
+/// A process, or one of its threads, as long as it exists (zombies included).
+#[derive(Clone)]
+pub struct Process {
+    system: System,
+    /// Process id.
+    pub pid: u32,
+    /// Thread id; for a whole process equal to `pid`.
+    pub tid: u32,
+    group: Weak<ThreadGroup>,
+    /// Set for /proc/PID/task/TID.
+    thread: Option<Weak<Task>>,
+}
+
+/// What the process table says of a process at one moment.
+pub struct View {
+    /// The kernel.
+    pub kernel: Arc<Kernel>,
+    /// The process.
+    pub group: Arc<ThreadGroup>,
+    /// The thread, or the process's leader or any living thread; `None` for a zombie.
+    pub task: Option<Arc<Task>>,
+    /// Parent's process id.
+    pub parent: u32,
+    /// Process group id.
+    pub pgrp: u32,
+    /// Session id.
+    pub session: u32,
+    /// All living threads.
+    pub threads: Vec<Arc<Task>>,
+    /// A zombie's wait status.
+    pub zombie: Option<i32>,
+    /// Signal to the parent at exit.
+    pub exit_signal: u32,
+}
+
+impl Context for Process {
+    fn owner(&self) -> Result<(u32, u32), Errno> {
+        let view = self.view()?;
+        let dumpable = view.group.state.lock().dumpable;
+        Ok(match view.task {
+            Some(task) if dumpable => {
+                let cred = task.cred();
+                (cred.euid, cred.egid)
+            }
+            _ => (0, 0),
+        })
+    }
+
+    fn same(&self, other: &Process) -> bool {
+        let same_thread = match (&self.thread, &other.thread) {
+            (Some(one), Some(two)) => Weak::ptr_eq(one, two),
+            (None, None) => true,
+            _ => false,
+        };
+        same_thread && Weak::ptr_eq(&self.group, &other.group)
+    }
+}
+
+impl Process {
+    /// The process with this id, or a thread of that id (hidden from the listing, but Linux finds it).
+    pub fn find(system: &System, id: u32) -> Result<Process, Errno> {
+        let kernel = system.kernel()?;
+        let pids = kernel.pids.read();
+        let group = match pids.group(id) {
+            Some(entry) => entry.group.clone(),
+            None => pids.task(id).ok_or(Errno::ENOENT)?.group.clone(),
+        };
+        Ok(Process {
+            system: system.clone(),
+            pid: group.pid,
+            tid: group.pid,
+            group: Arc::downgrade(&group),
+            thread: None,
+        })
+    }
+
+    /// A thread of this process.
+    fn thread(&self, tid: u32) -> Result<Process, Errno> {
+        let kernel = self.system.kernel()?;
+        let task = kernel.pids.read().task(tid).ok_or(Errno::ENOENT)?;
+        if task.tgid() != self.pid {
+            return Err(Errno::ENOENT);
+        }
+        Ok(Process {
+            tid,
+            thread: Some(Arc::downgrade(&task)),
+            ..self.clone()
+        })
+    }
+
+    /// What the process table says of it now. `ESRCH` once it was waited for.
+    pub fn view(&self) -> Result<View, Errno> {
+        let kernel = self.system.kernel()?;
+        let pids = kernel.pids.read();
+        let entry = pids.group(self.pid).ok_or(Errno::ESRCH)?;
+        if !std::ptr::eq(Arc::as_ptr(&entry.group), self.group.as_ptr()) {
+            return Err(Errno::ESRCH);
+        }
+        let threads: Vec<Arc<Task>> = entry.tasks.iter().filter_map(|tid| pids.task(*tid)).collect();
+        let task = match &self.thread {
+            Some(thread) => {
+                let wanted = |task: &&Arc<Task>| std::ptr::eq(Arc::as_ptr(task), thread.as_ptr());
+                Some(threads.iter().find(wanted).cloned().ok_or(Errno::ESRCH)?)
+            }
+            None => {
+                let leader = threads.iter().find(|task| task.tid == self.pid);
+                leader.or(threads.first()).cloned()
+            }
+        };
+        let view = View {
+            group: entry.group.clone(),
+            task,
+            parent: entry.parent,
+            pgrp: entry.pgrp,
+            session: entry.session,
+            threads,
+            zombie: entry.zombie,
+            exit_signal: entry.exit_signal,
+            kernel: kernel.clone(),
+        };
+        drop(pids);
+        Ok(view)
+    }
+
+    /// A living thread of it. `ESRCH` for a zombie.
+    pub fn task(&self) -> Result<Arc<Task>, Errno> {
+        self.view()?.task.ok_or(Errno::ESRCH)
+    }
+
+    /// Its address space; `None` for zombies.
+    pub fn mm(&self) -> Result<Option<Arc<Mm>>, Errno> {
+        Ok(self.view()?.task.and_then(|task| task.mm()))
+    }
+
+    /// Whether it is one thread (/proc/PID/task/TID).
+    pub fn is_thread(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// ptrace(2)'s access check with PTRACE_MODE_READ_FSCREDS: the same process, the same user, or CAP_SYS_PTRACE.
+    /// `EACCES` otherwise.
+    pub fn may_access(&self) -> Result<(), Errno> {
+        let Some(reader) = current() else {
+            return Ok(());
+        };
+        if reader.tgid() == self.pid {
+            return Ok(());
+        }
+        self.may_access_as(&reader.cred())
+    }
+
+    fn may_access_as(&self, reader: &Credentials) -> Result<(), Errno> {
+        if reader.has(Caps::SYS_PTRACE) {
+            return Ok(());
+        }
+        let view = self.view()?;
+        let target = view.task.ok_or(Errno::EACCES)?.cred();
+        let dumpable = view.group.state.lock().dumpable;
+        let uids = [target.euid, target.suid, target.uid];
+        let gids = [target.egid, target.sgid, target.gid];
+        let same = uids.iter().all(|uid| *uid == reader.fsuid) && gids.iter().all(|gid| *gid == reader.fsgid);
+        if same && dumpable && reader.permitted.contains(target.permitted) {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
+    }
+}
+
+/// Names in both process and thread directories.
+macro_rules! both {
+    ($($extra:expr,)*) => { &[
+        $($extra,)*
+        node("attr", FileKind::Directory, |at| Arc::new(StaticDir::new(at.clone(), ATTR))),
+        text("auxv", 0o400, text_of::auxv),
+        text("cgroup", 0o444, text_of::cgroup),
+        text("cmdline", 0o444, text_of::cmdline),
+        knob("comm", 0o644, text_of::comm, text_of::set_comm),
+        text("cpu_resctrl_groups", 0o444, |_| Ok(Vec::new())),
+        text("cpuset", 0o444, |_| Ok(b"/\n".to_vec())),
+        magic("cwd", |at| text_of::place(at, text_of::cwd), |at| text_of::place_text(at, text_of::cwd)),
+        text("environ", 0o400, text_of::environ),
+        magic("exe", |at| text_of::place(at, text_of::exe), |at| text_of::place_text(at, text_of::exe)),
+        node("fd", FileKind::Directory, |at| Arc::new(fd::FdDir::new(at.clone(), false))),
+        node("fdinfo", FileKind::Directory, |at| Arc::new(fd::FdDir::new(at.clone(), true))),
+        knob("gid_map", 0o644, text_of::id_map, |_, _| Err(Errno::EPERM)),
+        text("io", 0o400, text_of::io),
+        text("limits", 0o444, text_of::limits),
+        knob("loginuid", 0o644, |_| Ok(b"4294967295".to_vec()), |_, _| Err(Errno::EPERM)),
+        text("maps", 0o444, text_of::maps),
+        node("mem", FileKind::Regular, |at| Arc::new(fd::MemNode(at.clone()))),
+        text("mountinfo", 0o444, text_of::mountinfo),
+        text("mounts", 0o444, text_of::mounts),
+        node("net", FileKind::Directory, |at| Arc::new(StaticDir::new(at.clone(), net::ENTRIES))),
+        node("ns", FileKind::Directory, |at| Arc::new(StaticDir { context: at.clone(), entries: NS, perm: 0o511 })),
+        text("numa_maps", 0o444, |_| Ok(Vec::new())),
+        text("oom_score", 0o444, text_of::oom_score),
+        knob("oom_score_adj", 0o644, text_of::oom_score_adj, text_of::set_oom_score_adj),
+        knob("oom_adj", 0o644, text_of::oom_adj, |_, _| Err(Errno::EINVAL)),
+        text("pagemap", 0o400, |_| Err(Errno::EPERM)),
+        text("patch_state", 0o400, |_| Ok(b"-1\n".to_vec())),
+        text("personality", 0o400, text_of::personality),
+        knob("projid_map", 0o644, text_of::id_map, |_, _| Err(Errno::EPERM)),
+        magic("root", |at| text_of::place(at, text_of::root), |at| text_of::place_text(at, text_of::root)),
+        knob("sched", 0o644, text_of::sched, |_, _| Ok(())),
+        text("schedstat", 0o444, text_of::schedstat),
+        text("sessionid", 0o444, |_| Ok(b"4294967295".to_vec())),
+        knob("setgroups", 0o644, |_| Ok(b"allow\n".to_vec()), |_, _| Err(Errno::EPERM)),
+        text("smaps", 0o444, text_of::smaps),
+        text("smaps_rollup", 0o444, text_of::smaps_rollup),
+        text("stack", 0o400, |_| Ok(Vec::new())),
+        text("stat", 0o444, pid_stat::stat),
+        text("statm", 0o444, pid_stat::statm),
+        text("status", 0o444, pid_stat::status),
+        text("syscall", 0o400, text_of::syscall),
+        text("timens_offsets", 0o644, |_| Ok(b"monotonic           0         0\nboottime            0         0\n".to_vec())),
+        knob("uid_map", 0o644, text_of::id_map, |_, _| Err(Errno::EPERM)),
+        text("wchan", 0o444, |_| Ok(b"0".to_vec())),
+    ] };
+}
+
+static PROCESS: &[Entry<Process>] = both![
+    node("task", FileKind::Directory, |at| Arc::new(TaskDir(at.clone()))),
+    text("mountstats", 0o400, text_of::mountstats),
+    knob(
+        "autogroup",
+        0o644,
+        |_| Ok(b"/autogroup-0 nice 0\n".to_vec()),
+        |_, _| Ok(())
+    ),
+    knob(
+        "coredump_filter",
+        0o644,
+        |_| Ok(b"00000033\n".to_vec()),
+        |_, _| Ok(())
+    ),
+    knob("clear_refs", 0o200, |_| Err(Errno::EINVAL), |_, _| Ok(())),
+    dir("map_files", &[]),
+    text("timers", 0o444, |_| Ok(Vec::new())),
+    knob("timerslack_ns", 0o666, |_| Ok(b"50000\n".to_vec()), |_, _| Ok(())),
+];
+
+static THREAD: &[Entry<Process>] = both![text("children", 0o444, text_of::children),];
+
+static ATTR: &[Entry<Process>] = &[
+    knob("current", 0o666, |_| Ok(Vec::new()), |_, _| Err(Errno::EINVAL)),
+    knob("exec", 0o666, |_| Ok(Vec::new()), |_, _| Err(Errno::EINVAL)),
+    knob("fscreate", 0o666, |_| Ok(Vec::new()), |_, _| Err(Errno::EINVAL)),
+    knob("keycreate", 0o666, |_| Ok(Vec::new()), |_, _| Err(Errno::EINVAL)),
+    text("prev", 0o444, |_| Ok(Vec::new())),
+    knob("sockcreate", 0o666, |_| Ok(Vec::new()), |_, _| Err(Errno::EINVAL)),
+];
+
+/// A namespace link: text only, each sandbox has one namespace of each kind.
+macro_rules! ns {
+    ($($name:literal $shown:literal;)*) => { &[$(
+        magic(
+            $name,
+            |at: &Process| at.may_access().map(|()| Follow::Text(text_of::ns_text($shown))),
+            |at: &Process| at.may_access().map(|()| text_of::ns_text($shown)),
+        ),
+    )*] };
+}
+
+static NS: &[Entry<Process>] = ns![
+    "cgroup" "cgroup";
+    "ipc" "ipc";
+    "mnt" "mnt";
+    "net" "net";
+    "pid" "pid";
+    "pid_for_children" "pid";
+    "time" "time";
+    "time_for_children" "time";
+    "user" "user";
+    "uts" "uts";
+];
+
+/// The directory of a process.
+pub fn directory(process: Process) -> StaticDir<Process> {
+    StaticDir::new(process, PROCESS)
+}
+
+/// /proc/PID/task.
+struct TaskDir(Process);
+
+impl Node for TaskDir {
+    fn kind(&self) -> FileKind {
+        FileKind::Directory
+    }
+    fn meta(&self) -> Result<Meta, Errno> {
+        let (uid, gid) = self.0.owner()?;
+        Ok(Meta {
+            uid,
+            gid,
+            ..Meta::root(0o555)
+        })
+    }
+    fn same(&self, other: &dyn Node) -> bool {
+        let other = (other as &dyn std::any::Any).downcast_ref::<Self>();
+        other.is_some_and(|other| self.0.same(&other.0))
+    }
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Node>, Errno> {
+        let tid = root::parse_id(name).ok_or(Errno::ENOENT)?;
+        Ok(Arc::new(StaticDir::new(self.0.thread(tid)?, THREAD)))
+    }
+    fn list(&self) -> Result<Vec<Listed>, Errno> {
+        let view = self.0.view()?;
+        let tids = view.threads.iter().map(|task| task.tid.to_string());
+        Ok(tids.map(|tid| Listed::new(tid, FileKind::Directory)).collect())
+    }
+}

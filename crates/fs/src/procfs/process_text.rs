@@ -1,0 +1,349 @@
+//! The smaller files of a process directory.
+
+use std::fmt::Write;
+
+use abi::{Errno, PAGE_SIZE};
+use kernel::task::current;
+use kernel::vfs::{Follow, Path};
+
+use super::process::{Process, View};
+use crate::kernfs::parse_i64;
+
+/// Longest name of a task (TASK_COMM_LEN without the NUL).
+const COMM_MAX: usize = 15;
+/// Most bytes of arguments or environment shown.
+const STRINGS_MAX: u64 = 2 << 20;
+
+/// A task's name as text.
+pub fn comm_of(view: &View) -> String {
+    match &view.task {
+        Some(task) => String::from_utf8_lossy(&task.comm.lock()).into_owned(),
+        None => String::new(),
+    }
+}
+
+/// /proc/PID/comm.
+pub fn comm(at: &Process) -> Result<Vec<u8>, Errno> {
+    let view = at.view()?;
+    let mut name = match &view.task {
+        Some(task) => task.comm.lock().clone(),
+        None => Vec::new(),
+    };
+    name.push(b'\n');
+    Ok(name)
+}
+
+/// Writing /proc/PID/comm: only by a thread of the same process.
+pub fn set_comm(at: &Process, data: &[u8]) -> Result<(), Errno> {
+    let task = at.task()?;
+    if current().is_none_or(|me| me.tgid() != task.tgid()) {
+        return Err(Errno::EINVAL);
+    }
+    let name = data
+        .split(|byte| matches!(byte, 0 | b'\n'))
+        .next()
+        .unwrap_or_default();
+    *task.comm.lock() = name[..name.len().min(COMM_MAX)].to_vec();
+    Ok(())
+}
+
+/// The process's controlling terminal as stat shows it: device number and foreground process group.
+pub fn terminal(view: &View) -> (i32, i32) {
+    let _ = view;
+    (0, -1)
+}
+
+/// The tracer's thread id; 0: none.
+pub fn tracer(view: &View) -> u32 {
+    let _ = view;
+    0
+}
+
+/// Seccomp mode and number of filters.
+pub fn seccomp(view: &View) -> (u32, u32) {
+    let _ = view;
+    (0, 0)
+}
+
+/// Guest bytes of a process from `start` to `end`, as far as they can be read.
+fn guest_bytes(at: &Process, range: (u64, u64)) -> Result<Vec<u8>, Errno> {
+    let Some(mm) = at.mm()? else {
+        return Ok(Vec::new());
+    };
+    let len = range.1.saturating_sub(range.0).min(STRINGS_MAX);
+    let mut bytes = vec![0; usize::try_from(len).map_err(|_| Errno::EINVAL)?];
+    let got = mm.space.read(abi::UserAddr(range.0), &mut bytes).unwrap_or(0);
+    bytes.truncate(got);
+    Ok(bytes)
+}
+
+/// /proc/PID/cmdline: the arguments, each with its NUL. A program that overwrote its argument area past the last NUL
+/// (setproctitle) is shown up to the first NUL, from the environment's area too.
+pub fn cmdline(at: &Process) -> Result<Vec<u8>, Errno> {
+    let Some(mm) = at.mm()? else {
+        return Ok(Vec::new());
+    };
+    let totals = super::meminfo::MmTotals::of(Some(&mm));
+    let args = guest_bytes(at, totals.args)?;
+    if args.last().is_none_or(|last| *last == 0) {
+        return Ok(args);
+    }
+    let whole = guest_bytes(at, (totals.args.0, totals.env.1.max(totals.args.1)))?;
+    let end = whole
+        .iter()
+        .position(|byte| *byte == 0)
+        .map_or(whole.len(), |nul| nul + 1);
+    Ok(whole[..end].to_vec())
+}
+
+/// /proc/PID/environ.
+pub fn environ(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.may_access()?;
+    let mm = at.mm()?;
+    guest_bytes(at, super::meminfo::MmTotals::of(mm.as_deref()).env)
+}
+
+/// /proc/PID/auxv.
+pub fn auxv(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.may_access()?;
+    let mm = at.mm()?;
+    Ok(super::meminfo::MmTotals::of(mm.as_deref()).auxv)
+}
+
+/// The working directory.
+pub fn cwd(at: &Process) -> Result<Path, Errno> {
+    Ok(at.task()?.fs().state.lock().cwd.clone())
+}
+
+/// The root directory.
+pub fn root(at: &Process) -> Result<Path, Errno> {
+    Ok(at.task()?.fs().state.lock().root.clone())
+}
+
+/// The program.
+pub fn exe(at: &Process) -> Result<Path, Errno> {
+    at.task()?;
+    Err(Errno::ENOENT)
+}
+
+/// A magic link's destination, for those who may look.
+pub fn place(at: &Process, which: fn(&Process) -> Result<Path, Errno>) -> Result<Follow, Errno> {
+    at.may_access()?;
+    which(at).map(Follow::Path)
+}
+
+/// A magic link's text.
+pub fn place_text(at: &Process, which: fn(&Process) -> Result<Path, Errno>) -> Result<Vec<u8>, Errno> {
+    at.may_access()?;
+    Ok(path_text(&which(at)?))
+}
+
+/// A path as the reader sees it from its root.
+pub fn path_text(path: &Path) -> Vec<u8> {
+    let mut names: Vec<Box<[u8]>> = Vec::new();
+    let mut at = Some(path.dentry.clone());
+    while let Some(dentry) = at {
+        names.push(dentry.name());
+        at = dentry.parent();
+    }
+    names.reverse();
+    names.join(&b'/')
+}
+
+/// /proc/PID/cgroup: one group, the root of what the sandbox sees.
+pub fn cgroup(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.view()?;
+    Ok(b"0::/\n".to_vec())
+}
+
+/// /proc/PID/{uid_map,gid_map,projid_map}: the first user namespace, all ids.
+pub fn id_map(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.view()?;
+    Ok(b"         0          0 4294967295\n".to_vec())
+}
+
+/// /proc/PID/io.
+pub fn io(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.may_access()?;
+    at.view()?;
+    Ok(
+        b"rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
+            .to_vec(),
+    )
+}
+
+/// Names and units of the limits, by RLIMIT_ number.
+const LIMITS: [(&str, &str); 16] = [
+    ("Max cpu time", "seconds"),
+    ("Max file size", "bytes"),
+    ("Max data size", "bytes"),
+    ("Max stack size", "bytes"),
+    ("Max core file size", "bytes"),
+    ("Max resident set", "bytes"),
+    ("Max processes", "processes"),
+    ("Max open files", "files"),
+    ("Max locked memory", "bytes"),
+    ("Max address space", "bytes"),
+    ("Max file locks", "locks"),
+    ("Max pending signals", "signals"),
+    ("Max msgqueue size", "bytes"),
+    ("Max nice priority", ""),
+    ("Max realtime priority", ""),
+    ("Max realtime timeout", "us"),
+];
+
+/// /proc/PID/limits.
+pub fn limits(at: &Process) -> Result<Vec<u8>, Errno> {
+    let view = at.view()?;
+    let rlimits = view.group.state.lock().rlimits;
+    let value = |limit: u64| match limit {
+        u64::MAX => "unlimited".to_string(),
+        other => other.to_string(),
+    };
+    let mut out = format!(
+        "{:<25} {:<20} {:<20} {:<10}\n",
+        "Limit", "Soft Limit", "Hard Limit", "Units"
+    );
+    for ((name, unit), (soft, hard)) in LIMITS.iter().zip(rlimits) {
+        let _ = write!(out, "{name:<25} {:<20} {:<20} ", value(soft), value(hard));
+        let _ = if unit.is_empty() {
+            writeln!(out)
+        } else {
+            writeln!(out, "{unit:<10}")
+        };
+    }
+    Ok(out.into_bytes())
+}
+
+/// /proc/PID/maps.
+pub fn maps(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.may_access()?;
+    at.mm()?;
+    Ok(Vec::new())
+}
+
+/// /proc/PID/smaps.
+pub fn smaps(at: &Process) -> Result<Vec<u8>, Errno> {
+    maps(at)
+}
+
+/// /proc/PID/smaps_rollup.
+pub fn smaps_rollup(at: &Process) -> Result<Vec<u8>, Errno> {
+    maps(at)
+}
+
+/// /proc/PID/mountinfo.
+pub fn mountinfo(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.task()?;
+    Ok(Vec::new())
+}
+
+/// /proc/PID/mounts.
+pub fn mounts(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.task()?;
+    Ok(Vec::new())
+}
+
+/// /proc/PID/mountstats.
+pub fn mountstats(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.task()?;
+    Ok(Vec::new())
+}
+
+/// Text of a namespace link; the numbers are those of Linux's initial namespaces.
+pub fn ns_text(kind: &str) -> Vec<u8> {
+    let ino = match kind {
+        "time" => 4_026_531_834_u32,
+        "cgroup" => 4_026_531_835,
+        "pid" => 4_026_531_836,
+        "user" => 4_026_531_837,
+        "uts" => 4_026_531_838,
+        "ipc" => 4_026_531_839,
+        "net" => 4_026_531_840,
+        _ => 4_026_531_841,
+    };
+    format!("{kind}:[{ino}]").into_bytes()
+}
+
+/// /proc/PID/oom_score: the share of memory in thousandths, shifted by the adjustment.
+pub fn oom_score(at: &Process) -> Result<Vec<u8>, Errno> {
+    let view = at.view()?;
+    let mm = view.task.as_ref().and_then(|task| task.mm());
+    let resident = super::meminfo::MmTotals::of(mm.as_deref()).resident;
+    let share = resident / PAGE_SIZE * 1000 / (view.kernel.config.total_memory / PAGE_SIZE).max(1);
+    let score = 666 + i64::try_from(share).unwrap_or(1000) * 2 / 3;
+    Ok(format!("{score}\n").into_bytes())
+}
+
+/// /proc/PID/oom_score_adj.
+pub fn oom_score_adj(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.view()?;
+    Ok(b"0\n".to_vec())
+}
+
+/// Writing /proc/PID/oom_score_adj: checked, without an effect (the host picks among sandboxes, not processes).
+pub fn set_oom_score_adj(at: &Process, data: &[u8]) -> Result<(), Errno> {
+    at.view()?;
+    match parse_i64(data)? {
+        -1000..=1000 => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// /proc/PID/oom_adj.
+pub fn oom_adj(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.view()?;
+    Ok(b"0\n".to_vec())
+}
+
+/// /proc/PID/personality.
+pub fn personality(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.may_access()?;
+    let personality = at.task()?.state.lock().personality;
+    Ok(format!("{personality:08x}\n").into_bytes())
+}
+
+/// /proc/PID/sched.
+pub fn sched(at: &Process) -> Result<Vec<u8>, Errno> {
+    let view = at.view()?;
+    let (user, system) = super::pid_stat::cpu_times(at, &view);
+    let total = user + system;
+    Ok(format!(
+        "{} ({}, #threads: {})\n-------------------------------------------------------------------\n{:<45}:{:>14}.{:06}\n{:<45}:{:>21}\n",
+        comm_of(&view),
+        at.tid,
+        view.threads.len().max(1),
+        "se.sum_exec_runtime",
+        total / 1_000_000,
+        total % 1_000_000,
+        "policy",
+        0
+    )
+    .into_bytes())
+}
+
+/// /proc/PID/schedstat.
+pub fn schedstat(at: &Process) -> Result<Vec<u8>, Errno> {
+    let view = at.view()?;
+    let (user, system) = super::pid_stat::cpu_times(at, &view);
+    Ok(format!("{} 0 0\n", user + system).into_bytes())
+}
+
+/// /proc/PID/syscall: what it waits in is not told.
+pub fn syscall(at: &Process) -> Result<Vec<u8>, Errno> {
+    at.may_access()?;
+    at.task()?;
+    Ok(b"running\n".to_vec())
+}
+
+/// /proc/PID/task/TID/children: those of the process, shown at its leader.
+pub fn children(at: &Process) -> Result<Vec<u8>, Errno> {
+    let view = at.view()?;
+    let pids = view.kernel.pids.read();
+    let entry = pids.group(at.pid).ok_or(Errno::ESRCH)?;
+    if at.tid != at.pid {
+        return Ok(Vec::new());
+    }
+    let list: String = entry.children.iter().map(|pid| format!("{pid} ")).collect();
+    Ok(list.into_bytes())
+}
