@@ -16,7 +16,7 @@ use crate::xstate::Layout;
 /// Threads without a context that a process keeps for the next one.
 const MAX_PARKED: usize = 32;
 /// How long to wait for the host to report the end of a process whose thread is known to be gone.
-const DEATH_WAIT: Duration = Duration::from_secs(1);
+const DEATH_WAIT: Duration = Duration::from_millis(50);
 /// One past the lower half of the address space, where canonical user addresses end.
 const CANONICAL_END: u64 = 1 << 47;
 /// `si_code` of a signal sent by the host's kernel for a general protection fault.
@@ -249,6 +249,10 @@ impl Context for Thread {
     fn run(&mut self) -> Event {
         if let Some(death) = self.death {
             return Event::Died(death);
+        }
+        if self.process.is_dead() {
+            let death = self.process.death();
+            return self.died(death);
         }
         loop {
             if self.kicker.pending.swap(false, Ordering::SeqCst) {

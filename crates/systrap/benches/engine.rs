@@ -1,0 +1,133 @@
+//! What the engine's operations cost: `cargo bench -p systrap` (prints medians in microseconds).
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::time::Instant;
+
+use abi::UserAddr;
+use platform::{AddressSpace, Event, MapFlags, MapOp, MapSource, Prot, XState};
+use support::{space, start_regs, syscall, thread};
+use systrap::Systrap;
+
+snippet!(noop, "20: mov eax, 1000", "syscall", "jmp 20b");
+snippet!(
+    work,
+    "21: mov eax, 1000",
+    "syscall",
+    "mov ecx, 10000",
+    "22: dec ecx",
+    "jnz 22b",
+    "jmp 21b"
+);
+
+/// Runs `each` `count` times and prints the median.
+fn measure(name: &str, count: usize, mut each: impl FnMut()) {
+    let mut times: Vec<f64> = (0..count)
+        .map(|_| {
+            let start = Instant::now();
+            each();
+            start.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let mean = times.iter().sum::<f64>() / count as f64;
+    println!(
+        "{name:40} median {:9.2} us   mean {mean:9.2} us",
+        times[count / 2]
+    );
+}
+
+fn main() {
+    let engine = Systrap::new().expect("engine");
+    let one = space(&engine, noop());
+    let mut context = thread(&*one);
+    measure("no-op to the sentry (x100)", 300, || {
+        for _ in 0..100 {
+            assert_eq!(context.run(), Event::Syscall);
+            context.set_return(0);
+        }
+    });
+    let two = space(&engine, work());
+    let mut worker = thread(&*two);
+    measure("no-op and 3 us of work (x100)", 100, || {
+        for _ in 0..100 {
+            assert_eq!(worker.run(), Event::Syscall);
+            worker.set_return(0);
+        }
+    });
+    std::thread::scope(|scope| {
+        let start = Instant::now();
+        for context in [&mut context, &mut worker] {
+            scope.spawn(move || {
+                for _ in 0..20000 {
+                    assert_eq!(context.run(), Event::Syscall);
+                    context.set_return(0);
+                }
+            });
+        }
+        scope.spawn(move || start);
+    });
+    let rw = Prot::READ | Prot::WRITE;
+    measure("map and unmap 64 KiB", 2000, || {
+        one.apply(&[support::map(0x3000_0000, 0x1_0000, rw)])
+            .expect("map");
+        let unmap = MapOp::Unmap {
+            addr: UserAddr(0x3000_0000),
+            len: 0x1_0000,
+        };
+        one.apply(&[unmap]).expect("unmap");
+    });
+    measure("process_vm read of 64 bytes", 2000, || {
+        let mut buf = [0; 64];
+        assert_eq!(one.read(UserAddr(support::DATA), &mut buf), Ok(64));
+    });
+    measure("new context, first event, drop", 2000, || {
+        let mut context = thread(&*one);
+        syscall(&mut *context);
+    });
+    let mut many = Vec::new();
+    measure("new thread, first event", 200, || {
+        let mut context = thread(&*one);
+        syscall(&mut *context);
+        many.push(context);
+    });
+    drop(many);
+    measure("fork, first event, kill", 500, || {
+        let child = one.fork().expect("fork");
+        let mut context = child
+            .new_context(&start_regs(), &XState::default())
+            .expect("context");
+        syscall(&mut *context);
+        child.kill();
+    });
+    let big = space(&engine, noop());
+    let huge = MapOp::Map {
+        addr: UserAddr(0x4000_0000),
+        len: 256 << 20,
+        prot: rw,
+        flags: MapFlags::HUGE,
+        source: MapSource::Anonymous,
+    };
+    big.apply(&[huge]).expect("map");
+    let block = vec![1; 1 << 20];
+    let start = Instant::now();
+    for mib in 0..256u64 {
+        assert_eq!(
+            big.write(UserAddr(0x4000_0000 + (mib << 20)), &block),
+            Ok(1 << 20)
+        );
+    }
+    println!("256 MiB touched in {:?}", start.elapsed());
+    measure("fork of 256 MiB, first event, kill", 100, || {
+        let child = big.fork().expect("fork");
+        let mut context = child
+            .new_context(&start_regs(), &XState::default())
+            .expect("context");
+        syscall(&mut *context);
+        child.kill();
+    });
+    measure("empty address space and kill", 300, || {
+        engine.space().expect("space").kill();
+    });
+}
