@@ -5,3 +5,4 @@ pub mod hostfs;
 pub mod kernfs;
 pub mod memory;
 pub mod procfs;
+pub mod stdio;

@@ -154,11 +154,6 @@ pub fn read_nowait(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
     read_with(fd, buf, None, libc::RWF_NOWAIT)
 }
 
-/// Like [`write()`], but `EAGAIN` rather than waiting; `EOPNOTSUPP` where the host cannot promise that.
-pub fn write_nowait(fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize, Errno> {
-    write_with(fd, data, None, libc::RWF_NOWAIT)
-}
-
 /// Where lseek(2) is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seek {
@@ -346,16 +341,25 @@ pub fn list_xattr(fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     Ok(names.map(<[u8]>::to_vec).collect())
 }
 
-/// Whether a descriptor can be read, and written (its access mode); neither for O_PATH.
-pub fn access_mode(fd: BorrowedFd<'_>) -> Result<(bool, bool), Errno> {
+/// How a descriptor was opened; O_PATH gives neither access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// It can be read.
+    pub reads: bool,
+    /// It can be written.
+    pub writes: bool,
+    /// Every write goes to the end.
+    pub appends: bool,
+}
+
+/// The access mode of a descriptor.
+pub fn access(fd: BorrowedFd<'_>) -> Result<Access, Errno> {
     // SAFETY: no memory is passed.
     let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())? as i32;
-    if flags & libc::O_PATH != 0 {
-        return Ok((false, false));
-    }
-    Ok(match flags & libc::O_ACCMODE {
-        libc::O_RDONLY => (true, false),
-        libc::O_WRONLY => (false, true),
-        _ => (true, true),
+    let (mode, handle) = (flags & libc::O_ACCMODE, flags & libc::O_PATH != 0);
+    Ok(Access {
+        reads: !handle && mode != libc::O_WRONLY,
+        writes: !handle && mode != libc::O_RDONLY,
+        appends: flags & libc::O_APPEND != 0,
     })
 }

@@ -13,6 +13,7 @@ pub mod mem;
 pub mod memfd;
 pub mod mount;
 pub mod ns;
+pub mod poll;
 pub mod prctl;
 pub mod process;
 pub mod rlimit;

@@ -10,7 +10,8 @@ mod handles;
 mod inode;
 mod node;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+pub(crate) mod transfer;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -53,7 +54,7 @@ pub(crate) struct HostFs {
 pub fn mount(root: OwnedFd, options: Options) -> Result<Arc<Inode>, Errno> {
     let stat = file::stat(root.as_fd())?;
     // An O_PATH handle of a file cannot be opened again without its name.
-    if FileKind::from_mode(stat.mode) == Some(FileKind::Regular) && !file::access_mode(root.as_fd())?.0 {
+    if FileKind::from_mode(stat.mode) == Some(FileKind::Regular) && !file::access(root.as_fd())?.reads {
         return Err(Errno::EBADF);
     }
     let fs = Arc::new(HostFs {

@@ -1,0 +1,1 @@
+//! Host descriptors as standard input and output.

@@ -1,0 +1,80 @@
+//! Readiness of host descriptors: poll(2) for now, epoll(7) for later.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use abi::Errno;
+
+use crate::call::check;
+
+/// EPOLLIN, POLLIN.
+pub const IN: u32 = libc::EPOLLIN as u32;
+/// EPOLLOUT, POLLOUT.
+pub const OUT: u32 = libc::EPOLLOUT as u32;
+
+/// What the descriptor is ready for now, out of `events` (and errors and hang-ups).
+pub fn ready(fd: BorrowedFd<'_>, events: u32) -> Result<u32, Errno> {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: events as i16,
+        revents: 0,
+    };
+    // SAFETY: one entry is passed.
+    check(unsafe { libc::poll(&mut entry, 1, 0) }.into())?;
+    Ok(u32::from(entry.revents as u16))
+}
+
+/// An epoll instance whose watches fire once each time they are armed.
+#[derive(Debug)]
+pub struct Epoll(OwnedFd);
+
+/// Events taken from the host at once.
+const BATCH: usize = 16;
+
+impl Epoll {
+    /// An instance without watches.
+    pub fn new() -> Result<Epoll, Errno> {
+        // SAFETY: no memory is passed.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.into())?;
+        // SAFETY: a new descriptor that nobody else owns.
+        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+    }
+
+    fn control(&self, op: i32, fd: BorrowedFd<'_>, token: u64, events: u32) -> Result<(), Errno> {
+        let mut event = libc::epoll_event {
+            events: events | libc::EPOLLONESHOT as u32,
+            u64: token,
+        };
+        // SAFETY: the event is initialised.
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), op, fd.as_raw_fd(), &mut event) }.into()).map(drop)
+    }
+
+    /// Adds a descriptor, not armed. `EPERM` for files that are always ready.
+    pub fn add(&self, fd: BorrowedFd<'_>, token: u64) -> Result<(), Errno> {
+        self.control(libc::EPOLL_CTL_ADD, fd, token, 0)
+    }
+
+    /// Has the next of `events` reported, once.
+    pub fn arm(&self, fd: BorrowedFd<'_>, token: u64, events: u32) -> Result<(), Errno> {
+        self.control(libc::EPOLL_CTL_MOD, fd, token, events)
+    }
+
+    /// Takes a descriptor out.
+    pub fn remove(&self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, 0)
+    }
+
+    /// Waits for events and gives token and events of each to `report`.
+    pub fn wait(&self, mut report: impl FnMut(u64, u32)) -> Result<(), Errno> {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
+        // SAFETY: pointer and length describe `events`.
+        let got = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), BATCH as i32, -1) };
+        let got = match check(got.into()) {
+            Err(Errno::EINTR) => 0,
+            other => other? as usize,
+        };
+        for event in &events[..got] {
+            report(event.u64, event.events);
+        }
+        Ok(())
+    }
+}
