@@ -195,6 +195,11 @@ pub const SENTRY: &[Row] = &[
         "wait for the end of guest processes"
     ),
     call!(epoll_ctl, libc::SYS_epoll_ctl, "likewise"),
+    call!(
+        epoll_create1,
+        libc::SYS_epoll_create1,
+        "wait for standard descriptors"
+    ),
     call!(waitid, libc::SYS_waitid, "reap guest processes"),
     call!(wait4, libc::SYS_wait4, "likewise"),
     call!(pidfd_open, libc::SYS_pidfd_open, "handles of guest processes"),
@@ -247,10 +252,12 @@ pub const SENTRY: &[Row] = &[
     ),
     call!(fsync, libc::SYS_fsync, "files to disk"),
     call!(fdatasync, libc::SYS_fdatasync, "likewise"),
+    call!(syncfs, libc::SYS_syncfs, "volumes to disk"),
     call!(fstatfs, libc::SYS_fstatfs, "sizes of file systems"),
     call!(fgetxattr, libc::SYS_fgetxattr, "attributes of files"),
     call!(flistxattr, libc::SYS_flistxattr, "likewise"),
     call!(fsetxattr, libc::SYS_fsetxattr, "attributes of files on volumes"),
+    call!(fremovexattr, libc::SYS_fremovexattr, "likewise"),
     call!(
         recvfrom,
         libc::SYS_recvfrom,

@@ -195,3 +195,99 @@ fn a_chain_deeper_than_the_stack_is_dropped() {
     small.spawn(move || drop(dir)).unwrap().join().unwrap();
     assert!(root.ops.lookup(b"d").is_ok());
 }
+
+/// An open file for calling operations directly.
+pub fn opened(inode: &Arc<Inode>, flags: u32) -> Result<Arc<kernel::file::FileDescription>, Errno> {
+    use kernel::vfs::{Dentry, Mount, MountFlags, Path};
+    let dentry = Dentry::root(b"/", inode.clone());
+    let path = Path {
+        mount: Mount::new(dentry.clone(), b"none", MountFlags::empty()),
+        dentry,
+    };
+    let ops = inode.ops.open(&path, flags)?;
+    Ok(kernel::file::FileDescription::new(path, ops, flags))
+}
+
+/// All that can be read from `offset` on.
+pub fn bytes(file: &kernel::file::FileDescription, offset: u64) -> Vec<u8> {
+    let mut sink = kernel::io::VecSink::new(8 << 20);
+    file.ops().read(file, offset, &mut sink).unwrap();
+    sink.bytes
+}
+
+/// The names in an open directory, `batch` at a time.
+pub fn names(file: &kernel::file::FileDescription, batch: usize) -> Vec<String> {
+    struct Names(Vec<String>, usize);
+    impl kernel::file::DirSink for Names {
+        fn entry(&mut self, name: &[u8], _: u64, _: FileKind, _: u64) -> bool {
+            let room = self.1 > 0;
+            if room {
+                self.0.push(String::from_utf8_lossy(name).into_owned());
+                self.1 -= 1;
+            }
+            room
+        }
+    }
+    let mut sink = Names(Vec::new(), batch);
+    let mut at = 0;
+    loop {
+        let next = file.ops().readdir(file, at, &mut sink).unwrap();
+        if next == at {
+            sink.0.sort();
+            return sink.0;
+        }
+        at = next;
+        sink.1 = batch;
+    }
+}
+
+#[test]
+fn data_is_read_and_written() {
+    use abi::fcntl::{O_RDONLY, O_RDWR};
+    use kernel::file::Whence;
+    let scratch = Scratch::new();
+    let long: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+    fs::write(scratch.path("file"), &long).unwrap();
+    let root = writable(&scratch);
+    let inode = root.ops.lookup(b"file").unwrap();
+    let reader = opened(&inode, O_RDONLY).unwrap();
+    assert_eq!(bytes(&reader, 0), long);
+    assert_eq!(bytes(&reader, 2_999_998).len(), 2);
+    let file = opened(&inode, O_RDWR).unwrap();
+    file.ops()
+        .write(&file, 1, &mut kernel::io::SliceSource(b"XYZ"))
+        .unwrap();
+    assert_eq!(&bytes(&reader, 0)[..5], b"\0XYZ\x04");
+    let appended = file
+        .ops()
+        .append(&file, &mut kernel::io::SliceSource(b"end"))
+        .unwrap();
+    assert_eq!(appended, (3, 3_000_003));
+    assert_eq!(inode.attr().unwrap().size, 3_000_003);
+    assert_eq!(file.ops().seek(&file, 0, Whence::End, -3), Ok(3_000_000));
+    assert_eq!(file.ops().seek(&file, 0, Whence::Hole, 0), Ok(3_000_003));
+    assert!(
+        file.ops()
+            .map(&file, 4096, 4096, true, platform::Prot::all())
+            .is_ok()
+    );
+    root.ops.unlink(b"file", &inode).unwrap();
+    assert_eq!(bytes(&reader, 3_000_000), b"end");
+    assert_eq!(inode.attr().unwrap().nlink, 0);
+}
+
+#[test]
+fn listings_survive_small_steps_and_changes() {
+    let scratch = Scratch::new();
+    for number in 0..100 {
+        fs::write(scratch.path(&format!("f{number}")), b"").unwrap();
+    }
+    let root = writable(&scratch);
+    let open = opened(&root, 0).unwrap();
+    let once = names(&open, 1000);
+    assert_eq!(once.len(), 102);
+    assert_eq!(names(&open, 1), once);
+    let victim = root.ops.lookup(b"f7").unwrap();
+    root.ops.unlink(b"f7", &victim).unwrap();
+    assert_eq!(names(&open, 10).len(), 101);
+}

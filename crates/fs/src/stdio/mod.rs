@@ -90,7 +90,11 @@ fn open_one(
         _ => String::from("/dev/stdio"),
     };
     // The VFS would open a fifo or device of its own; this inode is opened here, whatever it looks like.
-    let inode = Inode::new(sb.clone(), FileKind::Regular, Box::new(StdioInode(stream.clone())));
+    let inode = Inode::new(
+        sb.clone(),
+        FileKind::Regular,
+        Box::new(StdioInode(stream.clone())),
+    );
     let path = anon_path_of(kernel, &name, inode);
     let file = FileDescription::new(path, Box::new(StreamFile(stream)), flags);
     if let Some(position) = position {

@@ -107,7 +107,12 @@ impl Watch {
         let before = self.armed.fetch_or(events, Ordering::SeqCst);
         if before & events != events {
             // It was added, so arming it can only fail for want of memory; then a wake-up now makes the waiters try again.
-            if self.poller.epoll.arm(self.fd(), self.token, before | events).is_err() {
+            if self
+                .poller
+                .epoll
+                .arm(self.fd(), self.token, before | events)
+                .is_err()
+            {
                 self.armed.store(0, Ordering::SeqCst);
                 self.queue.wake(to_guest(events));
             }

@@ -91,7 +91,9 @@ fn input(host: &OwnedFd, master: &FileDescription) {
         };
         let mut source = SliceSource(&buffer[..got]);
         while !source.0.is_empty() {
-            let put = wait_for(master, Events::WRITABLE, || master.ops().write(master, 0, &mut source));
+            let put = wait_for(master, Events::WRITABLE, || {
+                master.ops().write(master, 0, &mut source)
+            });
             if put.is_err() {
                 return;
             }

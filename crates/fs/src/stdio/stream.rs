@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use abi::Errno;
 use host::file::{self, Seek};
-use kernel::file::{FileDescription, FileOps, MapPiece, Whence, raise_sigpipe};
+use kernel::file::pipe::raise_sigpipe;
+use kernel::file::{FileDescription, FileOps, MapPiece, Whence};
 use kernel::io::{Sink, Source};
 use kernel::vfs::FileKind;
 use platform::{HostFile, MapSource, Prot};
@@ -103,7 +104,11 @@ impl FileOps for StreamFile {
         }
         with_buffer(dst.remaining().min(STEP), |buffer| {
             let got = stream.read_stream(buffer)?;
-            if got == 0 { Ok(0) } else { dst.write(&buffer[..got]) }
+            if got == 0 {
+                Ok(0)
+            } else {
+                dst.write(&buffer[..got])
+            }
         })
     }
 
