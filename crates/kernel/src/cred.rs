@@ -130,4 +130,44 @@ impl Credentials {
     pub fn in_group(&self, gid: u32) -> bool {
         self.fsgid == gid || self.groups.contains(&gid)
     }
+
+    /// The credentials after execve(2) of a file with these attributes, and whether the program must distrust its
+    /// environment (AT_SECURE). `nosuid`: set-user-ID bits do not count on its mount; `no_new_privs`: they never do.
+    /// File capabilities (`security.capability`) are not looked at: such a file gives none.
+    pub fn on_exec(&self, attr: &crate::vfs::Attr, nosuid: bool, no_new_privs: bool) -> (Credentials, bool) {
+        const S_ISUID: u32 = 0o4000;
+        const S_ISGID: u32 = 0o2000;
+        const S_IXGRP: u32 = 0o010;
+        const SECBIT_NOROOT: u32 = 1;
+        const SECBIT_KEEP_CAPS: u32 = 1 << 4;
+        let mut new = self.clone();
+        if !nosuid && !no_new_privs {
+            if attr.perm & S_ISUID != 0 {
+                new.euid = attr.uid;
+            }
+            if attr.perm & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP {
+                new.egid = attr.gid;
+            }
+        }
+        let set_id = new.euid != self.euid || new.egid != self.egid;
+        (new.suid, new.fsuid) = (new.euid, new.euid);
+        (new.sgid, new.fsgid) = (new.egid, new.egid);
+        if set_id {
+            new.ambient = Caps::empty();
+        }
+        let root = self.securebits & SECBIT_NOROOT == 0;
+        new.permitted = if root && (new.euid == 0 || new.uid == 0) {
+            new.inheritable | new.bounding
+        } else {
+            new.ambient
+        };
+        new.effective = if root && new.euid == 0 {
+            new.permitted
+        } else {
+            new.ambient
+        };
+        new.securebits &= !SECBIT_KEEP_CAPS;
+        let secure = set_id || new.uid != new.euid || new.gid != new.egid;
+        (new, secure)
+    }
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use abi::{Errno, PAGE_SIZE, UserAddr};
 use platform::scripted::Scripted;
-use platform::{MapFlags, MapOp, MapSource, Platform, Prot, Registers, XState};
+use platform::{Platform, Prot, Registers, XState};
 
 use crate::cred::Credentials;
 use crate::file::{FdTable, FileOps, HeapMemory};
 use crate::kernel::NoLog;
-use crate::mm::Mm;
+use crate::mm::{Limits, MapRequest, Mm, Place};
 use crate::task::{CurrentTask, Task, ThreadGroup};
 use crate::vfs::{
     Attr, FileKind, FsContext, Inode, InodeOps, MountFlags, Path, StatFs, Superblock, SuperblockOps, Walker,
@@ -61,20 +61,13 @@ impl Guest {
         let space = platform
             .new_address_space()
             .expect("scripted spaces are always made");
-        let map = MapOp::Map {
-            addr: UserAddr(MEMORY_START),
-            len: MEMORY_LEN,
-            prot: Prot::READ | Prot::WRITE,
-            flags: MapFlags::empty(),
-            source: MapSource::Anonymous,
-        };
-        space
-            .apply(&[map])
-            .expect("the scripted space takes every mapping");
         let context = space
             .new_context(&Registers::default(), &XState::default())
             .expect("scripted contexts are always made");
         let mm = Mm::new(space);
+        let memory = MapRequest::anonymous(Place::Fixed(MEMORY_START), MEMORY_LEN, Prot::READ | Prot::WRITE);
+        mm.map(memory, &Limits::NONE)
+            .expect("the scripted space takes every mapping");
         let mut limits = [(u64::MAX, u64::MAX); 16];
         limits[7] = (1024, 4096);
         let group = ThreadGroup::new(1, limits);

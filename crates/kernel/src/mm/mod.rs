@@ -1,26 +1,115 @@
 //! Memory management: the bookkeeping of what a guest mapped. The host does the memory itself.
+//!
+//! [`Mm`] holds the areas and the engine's address space; each change is decided on the areas and commanded to the
+//! engine as one batch, both under one lock, so that they never differ. Page faults are the host's.
+
+mod advise;
+mod area;
+mod area_map;
+mod layout;
+mod limits;
+mod lock;
+mod map;
+mod protect;
+mod remap;
+mod residency;
+mod shared;
+mod stack;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::{Errno, UserAddr};
-use platform::AddressSpace;
+use platform::{AddressSpace, MapOp, UserRange};
+use sync::{Mutex, rank};
 
-/// A guest address space (Linux's mm_struct): shared by threads and by vfork(2) children. Completed by the mm developer:
-/// areas (VMAs), brk, mmap and kin, limits, /proc/PID/maps.
+pub use area::{Area, AreaFlags, AreaName, Backing, SharedObject};
+pub use area_map::{AreaMap, MAX_AREAS};
+pub use layout::{Layout, Totals};
+pub use limits::{Limits, RLIMIT_STACK};
+pub use map::{MapRequest, Place};
+pub use shared::memory_pieces;
+
+use crate::file::FileDescription;
+
+/// Linux's TASK_SIZE with four-level page tables.
+pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
+
+/// The range of a space whose engine was not asked (tests).
+const WIDEST: UserRange = UserRange {
+    start: UserAddr(0x10000),
+    end: UserAddr(TASK_SIZE),
+};
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A guest address space (Linux's mm_struct): shared by threads and by vfork(2) children.
 pub struct Mm {
     /// The engine's side.
     pub space: Arc<dyn AddressSpace>,
+    /// Unique among all address spaces of the sandbox's life (the key of private futexes).
+    pub id: u64,
+    range: UserRange,
+    state: Mutex<MmState>,
+    /// MEMBARRIER_STATE_*: which commands were registered for.
+    pub(crate) membarrier: AtomicU32,
+}
+
+/// What the lock guards.
+pub(crate) struct MmState {
+    pub areas: AreaMap,
+    pub layout: Layout,
+    /// The program file.
+    pub exe: Option<Arc<FileDescription>>,
+    /// mlockall(MCL_FUTURE).
+    pub lock_future: bool,
 }
 
 impl Mm {
-    /// An empty address space.
+    /// An empty address space in the widest range; for tests.
     pub fn new(space: Arc<dyn AddressSpace>) -> Arc<Mm> {
-        Arc::new(Mm { space })
+        Self::with_range(space, WIDEST)
+    }
+
+    /// An empty address space in the range that the engine allows.
+    pub fn with_range(space: Arc<dyn AddressSpace>, range: UserRange) -> Arc<Mm> {
+        let layout = Layout {
+            mmap_base: range.end.0,
+            ..Layout::default()
+        };
+        Self::with_state(space, range, AreaMap::default(), layout, None)
+    }
+
+    fn with_state(
+        space: Arc<dyn AddressSpace>,
+        range: UserRange,
+        areas: AreaMap,
+        layout: Layout,
+        exe: Option<Arc<FileDescription>>,
+    ) -> Arc<Mm> {
+        let state = MmState {
+            areas,
+            layout,
+            exe,
+            lock_future: false,
+        };
+        Arc::new(Mm {
+            space,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            range,
+            state: Mutex::new(rank::MM, state),
+            membarrier: AtomicU32::new(0),
+        })
+    }
+
+    /// Where the guest may map.
+    pub fn range(&self) -> UserRange {
+        self.range
     }
 
     /// Copies from guest memory; all of `buf` or `EFAULT`.
     pub fn read(&self, addr: UserAddr, buf: &mut [u8]) -> Result<(), Errno> {
-        if self.space.read(addr, buf)? == buf.len() {
+        if buf.is_empty() || self.space.read(addr, buf)? == buf.len() {
             Ok(())
         } else {
             Err(Errno::EFAULT)
@@ -29,10 +118,40 @@ impl Mm {
 
     /// Copies to guest memory; all of `data` or `EFAULT` (a part may have been written).
     pub fn write(&self, addr: UserAddr, data: &[u8]) -> Result<(), Errno> {
-        if self.space.write(addr, data)? == data.len() {
+        if data.is_empty() || self.space.write(addr, data)? == data.len() {
             Ok(())
         } else {
             Err(Errno::EFAULT)
         }
+    }
+
+    /// Commands the engine; after a failure the ranges of `ops` are in an unknown state.
+    fn apply(&self, ops: &[MapOp]) -> Result<(), Errno> {
+        self.space.apply(ops).map_err(|(_, errno)| errno)
+    }
+
+    /// fork(2): a copy-on-write copy. What was advised MADV_DONTFORK is left out, locks are not inherited.
+    pub fn fork(&self) -> Result<Arc<Mm>, Errno> {
+        let state = self.state.lock();
+        let space = self.space.fork()?;
+        let mut areas = AreaMap::default();
+        for area in state.areas.iter() {
+            if !area.flags.contains(AreaFlags::DONTFORK) {
+                let mut area = area.clone();
+                area.flags.remove(AreaFlags::LOCKED);
+                areas.insert(area);
+            }
+        }
+        let child = Self::with_state(space, self.range, areas, state.layout.clone(), state.exe.clone());
+        child
+            .membarrier
+            .store(self.membarrier.load(Ordering::SeqCst), Ordering::SeqCst);
+        Ok(child)
+    }
+}
+
+impl Drop for Mm {
+    fn drop(&mut self) {
+        self.space.kill();
     }
 }

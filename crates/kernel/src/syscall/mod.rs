@@ -31,6 +31,10 @@ mod select;
 // --- sockets
 
 // --- memory
+mod brk;
+mod execve;
+mod mmap;
+mod mprotect;
 
 // --- tasks
 mod getpid;

@@ -199,10 +199,10 @@ pub const SOCKET: &[Row] = &[
 
 /// Memory, System V IPC, message queues, futexes.
 pub const MM: &[Row] = &[
-    missing!(9, "mmap", ENOSYS),
-    missing!(10, "mprotect", ENOSYS),
-    missing!(11, "munmap", ENOSYS),
-    missing!(12, "brk", ENOSYS),
+    row!(9, "mmap", super::mmap::mmap, Full),
+    row!(10, "mprotect", super::mprotect::mprotect, Full),
+    row!(11, "munmap", super::mmap::munmap, Full),
+    row!(12, "brk", super::brk::brk, Full),
     missing!(25, "mremap", ENOSYS),
     missing!(26, "msync", ENOSYS),
     missing!(27, "mincore", ENOSYS),
@@ -266,7 +266,7 @@ pub const TASK: &[Row] = &[
     missing!(56, "clone", ENOSYS),
     missing!(57, "fork", ENOSYS),
     missing!(58, "vfork", ENOSYS),
-    missing!(59, "execve", ENOSYS),
+    row!(59, "execve", super::execve::execve, Full),
     missing!(60, "exit", ENOSYS),
     missing!(61, "wait4", ENOSYS),
     missing!(97, "getrlimit", ENOSYS),
@@ -312,7 +312,7 @@ pub const TASK: &[Row] = &[
     missing!(314, "sched_setattr", ENOSYS),
     missing!(315, "sched_getattr", ENOSYS),
     missing!(317, "seccomp", ENOSYS),
-    missing!(322, "execveat", ENOSYS),
+    row!(322, "execveat", super::execve::execveat, Full),
     missing!(424, "pidfd_send_signal", ENOSYS),
     missing!(434, "pidfd_open", ENOSYS),
     missing!(435, "clone3", ENOSYS),

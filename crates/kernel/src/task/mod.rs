@@ -2,6 +2,7 @@
 
 mod blocking;
 mod current;
+mod exec;
 mod group;
 mod pids;
 mod run;

@@ -1,0 +1,111 @@
+//! The point of no return of execve(2): the task becomes the prepared program.
+
+use std::sync::Arc;
+
+use abi::{Errno, UserAddr};
+use platform::XState;
+use sync::{Mutex, rank};
+
+use super::open::Program;
+use super::prepare::{Caller, Prepared, prepare};
+use super::stack::Arguments;
+use crate::mm::RLIMIT_STACK;
+use crate::signal::SigAction;
+use crate::task::CurrentTask;
+use crate::vfs::Walker;
+
+/// Longest thread name.
+const COMM_MAX: usize = 15;
+
+/// The name of a thread that executes `path`: the last component, cut.
+pub fn comm_of(path: &[u8]) -> Vec<u8> {
+    let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    base.iter().copied().take(COMM_MAX).collect()
+}
+
+/// Runs `program` in place of the caller; on success the registers are the new program's.
+pub fn execve(
+    task: &CurrentTask,
+    walker: &Walker<'_>,
+    program: Program,
+    name: &[u8],
+    inaccessible: bool,
+    arguments: Arguments,
+) -> Result<(), Errno> {
+    let (personality, no_new_privs) = {
+        let state = task.state.lock();
+        (state.personality, state.no_new_privs)
+    };
+    let caller = Caller {
+        walker,
+        stack_limit: task.group.rlimit(RLIMIT_STACK),
+        personality,
+        no_new_privs,
+    };
+    let prepared = prepare(&task.kernel, &caller, program, name, inaccessible, arguments)?;
+    let context = prepared
+        .mm
+        .space
+        .new_context(&prepared.regs, &XState::default())?;
+    task.de_thread()?;
+    crate::futex::exit_task(task);
+    task.replace_context(prepared.mm.clone(), context);
+    become_program(task, &prepared, name);
+    close_on_exec(task);
+    task.after_exec();
+    Ok(())
+}
+
+/// Sets what execve(2) resets ("Effect on process attributes").
+fn become_program(task: &CurrentTask, prepared: &Prepared, name: &[u8]) {
+    let raised = prepared.secure;
+    *task.cred.write() = Arc::new(prepared.cred.clone());
+    *task.comm.lock() = comm_of(name);
+    {
+        let mut state = task.state.lock();
+        state.clear_child_tid = UserAddr::NULL;
+        state.robust_list = (UserAddr::NULL, 0);
+        state.rseq = (UserAddr::NULL, 0, 0);
+        if raised {
+            state.pdeath_signal = 0;
+        }
+    }
+    {
+        let mut state = task.group.state.lock();
+        state.dumpable = !raised;
+        state.did_exec = true;
+    }
+    reset_actions(task);
+    task.signals.lock().altstack = (UserAddr::NULL, 0, 0);
+}
+
+/// Caught signals go back to their defaults, in a table of the process's own.
+fn reset_actions(task: &CurrentTask) {
+    const SIG_IGN: u64 = 1;
+    let current = task.group.actions.lock().clone();
+    let mut actions = *current.lock();
+    for action in &mut actions {
+        let handler = if action.handler == SIG_IGN { SIG_IGN } else { 0 };
+        *action = SigAction {
+            handler,
+            ..SigAction::default()
+        };
+    }
+    *task.group.actions.lock() = Arc::new(Mutex::new(rank::SIGACTIONS, actions));
+}
+
+/// Closes what is marked FD_CLOEXEC, in a table that nobody else uses.
+fn close_on_exec(task: &CurrentTask) {
+    let files = {
+        let mut files = task.files.lock();
+        if Arc::strong_count(&files) > 1 {
+            let own = Arc::new(files.duplicate());
+            let _shared = std::mem::replace(&mut *files, own);
+        }
+        files.clone()
+    };
+    for entry in files.remove_where(|_, entry| entry.cloexec) {
+        // As close(2): errors of the last flush have nobody to go to.
+        let _ = entry.file.ops().flush(&entry.file, task.tgid());
+    }
+}

@@ -1,0 +1,82 @@
+//! msync(2), mincore(2), membarrier(2): the state of pages, and order among threads.
+
+use abi::{Errno, PAGE_SIZE, UserAddr, page_up};
+use platform::{MapFlags, MapOp, MapSource, Prot};
+
+use super::area::{AreaFlags, Backing};
+use super::{Mm, TASK_SIZE};
+
+impl Mm {
+    /// msync(2): writes back shared file areas when `write`; `invalidate` refuses locked areas.
+    pub fn sync(&self, addr: UserAddr, len: u64, write: bool, invalidate: bool) -> Result<(), Errno> {
+        let len = page_up(len).ok_or(Errno::ENOMEM)?;
+        let end = addr.0.checked_add(len).ok_or(Errno::ENOMEM)?;
+        if len == 0 {
+            return Ok(());
+        }
+        let state = self.state.lock();
+        let mut ops = Vec::new();
+        for area in state.areas.overlapping(addr.0, end) {
+            if invalidate && area.flags.contains(AreaFlags::LOCKED) {
+                return Err(Errno::EBUSY);
+            }
+            if write && area.shared() && matches!(area.backing, Backing::File { .. }) {
+                let part = area.clipped(addr.0, end);
+                ops.push(MapOp::Sync {
+                    addr: UserAddr(part.start),
+                    len: part.len(),
+                });
+            }
+        }
+        let whole = state.areas.covers(addr.0, end);
+        // Writing back may take long: other threads may change the areas meanwhile, which the host sorts out.
+        drop(state);
+        if !ops.is_empty() {
+            self.apply(&ops)?;
+        }
+        if whole { Ok(()) } else { Err(Errno::ENOMEM) }
+    }
+
+    /// mincore(2) of at most a bounded piece: one byte per page.
+    pub fn residency(&self, addr: UserAddr, len: u64) -> Result<Vec<u8>, Errno> {
+        let end = addr.0.checked_add(len).filter(|end| *end <= TASK_SIZE);
+        let end = end.ok_or(Errno::ENOMEM)?;
+        let state = self.state.lock();
+        if !state.areas.covers(addr.0, end) {
+            return Err(Errno::ENOMEM);
+        }
+        self.space.mincore(addr, len)
+    }
+
+    /// Orders the memory accesses of every thread that runs in this address space against the caller's:
+    /// taking the access to a page away makes the host interrupt each processor that runs one of them.
+    pub fn barrier(&self) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        let bounds = (self.range.start.0, self.layout_base(&state));
+        let at = state
+            .areas
+            .gap_below(PAGE_SIZE, PAGE_SIZE, bounds, true)
+            .ok_or(Errno::ENOMEM)?;
+        let addr = UserAddr(at);
+        let ops = [
+            MapOp::Map {
+                addr,
+                len: PAGE_SIZE,
+                prot: Prot::READ | Prot::WRITE,
+                flags: MapFlags::POPULATE,
+                source: MapSource::Anonymous,
+            },
+            MapOp::Protect {
+                addr,
+                len: PAGE_SIZE,
+                prot: Prot::empty(),
+            },
+            MapOp::Unmap { addr, len: PAGE_SIZE },
+        ];
+        self.apply(&ops)
+    }
+
+    fn layout_base(&self, state: &super::MmState) -> u64 {
+        state.layout.mmap_base.min(self.range.end.0)
+    }
+}
