@@ -6,3 +6,12 @@ pub mod kernfs;
 pub mod memory;
 pub mod procfs;
 pub mod stdio;
+
+use std::sync::Arc;
+
+use kernel::vfs::FilesystemType;
+
+/// Every type that guests can mount.
+pub fn types() -> Vec<Arc<dyn FilesystemType>> {
+    vec![Arc::new(procfs::ProcFs)]
+}

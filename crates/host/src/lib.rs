@@ -9,6 +9,7 @@ pub mod dir;
 pub mod fd;
 pub mod file;
 pub mod futex;
+pub mod machine;
 pub mod mem;
 pub mod memfd;
 pub mod mount;

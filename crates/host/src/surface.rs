@@ -218,7 +218,11 @@ pub const SENTRY: &[Row] = &[
     call!(
         fcntl,
         libc::SYS_fcntl,
-        [one_of(1, FCNTL, "F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_ADD_SEALS")],
+        [one_of(
+            1,
+            FCNTL,
+            "F_GETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_ADD_SEALS"
+        )],
         "flags and copies of descriptors"
     ),
     call!(mkdirat, libc::SYS_mkdirat, "directories on volumes"),
@@ -276,6 +280,8 @@ pub const SENTRY: &[Row] = &[
         verdict: Verdict::Refuse(libc::ENOSYS),
         reason: "its arguments cannot be checked; the C library then uses clone",
     },
+    call!(gettid, libc::SYS_gettid, "name a thread of the sentry"),
+    call!(getpid, libc::SYS_getpid, "name the sentry"),
     call!(rseq, libc::SYS_rseq, "start of a thread, by the C library"),
     call!(set_robust_list, libc::SYS_set_robust_list, "likewise"),
     call!(
@@ -311,7 +317,9 @@ pub const SENTRY: &[Row] = &[
 ];
 
 /// F_ADD_SEALS is 1024 + 9, F_DUPFD_CLOEXEC 1024 + 6.
+/// F_GETFD: debug builds check each descriptor that they close.
 const FCNTL: &[u32] = &[
+    libc::F_GETFD as u32,
     libc::F_GETFL as u32,
     libc::F_SETFL as u32,
     libc::F_DUPFD_CLOEXEC as u32,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -101,6 +102,10 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         hostname: launch.hostname.into_bytes(),
         volumes: guest_paths,
         strace: launch.strace,
+        rlimits: rlimits()?,
+        cpus: host::machine::processors(),
+        cpuinfo: first_processor(),
+        total_memory: host::machine::total_memory().while_doing("memory size")?,
     };
     timing.done("options read");
     let jail = jail::start(trees, config, io, &mut timing)?;
@@ -121,6 +126,27 @@ fn variable((name, value): (OsString, OsString)) -> Vec<u8> {
     bytes.push(b'=');
     bytes.extend(value.into_vec());
     bytes
+}
+
+/// The caller's limits: what a child that it started itself would have.
+fn rlimits() -> Result<[(u64, u64); 16], Failure> {
+    let mut limits = [(u64::MAX, u64::MAX); 16];
+    for (number, limit) in (0u32..).zip(&mut limits) {
+        *limit = host::rlimit::get_raw(number).while_doing("resource limits")?;
+    }
+    Ok(limits)
+}
+
+/// Bytes of /proc/cpuinfo that hold its first processor. The whole file takes the host a millisecond for each processor.
+const CPUINFO_HEAD: usize = 4096;
+
+fn first_processor() -> String {
+    let mut head = vec![0; CPUINFO_HEAD];
+    let got = File::open("/proc/cpuinfo")
+        .and_then(|mut file| file.read(&mut head))
+        .unwrap_or(0);
+    head.truncate(got);
+    String::from_utf8_lossy(&head).into_owned()
 }
 
 fn stdio(number: i32) -> Result<OwnedFd, Failure> {

@@ -25,6 +25,14 @@ pub struct Config {
     pub volumes: Vec<(Vec<u8>, bool)>,
     /// Log every system call.
     pub strace: bool,
+    /// Resource limits of the caller, soft and hard, by RLIMIT_ number.
+    pub rlimits: [(u64, u64); 16],
+    /// Processors.
+    pub cpus: u32,
+    /// Text of /proc/cpuinfo, at least its first processor.
+    pub cpuinfo: String,
+    /// Bytes of memory.
+    pub total_memory: u64,
 }
 
 /// The host trees: directory handles (O_PATH), or open files for volumes that are single files.

@@ -4,26 +4,26 @@
 //! here resolves a host path.
 #![forbid(unsafe_code)]
 
+mod boot;
 mod config;
 pub mod control;
 pub mod listing;
 mod log;
+mod mounts;
+mod program;
+mod serve;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 pub use config::{Config, Handles, Io, Terminal};
-
-use control::FromSentry;
 
 /// Runs the sandbox in the calling process, which is the first of its pid namespace, inside closed walls, and has one thread.
 ///
 /// Returns the process's exit status; the outcome of the command goes through `control`.
 pub fn run(config: Config, handles: Handles, io: Io, control: OwnedFd) -> i32 {
-    let _ = (handles, io);
-    let message = format!(
-        "no kernel yet to run {:?}",
-        String::from_utf8_lossy(&config.argv[0])
-    );
-    let _ = host::fd::send(control.as_fd(), &FromSentry::Failed(125, message).encode());
-    125
+    serve::catch_panics();
+    match boot::start(config, handles, io) {
+        Ok(running) => serve::until_the_end(running, control),
+        Err(report) => serve::report(&control, &report),
+    }
 }

@@ -1,0 +1,142 @@
+//! From closed walls to a running command, and on to its end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use abi::Errno;
+use fs::stdio::{self, Poller};
+use kernel::cred::Credentials;
+use kernel::exec::{ProcessSpec, start_init};
+use kernel::file::{FdTable, FileDescription};
+use kernel::vfs::{LookupFlags, Path, Walker};
+use kernel::{CpuModel, Kernel, KernelConfig};
+use systrap::Systrap;
+
+use crate::config::{Config, Handles, Io};
+use crate::control::FromSentry;
+use crate::log::LineLog;
+use crate::program::NotRun;
+use crate::{mounts, program};
+
+/// A sandbox whose command runs.
+pub struct Running {
+    /// Its kernel.
+    pub kernel: Arc<Kernel>,
+}
+
+/// Makes the sandbox and starts the command. The caller has one thread.
+pub fn start(config: Config, handles: Handles, io: Io) -> Result<Running, FromSentry> {
+    let own = |what: &'static str| move |errno: Errno| failed(125, &format!("{what}: {}", words(errno)));
+    // While there is one thread, and before the filter, which guest processes do not need on top of their own.
+    let platform = Systrap::new().map_err(own("execution engine"))?;
+    host::prctl::not_dumpable().map_err(own("closing the process to others"))?;
+    // The C library sets up signals with the first thread, by calls that the filter does not let through.
+    let first = std::thread::Builder::new()
+        .spawn(|| {})
+        .map_err(Errno::from)
+        .map_err(own("threads"))?;
+    let _ = first.join();
+    host::surface::close_sentry().map_err(own("filter of host calls"))?;
+    seed_random().map_err(own("random numbers"))?;
+    let kernel = new_kernel(&config, platform, io.log, &io.stdio).map_err(own("kernel"))?;
+    let root = mounts::build(&kernel, handles, &config).map_err(|error| {
+        failed(
+            125,
+            &format!("mounting {}: {}", shown(&error.at), words(error.errno)),
+        )
+    })?;
+    let poller = Poller::start().map_err(own("standard descriptors"))?;
+    let files = stdio::open(&kernel, &poller, io.stdio).map_err(own("standard descriptors"))?;
+    start_command(&kernel, root, config, &files)?;
+    Ok(Running { kernel })
+}
+
+fn seed_random() -> Result<(), Errno> {
+    let mut seed = [0; 32];
+    host::machine::random(&mut seed)?;
+    kernel::random::seed(&seed);
+    Ok(())
+}
+
+fn new_kernel(
+    config: &Config,
+    platform: Systrap,
+    log: Option<OwnedFd>,
+    stdio: &[OwnedFd; 3],
+) -> Result<Arc<Kernel>, Errno> {
+    let log = match log {
+        Some(log) => log,
+        None => stdio[2].as_fd().try_clone_to_owned()?,
+    };
+    let settings = KernelConfig {
+        hostname: String::from_utf8_lossy(&config.hostname).into_owned(),
+        cpus: config.cpus,
+        cpu: CpuModel::parse(&config.cpuinfo),
+        total_memory: config.total_memory,
+        strace: config.strace,
+        ..KernelConfig::default()
+    };
+    let memory = Arc::new(fs::memory::SandboxMemory::new()?);
+    Ok(Kernel::new(
+        Arc::new(platform),
+        memory,
+        Box::new(LineLog::new(log)),
+        settings,
+    ))
+}
+
+/// Finds the program and starts it as the first process.
+fn start_command(
+    kernel: &Arc<Kernel>,
+    root: Path,
+    config: Config,
+    files: &[Arc<FileDescription>],
+) -> Result<(), FromSentry> {
+    let cred = Credentials::for_user(config.uid, config.gid, config.groups);
+    let cwd = config.cwd.unwrap_or_else(|| b"/".to_vec());
+    let mut walker = Walker::as_root(kernel, root.clone());
+    walker.cred = Arc::new(cred.clone());
+    walker.cwd = walker
+        .resolve(None, &cwd, LookupFlags::FOLLOW | LookupFlags::DIRECTORY)
+        .map_err(|errno| failed(125, &format!("directory '{}': {}", shown(&cwd), words(errno))))?;
+    let name = config.argv.first().cloned().unwrap_or_default();
+    let not_run = |why: NotRun| failed(why.status, &format!("{}: {}", shown(&name), words(why.errno)));
+    let exe = program::find(&walker, &name, &config.env).map_err(not_run)?;
+    let table = FdTable::default();
+    for file in files {
+        table
+            .install(file.clone(), false, 0, u64::MAX)
+            .map_err(|errno| failed(125, &format!("standard descriptors: {}", words(errno))))?;
+    }
+    let spec = ProcessSpec {
+        argv: config.argv,
+        envp: config.env,
+        exe,
+        cwd,
+        cred,
+        root,
+        files: Arc::new(table),
+        rlimits: config.rlimits,
+        comm: None,
+        umask: 0o022,
+    };
+    start_init(kernel, spec)
+        .map(drop)
+        .map_err(|errno| not_run(NotRun::from_errno(errno)))
+}
+
+/// A report of a failure.
+pub fn failed(status: u8, message: &str) -> FromSentry {
+    FromSentry::Failed(status, message.to_string())
+}
+
+/// Guest bytes in a message.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The text of an errno, as strerror(3) has it.
+fn words(errno: Errno) -> String {
+    let text = std::io::Error::from_raw_os_error(errno.raw()).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
