@@ -13,9 +13,11 @@ mod ops;
 pub mod pipe;
 pub mod readiness;
 pub mod ring;
+mod transfer;
 
 pub use close::close;
 pub use description::{FileDescription, FileOwner};
 pub use fd_table::{FdEntry, FdTable};
 pub use memory::{FileMemory, HeapMemory, MemoryProvider};
-pub use ops::{DirSink, FileOps, MapPiece, PipeBuffer, Whence};
+pub use ops::{DirSink, FileOps, MapPiece, Whence};
+pub use transfer::{check_size, read, write};

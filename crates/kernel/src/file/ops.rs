@@ -41,17 +41,6 @@ pub trait DirSink {
     fn entry(&mut self, name: &[u8], ino: u64, kind: crate::vfs::FileKind, next: u64) -> bool;
 }
 
-/// What splice(2) and tee(2) need of a pipe beyond reading and writing.
-pub trait PipeBuffer {
-    /// Copies bytes from the front of the pipe, after skipping `skip`, without taking them out.
-    /// 0: it ends there and nobody writes; `EAGAIN`: nothing there now.
-    fn peek(&self, skip: usize, dst: &mut dyn Sink) -> Result<usize, Errno>;
-    /// Takes `count` bytes out of the front and wakes writers.
-    fn consume(&self, count: usize);
-    /// Whether both are ends of the same pipe: a number unique to the pipe.
-    fn identity(&self) -> u64;
-}
-
 /// The operations of an open file (Linux's struct file_operations).
 ///
 /// `offset` is meaningful only when [`FileOps::seekable`]; the caller keeps and advances the position.
@@ -158,21 +147,15 @@ pub trait FileOps: Any + Send + Sync {
         Ok(())
     }
 
-    /// F_GETPIPE_SZ and, with `new`, F_SETPIPE_SZ of fcntl(2): the capacity then. `EBADF`: not a pipe.
-    fn pipe_capacity(&self, file: &FileDescription, new: Option<u32>) -> Result<u32, Errno> {
-        let _ = (file, new);
-        Err(Errno::EBADF)
+    /// Whether a blocking write goes on until all bytes were taken (pipes, byte streams, terminals).
+    fn writes_all(&self) -> bool {
+        false
     }
 
     /// F_GET_SEALS and, with `add`, F_ADD_SEALS of fcntl(2): the seals then. `EINVAL`: it takes none.
     fn seals(&self, file: &FileDescription, add: Option<u32>) -> Result<u32, Errno> {
         let _ = (file, add);
         Err(Errno::EINVAL)
-    }
-
-    /// The pipe that this is an end of, for splice(2), tee(2) and vmsplice(2).
-    fn pipe(&self) -> Option<&dyn PipeBuffer> {
-        None
     }
 
     /// Extra lines of /proc/PID/fdinfo/N.

@@ -379,6 +379,10 @@ impl Drop for PipeEnd {
 }
 
 impl FileOps for PipeEnd {
+    fn writes_all(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: &FileDescription, _: u64, dst: &mut dyn Sink) -> Result<usize, Errno> {
         self.pipe.read(dst)
     }

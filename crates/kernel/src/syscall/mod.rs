@@ -16,6 +16,26 @@ pub use uname::{RELEASE, VERSION};
 
 // One line per file, alphabetical; keep the sections of different subjects apart.
 // --- open files
+mod close;
+mod close_range;
+mod dup;
+mod fallocate;
+mod fcntl;
+mod fcntl_locking;
+mod flock;
+mod fsync;
+mod getdents;
+mod ioctl;
+mod lseek;
+mod posix_fadvise;
+mod pread;
+mod read;
+mod readv;
+mod sendfile;
+mod splice;
+mod sync;
+mod truncate;
+mod write;
 
 // --- names
 

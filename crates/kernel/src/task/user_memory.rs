@@ -132,7 +132,7 @@ impl CurrentTask {
         let remaining = vectors.iter().map(|vector| vector.len).sum();
         UserBuffers {
             task: self,
-            vectors,
+            vectors: Vectors::Many(vectors),
             index: 0,
             done: 0,
             remaining,
@@ -141,17 +141,36 @@ impl CurrentTask {
 
     /// One guest buffer as a sink or source; longer ones are cut to what Linux moves in one call.
     pub fn buffer(&self, addr: UserAddr, len: usize) -> UserBuffers<'_> {
-        self.buffers(vec![UserIoVec {
-            addr,
-            len: len.min(MAX_RW_COUNT),
-        }])
+        let len = len.min(MAX_RW_COUNT);
+        UserBuffers {
+            task: self,
+            vectors: Vectors::One(UserIoVec { addr, len }),
+            index: 0,
+            done: 0,
+            remaining: len,
+        }
+    }
+}
+
+/// The common single buffer needs no allocation.
+enum Vectors {
+    One(UserIoVec),
+    Many(Vec<UserIoVec>),
+}
+
+impl Vectors {
+    fn get(&self, index: usize) -> Option<&UserIoVec> {
+        match self {
+            Vectors::One(vector) => (index == 0).then_some(vector),
+            Vectors::Many(vectors) => vectors.get(index),
+        }
     }
 }
 
 /// Guest buffers, consumed from the front.
 pub struct UserBuffers<'a> {
     task: &'a CurrentTask,
-    vectors: Vec<UserIoVec>,
+    vectors: Vectors,
     index: usize,
     done: usize,
     remaining: usize,

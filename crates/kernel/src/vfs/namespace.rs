@@ -22,6 +22,8 @@ pub struct Vfs {
     pub dcache: DentryCache,
     /// Number of inotify watches in the sandbox: with none, operations raise no events.
     pub watches: AtomicUsize,
+    /// Processes that wait for each other's record locks.
+    pub(crate) lock_waits: crate::file::lock::LockWaits,
     /// Held over renames between directories.
     pub(crate) rename_lock: Mutex<()>,
     mounts: RwLock<MountTable>,
@@ -44,6 +46,7 @@ impl Default for Vfs {
             devices: DeviceTable::default(),
             dcache: DentryCache::default(),
             watches: AtomicUsize::new(0),
+            lock_waits: crate::file::lock::LockWaits::default(),
             rename_lock: Mutex::new(rank::RENAME, ()),
             mounts: RwLock::new(rank::MOUNTS, MountTable::default()),
             namespaces: AtomicU64::new(0),

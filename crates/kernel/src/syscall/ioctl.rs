@@ -1,0 +1,62 @@
+//! ioctl(2): what every file has; the rest is the file's own.
+
+use abi::fcntl::{O_ASYNC, O_NONBLOCK, O_PATH};
+use abi::{Errno, UserAddr};
+
+use super::arg::{Fd, Flags};
+use crate::task::CurrentTask;
+use crate::vfs::FileKind;
+
+const FIONREAD: u32 = 0x541b;
+const FIONBIO: u32 = 0x5421;
+const FIONCLEX: u32 = 0x5450;
+const FIOCLEX: u32 = 0x5451;
+const FIOASYNC: u32 = 0x5452;
+const FIOQSIZE: u32 = 0x5460;
+const FIGETBSZ: u32 = 2;
+
+/// ioctl(2).
+pub fn ioctl(task: &CurrentTask, fd: Fd, command: Flags, arg: u64) -> Result<i64, Errno> {
+    let file = task.fd(fd.0)?;
+    if file.flags() & O_PATH != 0 {
+        return Err(Errno::EBADF);
+    }
+    match command.0 {
+        FIOCLEX => return task.files().set_cloexec(fd.0, true).map(|()| 0),
+        FIONCLEX => return task.files().set_cloexec(fd.0, false).map(|()| 0),
+        FIONBIO | FIOASYNC => {
+            let on: i32 = task.read_struct(UserAddr(arg))?;
+            let bit = if command.0 == FIONBIO { O_NONBLOCK } else { O_ASYNC };
+            let flags = if on != 0 {
+                file.flags() | bit
+            } else {
+                file.flags() & !bit
+            };
+            file.ops().set_flags(&file, flags)?;
+            file.set_flags(flags);
+            return Ok(0);
+        }
+        _ => {}
+    }
+    match file.ops().ioctl(&file, task, command.0, arg) {
+        Err(Errno::ENOTTY) => {}
+        done => return done,
+    }
+    let inode = file.path().inode()?;
+    let sized = matches!(
+        inode.kind,
+        FileKind::Regular | FileKind::Directory | FileKind::Symlink
+    );
+    match command.0 {
+        FIONREAD if inode.kind == FileKind::Regular => {
+            let left = inode.attr()?.size.saturating_sub(*file.position.lock());
+            let left = i32::try_from(left).unwrap_or(i32::MAX);
+            task.write_struct(UserAddr(arg), &left).map(|()| 0)
+        }
+        FIOQSIZE if sized => task.write_struct(UserAddr(arg), &inode.attr()?.size).map(|()| 0),
+        FIGETBSZ if sized => task
+            .write_struct(UserAddr(arg), &inode.attr()?.blksize)
+            .map(|()| 0),
+        _ => Err(Errno::ENOTTY),
+    }
+}

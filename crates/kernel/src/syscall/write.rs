@@ -1,0 +1,13 @@
+//! write(2).
+
+use abi::{Errno, UserAddr};
+
+use super::arg::Fd;
+use crate::file;
+use crate::task::CurrentTask;
+
+/// write(2).
+pub fn write(task: &CurrentTask, fd: Fd, buf: UserAddr, count: usize) -> Result<usize, Errno> {
+    let file = task.fd(fd.0)?;
+    file::write(task, &file, None, &mut task.buffer(buf, count))
+}
