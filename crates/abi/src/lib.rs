@@ -7,6 +7,7 @@
 mod addr;
 pub mod errno;
 pub mod fcntl;
+pub mod signal;
 mod structs;
 
 pub use addr::{PAGE_SIZE, UserAddr, page_down, page_up};

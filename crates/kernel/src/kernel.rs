@@ -58,6 +58,10 @@ pub struct Kernel {
     pub uts: Mutex<UtsNames>,
     /// Tasks, thread groups, process groups, sessions.
     pub pids: RwLock<PidTable>,
+    /// Whether the first process has ended.
+    pub lifecycle: crate::task::Lifecycle,
+    /// Woken each time a task has ended.
+    pub task_ended: sync::WaitQueue,
     /// File system types, the first mount, anonymous inodes.
     pub vfs: Vfs,
     /// Futex queues.
@@ -105,6 +109,8 @@ impl Kernel {
             platform,
             uts: Mutex::new(rank::LEAF, uts),
             pids: RwLock::new(rank::PIDS, PidTable::default()),
+            lifecycle: crate::task::Lifecycle::default(),
+            task_ended: sync::WaitQueue::new(),
             vfs: Vfs::default(),
             futexes: crate::futex::FutexTable::default(),
             time: crate::time::TimeKeeper::default(),

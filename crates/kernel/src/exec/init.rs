@@ -13,7 +13,7 @@ use crate::Kernel;
 use crate::cred::Credentials;
 use crate::file::FdTable;
 use crate::mm::RLIMIT_STACK;
-use crate::task::{self, GroupEntry, Task, ThreadGroup};
+use crate::task::{self, InitTask, Task};
 use crate::vfs::{FsContext, LookupFlags, Path, Walker};
 
 /// A process to start from nothing.
@@ -36,6 +36,9 @@ pub struct ProcessSpec {
     pub rlimits: [(u64, u64); 16],
     /// Thread name; `None`: from the program's path.
     pub comm: Option<Vec<u8>>,
+    /// Whether signals with default action that its own descendants send do nothing, as for the first process of a
+    /// pid namespace. False: as for any process.
+    pub protected: bool,
     /// Its file mode mask.
     pub umask: u32,
 }
@@ -69,37 +72,16 @@ pub fn start_init(kernel: &Arc<Kernel>, spec: ProcessSpec) -> Result<Arc<Task>, 
         .space
         .new_context(&prepared.regs, &XState::default())?;
     let comm = spec.comm.unwrap_or_else(|| comm_of(&spec.exe));
-    let shared = (Some(prepared.mm.clone()), spec.files, fs);
-    let cred = Arc::new(prepared.cred);
-    let task = enter_table(kernel, spec.rlimits, |pid, group| {
-        Task::new(kernel, pid, group, shared, cred, comm)
-    });
+    let init = InitTask {
+        mm: prepared.mm.clone(),
+        files: spec.files,
+        fs,
+        cred: Arc::new(prepared.cred),
+        comm,
+        rlimits: spec.rlimits,
+        protected: spec.protected,
+    };
+    let task = task::create_init(kernel, init)?;
     task::spawn(task.clone(), context, prepared.mm)?;
     Ok(task)
-}
-
-/// Enters a new process without a parent into the process table.
-fn enter_table(
-    kernel: &Kernel,
-    rlimits: [(u64, u64); 16],
-    make: impl FnOnce(u32, &Arc<ThreadGroup>) -> Arc<Task>,
-) -> Arc<Task> {
-    let mut pids = kernel.pids.write();
-    let pid = pids.last_pid + 1;
-    pids.last_pid = pid;
-    let group = ThreadGroup::new(pid, rlimits);
-    let task = make(pid, &group);
-    pids.tasks.insert(pid, task.clone());
-    let entry = GroupEntry {
-        group,
-        parent: 0,
-        children: Default::default(),
-        pgrp: pid,
-        session: pid,
-        tasks: [pid].into(),
-        exit_signal: 0,
-        zombie: None,
-    };
-    pids.groups.insert(pid, entry);
-    task
 }

@@ -1,67 +1,38 @@
-//! Signals: sets, queues, actions, delivery. Completed by the signal developer; the functions here are the contract.
+//! Signals: sets, queues, actions, sending and delivery.
+//!
+//! Locks: `ThreadGroup::signals` is the outer one (Linux's siglock), a task's `signals` the inner; both have rank
+//! SIGNALS, so callers of the functions here hold nothing from that rank on: send after dropping file and timer locks.
 
+mod action;
+mod altstack;
+mod deliver;
+mod frame;
+mod mask;
+mod queue;
+mod send;
 mod set;
+mod siginfo;
+mod stop;
+#[cfg(test)]
+mod tests;
 
+pub use action::{DefaultAction, SigAction, SigActions, default_action, flush_handlers};
+pub use altstack::StackT;
+pub(crate) use deliver::attend;
+pub use deliver::{Flow, force_fault, force_signal};
+pub use frame::sigreturn;
+pub use queue::{GroupSignals, TaskSignals, dequeue, pending};
+pub use send::{
+    flush_pending, may_signal, send_checked, send_sigpipe, send_to_group, send_to_pgrp, send_to_task,
+};
+pub(crate) use send::{kill_all, retarget};
 pub use set::{SigInfo, SigSet};
-
-use std::sync::Arc;
-
-use abi::UserAddr;
-
-use crate::Kernel;
-use crate::task::{Task, ThreadGroup};
+pub use siginfo::{SIGINFO_BYTES, from_bytes, to_bytes};
+pub use stop::ChildEvent;
+pub(crate) use stop::{complete as complete_stop, notify_parent};
 
 /// A signal number, 1 to 64.
 pub type Signal = u32;
 
-/// A task's own signal state.
-#[derive(Default)]
-pub struct TaskSignals {
-    /// Blocked signals.
-    pub blocked: SigSet,
-    /// The mask to restore after sigsuspend(2), ppoll(2) and the like once a handler frame was made (or none was needed).
-    pub saved_mask: Option<SigSet>,
-    /// Signals sent to this task alone.
-    pub pending: Vec<SigInfo>,
-    /// sigaltstack(2): start, bytes, flags.
-    pub altstack: (UserAddr, u64, u32),
-}
-
-/// Signals sent to a thread group as a whole.
-#[derive(Default)]
-pub struct GroupSignals {
-    /// Shared pending signals.
-    pub pending: Vec<SigInfo>,
-}
-
-/// What sigaction(2) sets for a signal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SigAction {
-    /// SIG_DFL (0), SIG_IGN (1) or a handler's address.
-    pub handler: u64,
-    /// SA_ flags.
-    pub flags: u64,
-    /// sa_restorer.
-    pub restorer: u64,
-    /// Blocked while the handler runs.
-    pub mask: SigSet,
-}
-
-/// The actions of all signals (Linux's sighand_struct), shared with CLONE_SIGHAND. Index 0 is signal 1.
-pub type SigActions = [SigAction; 64];
-
-/// Sends a signal to one task (tgkill(2), faults, pthread_kill). Permissions were checked.
-pub fn send_to_task(task: &Arc<Task>, info: SigInfo) {
-    let _ = (task, info);
-}
-
-/// Sends a signal to a thread group (kill(2)): some thread that does not block it takes it.
-pub fn send_to_group(group: &Arc<ThreadGroup>, info: SigInfo) {
-    let _ = (group, info);
-}
-
-/// Sends a signal to all members of a process group (terminal signals, kill(-pgid)). Returns how many there were.
-pub fn send_to_pgrp(kernel: &Arc<Kernel>, pgrp: u32, info: SigInfo) -> usize {
-    let _ = (kernel, pgrp, info);
-    0
-}
+/// Signals that cannot be blocked, caught or ignored.
+pub const UNBLOCKABLE: SigSet = SigSet::of(abi::signal::SIGKILL).union(SigSet::of(abi::signal::SIGSTOP));

@@ -31,11 +31,11 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
     BY_NUMBER.iter().copied().flatten()
 }
 
-/// Serves the system call that the context stopped at and sets its result.
+/// Serves the system call that the context stopped at and sets its result. Returns the error that it ended with.
 ///
-/// Restart errors are left in `rax` as negative numbers (as in Linux) for the signal code to resolve before the
+/// Restart errors are left in `rax` as negative numbers (as in Linux) for the run loop to resolve before the
 /// guest continues.
-pub fn dispatch(task: &CurrentTask) {
+pub fn dispatch(task: &CurrentTask) -> Option<Errno> {
     let (nr, args) = {
         let context = task.context.borrow();
         (context.regs().orig_rax, context.regs().syscall_args())
@@ -51,10 +51,11 @@ pub fn dispatch(task: &CurrentTask) {
     // A call that replaced the registers (execve, rt_sigreturn) says so by EJUSTRETURN.
     let value = match result {
         Ok(value) => value,
-        Err(errno) if errno == Errno::EJUSTRETURN => return,
+        Err(errno) if errno == Errno::EJUSTRETURN => return None,
         Err(errno) => (-i64::from(errno.raw())) as u64,
     };
     task.context.borrow_mut().set_return(value);
+    result.err()
 }
 
 #[cfg(test)]

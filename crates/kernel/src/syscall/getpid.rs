@@ -1,6 +1,6 @@
-//! getpid(2), gettid(2).
+//! getpid(2), getppid(2), gettid(2), set_tid_address(2).
 
-use abi::Errno;
+use abi::{Errno, UserAddr};
 
 use crate::task::CurrentTask;
 
@@ -11,5 +11,17 @@ pub fn getpid(task: &CurrentTask) -> Result<u32, Errno> {
 
 /// gettid(2).
 pub fn gettid(task: &CurrentTask) -> Result<u32, Errno> {
+    Ok(task.tid)
+}
+
+/// getppid(2).
+pub fn getppid(task: &CurrentTask) -> Result<u32, Errno> {
+    let table = task.kernel.pids.read();
+    Ok(table.group(task.tgid()).map_or(0, |entry| entry.parent))
+}
+
+/// set_tid_address(2).
+pub fn set_tid_address(task: &CurrentTask, addr: UserAddr) -> Result<u32, Errno> {
+    task.state.lock().clear_child_tid = addr;
     Ok(task.tid)
 }

@@ -57,11 +57,26 @@ mod mmap;
 mod mprotect;
 
 // --- tasks
+mod clone;
+mod exit;
+mod fork;
 mod getpid;
+mod getrusage;
+mod setpgid;
+mod wait;
 
 // --- credentials
 
 // --- signals
+mod kill;
+mod rt_sigqueueinfo;
+mod sigaction;
+mod sigaltstack;
+mod sigprocmask;
+mod sigreturn;
+mod sigsuspend;
+mod sigwaitinfo;
+mod tkill;
 
 // --- time
 

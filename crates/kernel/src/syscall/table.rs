@@ -283,21 +283,31 @@ pub const MM: &[Row] = &[
 pub const TASK: &[Row] = &[
     missing!(24, "sched_yield", ENOSYS),
     row!(39, "getpid", super::getpid::getpid, Full),
-    missing!(56, "clone", ENOSYS),
-    missing!(57, "fork", ENOSYS),
-    missing!(58, "vfork", ENOSYS),
+    row!(56, "clone", super::clone::clone, Partial("no new namespaces")),
+    row!(57, "fork", super::fork::fork, Full),
+    row!(58, "vfork", super::fork::vfork, Full),
     row!(59, "execve", super::execve::execve, Full),
-    missing!(60, "exit", ENOSYS),
-    missing!(61, "wait4", ENOSYS),
+    row!(60, "exit", super::exit::exit, Full),
+    row!(
+        61,
+        "wait4",
+        super::wait::wait4,
+        Partial("rusage has CPU times only")
+    ),
     missing!(97, "getrlimit", ENOSYS),
-    missing!(98, "getrusage", ENOSYS),
+    row!(
+        98,
+        "getrusage",
+        super::getrusage::getrusage,
+        Partial("CPU times and resident size only")
+    ),
     missing!(101, "ptrace", ENOSYS),
-    missing!(109, "setpgid", ENOSYS),
-    missing!(110, "getppid", ENOSYS),
-    missing!(111, "getpgrp", ENOSYS),
-    missing!(112, "setsid", ENOSYS),
-    missing!(121, "getpgid", ENOSYS),
-    missing!(124, "getsid", ENOSYS),
+    row!(109, "setpgid", super::setpgid::setpgid, Full),
+    row!(110, "getppid", super::getpid::getppid, Full),
+    row!(111, "getpgrp", super::setpgid::getpgrp, Full),
+    row!(112, "setsid", super::setpgid::setsid, Full),
+    row!(121, "getpgid", super::setpgid::getpgid, Full),
+    row!(124, "getsid", super::setpgid::getsid, Full),
     missing!(135, "personality", ENOSYS),
     missing!(140, "getpriority", ENOSYS),
     missing!(141, "setpriority", ENOSYS),
@@ -318,10 +328,15 @@ pub const TASK: &[Row] = &[
     missing!(204, "sched_getaffinity", ENOSYS),
     missing!(205, "set_thread_area", ENOSYS),
     missing!(211, "get_thread_area", ENOSYS),
-    missing!(218, "set_tid_address", ENOSYS),
+    row!(218, "set_tid_address", super::getpid::set_tid_address, Full),
     missing!(219, "restart_syscall", ENOSYS),
-    missing!(231, "exit_group", ENOSYS),
-    missing!(247, "waitid", ENOSYS),
+    row!(231, "exit_group", super::exit::exit_group, Full),
+    row!(
+        247,
+        "waitid",
+        super::wait::waitid,
+        Partial("rusage has CPU times only")
+    ),
     missing!(251, "ioprio_set", ENOSYS),
     missing!(252, "ioprio_get", ENOSYS),
     missing!(272, "unshare", ENOSYS),
@@ -335,7 +350,12 @@ pub const TASK: &[Row] = &[
     row!(322, "execveat", super::execve::execveat, Full),
     missing!(424, "pidfd_send_signal", ENOSYS),
     missing!(434, "pidfd_open", ENOSYS),
-    missing!(435, "clone3", ENOSYS),
+    row!(
+        435,
+        "clone3",
+        super::clone::clone3,
+        Partial("no new namespaces, no CLONE_INTO_CGROUP")
+    ),
     missing!(438, "pidfd_getfd", ENOSYS),
 ];
 
@@ -363,19 +383,29 @@ pub const CRED: &[Row] = &[
 
 /// Signals.
 pub const SIGNAL: &[Row] = &[
-    missing!(13, "rt_sigaction", ENOSYS),
-    missing!(14, "rt_sigprocmask", ENOSYS),
-    missing!(15, "rt_sigreturn", ENOSYS),
-    missing!(34, "pause", ENOSYS),
-    missing!(62, "kill", ENOSYS),
-    missing!(127, "rt_sigpending", ENOSYS),
-    missing!(128, "rt_sigtimedwait", ENOSYS),
-    missing!(129, "rt_sigqueueinfo", ENOSYS),
-    missing!(130, "rt_sigsuspend", ENOSYS),
-    missing!(131, "sigaltstack", ENOSYS),
-    missing!(200, "tkill", ENOSYS),
-    missing!(234, "tgkill", ENOSYS),
-    missing!(297, "rt_tgsigqueueinfo", ENOSYS),
+    row!(13, "rt_sigaction", super::sigaction::rt_sigaction, Full),
+    row!(14, "rt_sigprocmask", super::sigprocmask::rt_sigprocmask, Full),
+    row!(15, "rt_sigreturn", super::sigreturn::rt_sigreturn, Full),
+    row!(34, "pause", super::sigsuspend::pause, Full),
+    row!(62, "kill", super::kill::kill, Full),
+    row!(127, "rt_sigpending", super::sigprocmask::rt_sigpending, Full),
+    row!(128, "rt_sigtimedwait", super::sigwaitinfo::rt_sigtimedwait, Full),
+    row!(
+        129,
+        "rt_sigqueueinfo",
+        super::rt_sigqueueinfo::rt_sigqueueinfo,
+        Full
+    ),
+    row!(130, "rt_sigsuspend", super::sigsuspend::rt_sigsuspend, Full),
+    row!(131, "sigaltstack", super::sigaltstack::sigaltstack, Full),
+    row!(200, "tkill", super::tkill::tkill, Full),
+    row!(234, "tgkill", super::tkill::tgkill, Full),
+    row!(
+        297,
+        "rt_tgsigqueueinfo",
+        super::rt_sigqueueinfo::rt_tgsigqueueinfo,
+        Full
+    ),
 ];
 
 /// Clocks and timers.

@@ -74,7 +74,11 @@ impl CurrentTask {
             return Err(Errno::ERESTARTSYS);
         }
         self.run_state.store(u32::from(b'S'), Ordering::Relaxed);
+        let since = self.metered().then(Instant::now);
         let notified = self.waiter.wait(deadline);
+        if let Some(since) = since {
+            self.meter_slept(since);
+        }
         self.run_state.store(u32::from(b'R'), Ordering::Relaxed);
         if self.needs_attention() {
             return Err(Errno::ERESTARTSYS);

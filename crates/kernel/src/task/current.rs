@@ -1,12 +1,14 @@
 //! The task that this sentry thread serves: what only its own thread may touch.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use platform::Context;
+use platform::{Context, LocalAnswers};
 
-use super::Task;
+use super::accounting::CpuMeter;
+use super::restart::Restart;
+use super::{GroupEntry, Task};
 use crate::mm::Mm;
 
 /// The running task with its context. Not `Sync`: it never leaves its sentry thread.
@@ -16,6 +18,19 @@ pub struct CurrentTask {
     pub context: RefCell<Box<dyn Context>>,
     /// The address space, so that copies take no lock. Changed by execve(2) together with `Task::mm`.
     pub(super) mm: RefCell<Arc<Mm>>,
+    /// Set while a temporary signal mask is in force for the current call.
+    pub(crate) temporary_mask: Cell<bool>,
+    /// The number of the call being served, for restarts and panics.
+    pub(crate) serving: Cell<u64>,
+    /// The wait status with which this thread is to end (exit(2)).
+    pub(super) exit_status: Cell<Option<i32>>,
+    /// What an interrupted call left, to go on with when no handler runs.
+    pub(super) restart: Cell<Option<Restart>>,
+    /// The deadline of the call that is being gone on with.
+    pub(super) resumed: Cell<Option<Restart>>,
+    /// After execve(2) by another thread than the leader: to become the leader.
+    pub(super) take_over: Cell<bool>,
+    pub(super) meter: CpuMeter,
 }
 
 thread_local! {
@@ -32,11 +47,20 @@ impl CurrentTask {
     pub fn new(task: Arc<Task>, context: Box<dyn Context>, mm: Arc<Mm>) -> CurrentTask {
         *task.interrupter.lock() = Some(context.interrupter());
         CURRENT.set(Some(task.clone()));
-        CurrentTask {
+        let current = CurrentTask {
             task,
             context: RefCell::new(context),
             mm: RefCell::new(mm),
-        }
+            temporary_mask: Cell::new(false),
+            serving: Cell::new(u64::MAX),
+            exit_status: Cell::new(None),
+            restart: Cell::new(None),
+            resumed: Cell::new(None),
+            take_over: Cell::new(false),
+            meter: CpuMeter::default(),
+        };
+        current.update_local_answers();
+        current
     }
 
     /// The shared part.
@@ -49,12 +73,68 @@ impl CurrentTask {
         self.mm.borrow().clone()
     }
 
-    /// Moves to another address space with a new guest thread (execve(2)).
+    /// Moves to another address space with a new guest thread (execve(2)); a parent in vfork(2) goes on.
     pub fn replace_context(&self, mm: Arc<Mm>, context: Box<dyn Context>) {
         *self.task.interrupter.lock() = Some(context.interrupter());
-        *self.task.mm.lock() = Some(mm.clone());
-        *self.mm.borrow_mut() = mm;
-        *self.context.borrow_mut() = context;
+        let old_mm = self.task.mm.lock().replace(mm.clone());
+        let own_mm = self.mm.replace(mm);
+        let old_context = self.context.replace(context);
+        // The old guest thread ends before its memory goes.
+        drop(old_context);
+        drop((old_mm, own_mm));
+        self.vfork_done();
+        self.update_local_answers();
+    }
+
+    /// Tells the engine what it may answer itself; call it when ids, credentials or filters change.
+    pub fn update_local_answers(&self) {
+        let cred = self.cred();
+        let answers = LocalAnswers {
+            enabled: !self.kernel.config.strace && !self.filtered(),
+            pid: self.tgid(),
+            tid: self.tid,
+            // The parent may change at any time.
+            ppid: 0,
+            uid: cred.uid,
+            euid: cred.euid,
+            gid: cred.gid,
+            egid: cred.egid,
+            private_futex: false,
+        };
+        self.context.borrow_mut().set_local_answers(&answers);
+    }
+
+    /// Serves the leader's place from now on: the same thread under the id of the process.
+    pub(super) fn become_leader(mut self) -> CurrentTask {
+        self.take_over.set(false);
+        let old = self.task.clone();
+        let leader = old.with_id(old.tgid());
+        *leader.interrupter.lock() = old.interrupter.lock().take();
+        {
+            let mut table = old.kernel.pids.write();
+            table.tasks.remove(&old.tid);
+            table.tasks.insert(leader.tid, leader.clone());
+            if let Some(GroupEntry {
+                tasks, leader: place, ..
+            }) = table.groups.get_mut(&leader.tid)
+            {
+                tasks.clear();
+                tasks.insert(leader.tid);
+                *place = leader.clone();
+            }
+            let mut signals = old.group.signals.lock();
+            signals.threads.clear();
+            signals.threads.push(leader.clone());
+            signals.exec_by = None;
+            signals.leader_exit = None;
+            *leader.signals.lock_nested() = std::mem::take(&mut *old.signals.lock_nested());
+        }
+        // What was sent to the old task in between.
+        leader.attention.store(true, std::sync::atomic::Ordering::SeqCst);
+        CURRENT.set(Some(leader.clone()));
+        self.task = leader;
+        self.update_local_answers();
+        self
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use abi::Errno;
 use sync::{Mutex, WaitQueue, rank};
 
-use crate::signal::{GroupSignals, SigAction, SigActions};
+use crate::signal::{GroupSignals, SigAction, SigActions, Signal};
+
+/// Resource limits, soft and hard, by RLIMIT_ number. `u64::MAX` is RLIM_INFINITY.
+pub type Rlimits = [(u64, u64); 16];
 
 /// A process (Linux's signal_struct and thread group).
 pub struct ThreadGroup {
@@ -15,23 +18,23 @@ pub struct ThreadGroup {
     pub state: Mutex<GroupState>,
     /// Signal actions; the Arc is shared by CLONE_SIGHAND without CLONE_THREAD.
     pub actions: Mutex<Arc<Mutex<SigActions>>>,
-    /// Signals sent to the process.
+    /// Signals sent to the process, its living threads, its stops and its end.
     pub signals: Mutex<GroupSignals>,
-    /// Woken when a child changes state (wait4(2)) and when the group does (pidfd, vfork).
+    /// Woken when a child changes state (wait4(2)).
     pub child_events: WaitQueue,
-    /// Woken when the group has exited (pidfd poll) or left its parent's address space (vfork).
+    /// Woken when a thread has ended, the group has exited (pidfd poll) or left its parent's address space (vfork).
     pub exit_events: WaitQueue,
+    /// Woken when a signal is queued to the process or one of its threads (signalfd(2)).
+    pub signal_events: WaitQueue,
 }
 
-/// The changeable state of a process. Completed by the task developer.
+/// The changeable state of a process.
 #[derive(Clone, Debug)]
 pub struct GroupState {
-    /// Resource limits: soft and hard, by RLIMIT_ number.
-    pub rlimits: [(u64, u64); 16],
-    /// The program: /proc/PID/exe's text is made from the path kept in the mm.
+    /// Resource limits.
+    pub rlimits: Rlimits,
+    /// PR_SET_DUMPABLE.
     pub dumpable: bool,
-    /// Set once the whole group exits: the wait status.
-    pub exit_status: Option<i32>,
     /// PR_SET_CHILD_SUBREAPER.
     pub child_subreaper: bool,
     /// Whether it has called execve(2) since it was forked (setpgid(2)).
@@ -42,22 +45,66 @@ pub struct GroupState {
     pub exited_ns: (u64, u64),
 }
 
+/// RLIMIT_ numbers.
+pub mod rlimit {
+    macro_rules! numbers {
+        ($($name:ident = $value:literal;)*) => { $(#[doc = concat!("RLIMIT_", stringify!($name))] pub const $name: usize = $value;)* };
+    }
+    numbers! {
+        CPU = 0;
+        FSIZE = 1;
+        DATA = 2;
+        STACK = 3;
+        CORE = 4;
+        RSS = 5;
+        NPROC = 6;
+        NOFILE = 7;
+        MEMLOCK = 8;
+        AS = 9;
+        LOCKS = 10;
+        SIGPENDING = 11;
+        MSGQUEUE = 12;
+        NICE = 13;
+        RTPRIO = 14;
+        RTTIME = 15;
+    }
+}
+
 /// RLIMIT_NOFILE's index.
-pub const RLIMIT_NOFILE: usize = 7;
+pub const RLIMIT_NOFILE: usize = rlimit::NOFILE;
+
+/// The limits that Linux gives its first process, with the descriptor and core limits that distributions set.
+pub fn default_rlimits() -> Rlimits {
+    const INFINITY: u64 = u64::MAX;
+    let mut limits = [(INFINITY, INFINITY); 16];
+    limits[rlimit::STACK] = (8 << 20, INFINITY);
+    limits[rlimit::CORE] = (0, INFINITY);
+    limits[rlimit::NPROC] = (super::TASKS_MAX as u64, super::TASKS_MAX as u64);
+    limits[rlimit::NOFILE] = (1024, 1 << 20);
+    limits[rlimit::MEMLOCK] = (8 << 20, 8 << 20);
+    limits[rlimit::SIGPENDING] = (super::TASKS_MAX as u64, super::TASKS_MAX as u64);
+    limits[rlimit::MSGQUEUE] = (819_200, 819_200);
+    limits[rlimit::NICE] = (0, 0);
+    limits[rlimit::RTPRIO] = (0, 0);
+    limits
+}
 
 impl ThreadGroup {
     /// A process with default signal actions and the given limits.
-    pub fn new(pid: u32, rlimits: [(u64, u64); 16]) -> Arc<ThreadGroup> {
+    pub fn new(pid: u32, rlimits: Rlimits) -> Arc<ThreadGroup> {
         let state = GroupState {
             rlimits,
             dumpable: true,
-            exit_status: None,
             child_subreaper: false,
             did_exec: false,
             children_ns: (0, 0),
             exited_ns: (0, 0),
         };
         let actions = Arc::new(Mutex::new(rank::SIGACTIONS, [SigAction::default(); 64]));
+        Self::with(pid, state, actions)
+    }
+
+    pub(super) fn with(pid: u32, state: GroupState, actions: Arc<Mutex<SigActions>>) -> Arc<ThreadGroup> {
         Arc::new(ThreadGroup {
             pid,
             state: Mutex::new(rank::GROUP, state),
@@ -65,7 +112,35 @@ impl ThreadGroup {
             signals: Mutex::new(rank::SIGNALS, GroupSignals::default()),
             child_events: WaitQueue::new(),
             exit_events: WaitQueue::new(),
+            signal_events: WaitQueue::new(),
         })
+    }
+
+    /// The shared table of signal actions.
+    pub fn action_table(&self) -> Arc<Mutex<SigActions>> {
+        self.actions.lock().clone()
+    }
+
+    /// The action of one signal; the default one for a number outside 1 to 64.
+    pub fn action(&self, signal: Signal) -> SigAction {
+        let table = self.action_table();
+        let actions = table.lock();
+        let index = (signal as usize).wrapping_sub(1);
+        actions.get(index).copied().unwrap_or_default()
+    }
+
+    /// The kernel it lives in; `None` once its last thread has ended.
+    pub fn kernel(&self) -> Option<Arc<crate::Kernel>> {
+        self.signals
+            .lock()
+            .threads
+            .first()
+            .map(|task| task.kernel.clone())
+    }
+
+    /// The wait status of the whole group once it exits (exit_group(2), a fatal signal).
+    pub fn exit_status(&self) -> Option<i32> {
+        self.signals.lock().exit
     }
 
     /// A resource limit's soft value; `RLIM_INFINITY` is `u64::MAX`.
@@ -84,7 +159,7 @@ impl ThreadGroup {
 
     /// Checks a file size against RLIMIT_FSIZE (the caller sends SIGXFSZ on `EFBIG`).
     pub fn check_file_size(&self, size: u64) -> Result<(), Errno> {
-        if size > self.rlimit(1) {
+        if size > self.rlimit(rlimit::FSIZE) {
             Err(Errno::EFBIG)
         } else {
             Ok(())

@@ -1,18 +1,34 @@
 //! Tasks and thread groups: who runs, and how they are related.
 
+mod accounting;
 mod blocking;
 mod current;
-mod exec;
+mod de_thread;
+mod exit;
+mod fork;
 mod group;
+mod init;
+mod pidfd;
 mod pids;
+mod restart;
 mod run;
+mod seccomp;
+mod session;
 mod task_struct;
 mod user_memory;
+mod wait;
 
 pub use blocking::Deadline;
 pub use current::{CurrentTask, current};
-pub use group::{GroupState, ThreadGroup};
-pub use pids::{GroupEntry, PidTable};
+pub use exit::{exit_code, ticks};
+pub use fork::{CloneArgs, clone_flags};
+pub use group::{GroupState, Rlimits, ThreadGroup, default_rlimits, rlimit};
+pub use init::{InitTask, Lifecycle, create_init};
+pub use pidfd::PidFd;
+pub use pids::{GroupEntry, PID_MAX, PidTable, TASKS_MAX};
 pub use run::spawn;
+pub use seccomp::{Seccomp, Verdict};
+pub use session::ControllingTerminal;
 pub use task_struct::{Task, TaskState};
 pub use user_memory::{UserBuffers, UserIoVec};
+pub use wait::{WaitFor, WaitOptions, Waited};

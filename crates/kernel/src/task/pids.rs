@@ -3,12 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Task, ThreadGroup};
+use abi::Errno;
+
+use super::{ControllingTerminal, Task, ThreadGroup};
+
+/// Largest process id plus one (/proc/sys/kernel/pid_max).
+pub const PID_MAX: u32 = 32_768;
+/// Ids below are not given out again after the first round, as in Linux.
+const RESERVED_PIDS: u32 = 300;
+/// Most tasks of a sandbox. Each costs a host thread in the guest's process, one in the sentry, and a few host
+/// mappings of the sentry, of which the host allows 65,530 by default.
+pub const TASKS_MAX: usize = 15_000;
 
 /// A process in the table: alive or a zombie.
 pub struct GroupEntry {
     /// The process.
     pub group: Arc<ThreadGroup>,
+    /// Its first thread (after execve(2) the one that called it), kept also as a zombie: name, credentials, counters.
+    pub leader: Arc<Task>,
     /// Its parent's process id; 0 for the first process.
     pub parent: u32,
     /// Its children's process ids, zombies included.
@@ -19,7 +31,7 @@ pub struct GroupEntry {
     pub session: u32,
     /// Its living threads.
     pub tasks: BTreeSet<u32>,
-    /// Signal sent to the parent at exit (clone(2)).
+    /// Signal sent to the parent at exit (clone(2)); 0 for none.
     pub exit_signal: u32,
     /// A zombie's wait status.
     pub zombie: Option<i32>,
@@ -34,6 +46,8 @@ pub struct PidTable {
     pub groups: BTreeMap<u32, GroupEntry>,
     /// The id given last.
     pub last_pid: u32,
+    /// Controlling terminals by session.
+    pub terminals: BTreeMap<u32, Arc<dyn ControllingTerminal>>,
 }
 
 impl PidTable {
@@ -47,6 +61,12 @@ impl PidTable {
         self.groups.get(&pid)
     }
 
+    /// The living task with this id, or the leader of the zombie with this id.
+    pub fn task_or_zombie(&self, tid: u32) -> Option<Arc<Task>> {
+        self.task(tid)
+            .or_else(|| self.groups.get(&tid).map(|entry| entry.leader.clone()))
+    }
+
     /// The processes of a process group.
     pub fn pgrp_members(&self, pgrp: u32) -> Vec<Arc<ThreadGroup>> {
         self.groups
@@ -54,5 +74,69 @@ impl PidTable {
             .filter(|entry| entry.pgrp == pgrp)
             .map(|entry| entry.group.clone())
             .collect()
+    }
+
+    /// Process group and session of a process.
+    pub fn pgrp_and_session(&self, pid: u32) -> Option<(u32, u32)> {
+        self.groups.get(&pid).map(|entry| (entry.pgrp, entry.session))
+    }
+
+    fn in_use(&self, id: u32) -> bool {
+        self.tasks.contains_key(&id)
+            || self.groups.contains_key(&id)
+            || self
+                .groups
+                .values()
+                .any(|entry| entry.pgrp == id || entry.session == id)
+    }
+
+    /// A free id. `EAGAIN` when the sandbox has all the tasks it may have.
+    pub(super) fn allocate(&mut self) -> Result<u32, Errno> {
+        if self.tasks.len() + self.groups.len() >= 2 * TASKS_MAX || self.tasks.len() >= TASKS_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        for _ in 0..PID_MAX {
+            let next = self.last_pid + 1;
+            self.last_pid = if next >= PID_MAX { RESERVED_PIDS } else { next };
+            if !self.in_use(self.last_pid) {
+                return Ok(self.last_pid);
+            }
+        }
+        Err(Errno::EAGAIN)
+    }
+
+    /// Takes a certain free id (clone3's set_tid). `EEXIST` when it is in use.
+    pub(super) fn reserve(&mut self, wanted: u32) -> Result<u32, Errno> {
+        if self.tasks.len() >= TASKS_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        if wanted == 0 || wanted >= PID_MAX {
+            return Err(Errno::EINVAL);
+        }
+        if self.in_use(wanted) {
+            Err(Errno::EEXIST)
+        } else {
+            Ok(wanted)
+        }
+    }
+
+    /// Whether no member of the process group has a parent in another group of the same session: nobody could
+    /// continue it after a stop from the terminal. `without`: this process does not count (it is exiting).
+    pub fn pgrp_is_orphaned(&self, pgrp: u32, without: Option<u32>) -> bool {
+        !self.groups.iter().any(|(pid, entry)| {
+            entry.pgrp == pgrp
+                && entry.zombie.is_none()
+                && Some(*pid) != without
+                && self.groups.get(&entry.parent).is_some_and(|parent| {
+                    parent.pgrp != pgrp && parent.session == entry.session && entry.parent != 0
+                })
+        })
+    }
+
+    /// Whether the process belongs to an orphaned process group.
+    pub fn pgrp_is_orphaned_of(&self, pid: u32) -> bool {
+        self.groups
+            .get(&pid)
+            .is_none_or(|entry| self.pgrp_is_orphaned(entry.pgrp, None))
     }
 }

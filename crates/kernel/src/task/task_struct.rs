@@ -7,7 +7,7 @@ use abi::{Errno, UserAddr};
 use platform::Interrupter;
 use sync::{Mutex, RwLock, Waiter, rank};
 
-use super::ThreadGroup;
+use super::{Seccomp, ThreadGroup};
 use crate::Kernel;
 use crate::cred::Credentials;
 use crate::file::{FdTable, FileDescription};
@@ -45,6 +45,8 @@ pub struct Task {
     pub comm: Mutex<Vec<u8>>,
     /// The rest of its changeable state.
     pub state: Mutex<TaskState>,
+    /// System call filters, the newest with a link to those before it.
+    pub seccomp: Mutex<Option<Arc<Seccomp>>>,
     /// R, S, D, T, t, Z, X as in /proc/PID/stat (an ASCII code).
     pub run_state: AtomicU32,
 }
@@ -54,6 +56,10 @@ pub struct Task {
 pub struct TaskState {
     /// set_tid_address(2), CLONE_CHILD_CLEARTID.
     pub clear_child_tid: UserAddr,
+    /// CLONE_CHILD_SETTID: written when the task starts.
+    pub set_child_tid: UserAddr,
+    /// Its parent waits in vfork(2) until it leaves the shared address space.
+    pub vfork: bool,
     /// set_robust_list(2): head and length.
     pub robust_list: (UserAddr, u64),
     /// rseq(2): area, length, signature.
@@ -72,12 +78,20 @@ pub struct TaskState {
     pub exiting: bool,
     /// CPU time in the sentry on its behalf, nanoseconds.
     pub system_ns: u64,
-    /// CPU time in guest code, nanoseconds.
+    /// CPU time in guest code, nanoseconds, of the present guest thread.
     pub user_ns: u64,
+    /// The same of the guest threads before execve(2).
+    pub exec_user_ns: u64,
     /// Start, nanoseconds of CLOCK_MONOTONIC.
     pub start_ns: u64,
     /// Personality (personality(2)).
     pub personality: u32,
+    /// ioprio_set(2).
+    pub ioprio: u32,
+    /// PR_SET_TIMERSLACK, nanoseconds.
+    pub timer_slack: u64,
+    /// Voluntary and forced switches away from it.
+    pub switches: (u64, u64),
 }
 
 impl Task {
@@ -126,6 +140,21 @@ impl Task {
         self.attention.load(Ordering::SeqCst)
     }
 
+    /// The same task under another id: execve(2) by a thread that is not the leader.
+    pub(super) fn with_id(&self, tid: u32) -> Arc<Task> {
+        let shared = (self.mm(), self.files(), self.fs());
+        let comm = self.comm.lock().clone();
+        let task = Task::new(&self.kernel, tid, &self.group, shared, self.cred(), comm);
+        *task.state.lock() = self.state.lock().clone();
+        *task.seccomp.lock() = self.seccomp.lock().clone();
+        task
+    }
+
+    /// Whether system call filters are in force (seccomp(2)).
+    pub fn filtered(&self) -> bool {
+        self.seccomp.lock().is_some()
+    }
+
     /// A new task; not yet in the process table, without a context.
     pub fn new(
         kernel: &Arc<Kernel>,
@@ -151,6 +180,7 @@ impl Task {
             interrupter: Mutex::new(rank::LEAF, None),
             comm: Mutex::new(rank::LEAF, comm),
             state: Mutex::new(rank::LEAF, TaskState::default()),
+            seccomp: Mutex::new(rank::LEAF, None),
             run_state: AtomicU32::new(u32::from(b'R')),
         })
     }

@@ -1,0 +1,337 @@
+//! seccomp(2): filters that a process puts on its own system calls, as classic BPF programs over `struct seccomp_data`.
+//!
+//! This is the guest's own tool; the sandbox's walls do not depend on it.
+
+use std::sync::Arc;
+
+use abi::{AbiField, Errno};
+
+use super::CurrentTask;
+
+/// Longest program (BPF_MAXINSNS).
+pub const PROGRAM_MAX: usize = 4096;
+/// Most instructions in all filters of a task, each filter counting 4 more (MAX_INSNS_PER_PATH).
+const PATH_MAX: usize = 32_768;
+/// Bytes of `struct seccomp_data`.
+const DATA: usize = 64;
+/// AUDIT_ARCH_X86_64.
+pub const AUDIT_ARCH: u32 = 0xc000_003e;
+/// Scratch words (BPF_MEMWORDS).
+const SCRATCH: usize = 16;
+
+/// One classic BPF instruction (`struct sock_filter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Jump when true.
+    pub jt: u8,
+    /// Jump when false.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// The filters of a task: the newest, and those it was added to.
+#[derive(Debug)]
+pub struct Seccomp {
+    program: Program,
+    /// Actions below ALLOW are logged.
+    pub log: bool,
+    before: Option<Arc<Seccomp>>,
+    total: usize,
+}
+
+#[derive(Debug)]
+enum Program {
+    /// read, write, _exit and rt_sigreturn only.
+    Strict,
+    Filter(Vec<Instruction>),
+}
+
+/// What a filter decided, with its 16 bits of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// SECCOMP_RET_KILL_PROCESS.
+    KillProcess,
+    /// SECCOMP_RET_KILL_THREAD.
+    KillThread,
+    /// SECCOMP_RET_TRAP.
+    Trap(u16),
+    /// SECCOMP_RET_ERRNO.
+    Errno(u16),
+    /// SECCOMP_RET_USER_NOTIF and RET_TRACE without anybody to ask: ENOSYS.
+    Nobody,
+    /// SECCOMP_RET_LOG.
+    Log,
+    /// SECCOMP_RET_ALLOW.
+    Allow,
+}
+
+impl Seccomp {
+    /// Strict mode.
+    pub fn strict() -> Arc<Seccomp> {
+        Arc::new(Seccomp {
+            program: Program::Strict,
+            log: false,
+            before: None,
+            total: 0,
+        })
+    }
+
+    /// A filter on top of others. `EINVAL` for a program that Linux refuses, `ENOMEM` when all together are too long.
+    pub fn filter(
+        program: Vec<Instruction>,
+        before: Option<Arc<Seccomp>>,
+        log: bool,
+    ) -> Result<Arc<Seccomp>, Errno> {
+        check(&program)?;
+        let total = before.as_ref().map_or(0, |before| before.total + 4) + program.len();
+        if total > PATH_MAX {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(Arc::new(Seccomp {
+            program: Program::Filter(program),
+            log,
+            before,
+            total,
+        }))
+    }
+
+    /// 1 strict, 2 filter (prctl(PR_GET_SECCOMP), /proc/PID/status).
+    pub fn mode(&self) -> u32 {
+        match self.program {
+            Program::Strict => 1,
+            Program::Filter(_) => 2,
+        }
+    }
+
+    /// How many filters there are.
+    pub fn count(&self) -> u32 {
+        1 + self.before.as_ref().map_or(0, |before| before.count())
+    }
+
+    /// Runs every filter on a call; the strictest answer wins, the newest filter's among equals.
+    pub fn decide(&self, nr: u64, args: &[u64; 6], ip: u64) -> Verdict {
+        if let Program::Strict = self.program {
+            // read, write, rt_sigreturn, exit.
+            return if matches!(nr, 0 | 1 | 15 | 60) {
+                Verdict::Allow
+            } else {
+                Verdict::KillThread
+            };
+        }
+        let mut data = [0; DATA];
+        (nr as u32).put(&mut data[0..]);
+        AUDIT_ARCH.put(&mut data[4..]);
+        ip.put(&mut data[8..]);
+        for (slot, arg) in data[16..].chunks_exact_mut(8).zip(args) {
+            arg.put(slot);
+        }
+        let mut best = 0x7fff_0000;
+        let mut filter = Some(self);
+        while let Some(one) = filter {
+            if let Program::Filter(program) = &one.program {
+                let answer = run(program, &data);
+                if severity(answer) < severity(best) {
+                    best = answer;
+                }
+            }
+            filter = one.before.as_deref();
+        }
+        verdict(best)
+    }
+}
+
+/// The order of actions: as signed numbers, smaller is stricter.
+fn severity(answer: u32) -> i32 {
+    (answer & 0xffff_0000) as i32
+}
+
+fn verdict(answer: u32) -> Verdict {
+    let data = answer as u16;
+    match answer & 0xffff_0000 {
+        0x8000_0000 => Verdict::KillProcess,
+        0x0003_0000 => Verdict::Trap(data),
+        0x0005_0000 => Verdict::Errno(data.min(4095)),
+        0x7fc0_0000 | 0x7ff0_0000 => Verdict::Nobody,
+        0x7ffc_0000 => Verdict::Log,
+        0x7fff_0000 => Verdict::Allow,
+        0 => Verdict::KillThread,
+        // Linux kills the process for actions that it does not know.
+        _ => Verdict::KillProcess,
+    }
+}
+
+const LD_W_ABS: u16 = 0x20;
+const LDX_W_LEN: u16 = 0x81;
+const LD_W_LEN: u16 = 0x80;
+const LD_IMM: u16 = 0x00;
+const LDX_IMM: u16 = 0x01;
+const LD_MEM: u16 = 0x60;
+const LDX_MEM: u16 = 0x61;
+const ST: u16 = 0x02;
+const STX: u16 = 0x03;
+const JA: u16 = 0x05;
+const RET_K: u16 = 0x06;
+const RET_A: u16 = 0x16;
+const TAX: u16 = 0x07;
+const TXA: u16 = 0x87;
+
+/// Checks a program as Linux's bpf_check_classic and seccomp_check_filter do: known operations, aligned loads inside the
+/// data, forward jumps inside the program, a return at the end.
+fn check(program: &[Instruction]) -> Result<(), Errno> {
+    if program.is_empty() || program.len() > PROGRAM_MAX {
+        return Err(Errno::EINVAL);
+    }
+    for (at, one) in program.iter().enumerate() {
+        let rest = (program.len() - at - 1) as u64;
+        let fine = match one.code {
+            LD_W_ABS => one.k.is_multiple_of(4) && (one.k as usize) < DATA,
+            LD_W_LEN | LDX_W_LEN | LD_IMM | LDX_IMM | RET_K | RET_A | TAX | TXA => true,
+            LD_MEM | LDX_MEM | ST | STX => (one.k as usize) < SCRATCH,
+            JA => u64::from(one.k) < rest,
+            code if is_jump(code) => u64::from(one.jt) < rest && u64::from(one.jf) < rest,
+            code if is_arithmetic(code) => match (code & 0xf0, code & 8) {
+                // A constant divisor of zero; a constant shift beyond the word.
+                (0x30 | 0x90, 0) => one.k != 0,
+                (0x60 | 0x70, 0) => one.k < 32,
+                (0x90, _) => false,
+                _ => true,
+            },
+            _ => false,
+        };
+        if !fine || (matches!(one.code, 0x94 | 0x9c)) {
+            return Err(Errno::EINVAL);
+        }
+    }
+    match program.last() {
+        Some(last) if matches!(last.code, RET_K | RET_A) => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn is_jump(code: u16) -> bool {
+    matches!(code, 0x15 | 0x1d | 0x25 | 0x2d | 0x35 | 0x3d | 0x45 | 0x4d)
+}
+
+fn is_arithmetic(code: u16) -> bool {
+    code & 7 == 4 && code & 0xf0 <= 0xa0 && code & 0xff00 == 0 && (code != 0x8c)
+}
+
+/// Runs a checked program; anything unforeseen is "kill the process".
+fn run(program: &[Instruction], data: &[u8; DATA]) -> u32 {
+    const KILL: u32 = 0x8000_0000;
+    let (mut a, mut x) = (0_u32, 0_u32);
+    let mut scratch = [0_u32; SCRATCH];
+    let mut at = 0;
+    // Jumps only go forward, so every step comes nearer to the end.
+    while let Some(one) = program.get(at) {
+        at += 1;
+        let slot = one.k as usize % SCRATCH;
+        match one.code {
+            LD_W_ABS => match data.get(one.k as usize..) {
+                Some(bytes) if bytes.len() >= 4 => a = u32::get(bytes),
+                _ => return KILL,
+            },
+            LD_W_LEN => a = DATA as u32,
+            LDX_W_LEN => x = DATA as u32,
+            LD_IMM => a = one.k,
+            LDX_IMM => x = one.k,
+            LD_MEM => a = scratch[slot],
+            LDX_MEM => x = scratch[slot],
+            ST => scratch[slot] = a,
+            STX => scratch[slot] = x,
+            TAX => x = a,
+            TXA => a = x,
+            RET_K => return one.k,
+            RET_A => return a,
+            JA => at += one.k as usize,
+            code if is_jump(code) => {
+                let operand = if code & 8 == 0 { one.k } else { x };
+                let holds = match code & 0xf0 {
+                    0x10 => a == operand,
+                    0x20 => a > operand,
+                    0x30 => a >= operand,
+                    _ => a & operand != 0,
+                };
+                at += usize::from(if holds { one.jt } else { one.jf });
+            }
+            code => match arithmetic(code, a, if code & 8 == 0 { one.k } else { x }) {
+                Some(value) => a = value,
+                // A division by zero ends the program with 0: kill the thread.
+                None => return 0,
+            },
+        }
+    }
+    KILL
+}
+
+fn arithmetic(code: u16, a: u32, operand: u32) -> Option<u32> {
+    Some(match code & 0xf0 {
+        0x00 => a.wrapping_add(operand),
+        0x10 => a.wrapping_sub(operand),
+        0x20 => a.wrapping_mul(operand),
+        0x30 => a.checked_div(operand)?,
+        0x40 => a | operand,
+        0x50 => a & operand,
+        0x60 => a.wrapping_shl(operand),
+        0x70 => a.wrapping_shr(operand),
+        0x80 => a.wrapping_neg(),
+        0xa0 => a ^ operand,
+        _ => return None,
+    })
+}
+
+impl CurrentTask {
+    /// Asks the filters about the call that the context stopped at; `None`: no objection.
+    pub(super) fn seccomp_verdict(&self) -> Option<Verdict> {
+        let filters = self.seccomp.lock().clone()?;
+        let (nr, args, ip) = {
+            let context = self.context.borrow();
+            let regs = context.regs();
+            (regs.orig_rax, regs.syscall_args(), regs.rip)
+        };
+        Some(filters.decide(nr, &args, ip)).filter(|verdict| *verdict != Verdict::Allow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
+        Instruction { code, jt, jf, k }
+    }
+
+    #[test]
+    fn a_filter_answers_an_errno_for_one_call_and_allows_the_rest() {
+        let program = vec![
+            op(LD_W_ABS, 0, 0, 0),
+            op(0x15, 0, 1, 39),
+            op(RET_K, 0, 0, 0x0005_0000 | 1),
+            op(RET_K, 0, 0, 0x7fff_0000),
+        ];
+        let filter = Seccomp::filter(program, None, false).unwrap();
+        assert_eq!(filter.decide(39, &[0; 6], 0), Verdict::Errno(1));
+        assert_eq!(filter.decide(40, &[0; 6], 0), Verdict::Allow);
+        let kill = Seccomp::filter(vec![op(RET_K, 0, 0, 0x8000_0000)], Some(filter), false).unwrap();
+        assert_eq!(kill.decide(39, &[0; 6], 0), Verdict::KillProcess);
+        assert_eq!(kill.count(), 2);
+    }
+
+    #[test]
+    fn programs_that_could_leave_their_bounds_are_refused() {
+        for bad in [
+            vec![],
+            vec![op(LD_W_ABS, 0, 0, 0)],
+            vec![op(LD_W_ABS, 0, 0, 64), op(RET_K, 0, 0, 0)],
+            vec![op(0x15, 3, 0, 0), op(RET_K, 0, 0, 0)],
+            vec![op(JA, 0, 0, 1), op(RET_K, 0, 0, 0)],
+            vec![op(LD_MEM, 0, 0, 16), op(RET_K, 0, 0, 0)],
+            vec![op(0x34, 0, 0, 0), op(RET_K, 0, 0, 0)],
+        ] {
+            assert!(Seccomp::filter(bad, None, false).is_err());
+        }
+    }
+}
