@@ -16,7 +16,7 @@ use crate::cred::Credentials;
 use crate::file::{FdTable, FileOps, HeapMemory};
 use crate::kernel::NoLog;
 use crate::mm::{Limits, MapRequest, Mm, Place};
-use crate::task::{CurrentTask, Task, ThreadGroup};
+use crate::task::{CurrentTask, InitTask, create_init, default_rlimits};
 use crate::vfs::{
     Attr, FileKind, FsContext, Inode, InodeOps, MountFlags, Path, StatFs, Superblock, SuperblockOps, Walker,
 };
@@ -68,16 +68,19 @@ impl Guest {
         let memory = MapRequest::anonymous(Place::Fixed(MEMORY_START), MEMORY_LEN, Prot::READ | Prot::WRITE);
         mm.map(memory, &Limits::NONE)
             .expect("the scripted space takes every mapping");
-        let mut limits = [(u64::MAX, u64::MAX); 16];
-        limits[7] = (1024, 4096);
-        let group = ThreadGroup::new(1, limits);
-        let shared = (
-            Some(mm.clone()),
-            Arc::new(FdTable::default()),
-            FsContext::new(root),
-        );
-        let cred = Arc::new(Credentials::for_user(0, 0, Vec::new()));
-        let task = Task::new(&kernel, 1, &group, shared, cred, b"test".to_vec());
+        let task = create_init(
+            &kernel,
+            InitTask {
+                mm: mm.clone(),
+                files: Arc::new(FdTable::default()),
+                fs: FsContext::new(root),
+                cred: Arc::new(Credentials::for_user(0, 0, Vec::new())),
+                comm: b"test".to_vec(),
+                rlimits: default_rlimits(),
+                protected: false,
+            },
+        )
+        .expect("a new kernel has no first process");
         Guest {
             task: CurrentTask::new(task, context, mm),
             kernel,

@@ -238,9 +238,16 @@ impl Interrupter for Flag {
 pub struct ScriptedContext {
     regs: Registers,
     xstate: XState,
-    /// Events to come.
-    pub events: VecDeque<Event>,
+    /// Events to come, with the registers rax, rdi, rsi and rdx that a system call stops with.
+    pub events: VecDeque<(Event, [u64; 4])>,
     interrupted: Arc<Flag>,
+}
+
+impl ScriptedContext {
+    /// Adds an event; for a system call with its number and first three arguments.
+    pub fn queue(&mut self, event: Event, registers: [u64; 4]) {
+        self.events.push_back((event, registers));
+    }
 }
 
 impl Context for ScriptedContext {
@@ -248,7 +255,14 @@ impl Context for ScriptedContext {
         if self.interrupted.0.swap(false, Ordering::SeqCst) {
             return Event::Interrupted;
         }
-        self.events.pop_front().unwrap_or(Event::Died(Death::Killed))
+        let Some((event, [rax, rdi, rsi, rdx])) = self.events.pop_front() else {
+            return Event::Died(Death::Killed);
+        };
+        if event == Event::Syscall {
+            (self.regs.rax, self.regs.orig_rax) = (rax, rax);
+            (self.regs.rdi, self.regs.rsi, self.regs.rdx) = (rdi, rsi, rdx);
+        }
+        event
     }
     fn regs(&self) -> &Registers {
         &self.regs

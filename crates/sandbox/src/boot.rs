@@ -117,6 +117,7 @@ fn start_command(
         root,
         files: Arc::new(table),
         rlimits: config.rlimits,
+        protected: false,
         comm: None,
         umask: 0o022,
     };

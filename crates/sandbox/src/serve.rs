@@ -37,13 +37,7 @@ pub fn until_the_end(running: Running, control: OwnedFd) -> i32 {
             &FromSentry::Failed(125, "no thread for the control socket".into()),
         );
     }
-    // TODO: a wait of the kernel's.
-    let status = loop {
-        if let Some(status) = running.kernel.pids.read().group(1).and_then(|entry| entry.zombie) {
-            break status;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    };
+    let status = running.kernel.wait_init();
     report(&control, &outcome(status))
 }
 
@@ -63,7 +57,7 @@ fn listen(kernel: &Kernel, control: &OwnedFd) {
 
 fn forward(kernel: &Kernel, signal: i32) {
     if let Ok(signal) = u32::try_from(signal) {
-        let _ = (kernel, signal);
+        kernel.signal_init(signal);
     }
 }
 

@@ -13,8 +13,6 @@ mod send;
 mod set;
 mod siginfo;
 mod stop;
-#[cfg(test)]
-mod tests;
 
 pub use action::{DefaultAction, SigAction, SigActions, default_action, flush_handlers};
 pub use altstack::StackT;

@@ -109,7 +109,8 @@ impl CurrentTask {
         self.take_over.set(false);
         let old = self.task.clone();
         let leader = old.with_id(old.tgid());
-        *leader.interrupter.lock() = old.interrupter.lock().take();
+        let interrupter = old.interrupter.lock().take();
+        *leader.interrupter.lock() = interrupter;
         {
             let mut table = old.kernel.pids.write();
             table.tasks.remove(&old.tid);
@@ -127,7 +128,8 @@ impl CurrentTask {
             signals.threads.push(leader.clone());
             signals.exec_by = None;
             signals.leader_exit = None;
-            *leader.signals.lock_nested() = std::mem::take(&mut *old.signals.lock_nested());
+            let own = std::mem::take(&mut *old.signals.lock_nested());
+            *leader.signals.lock_nested() = own;
         }
         // What was sent to the old task in between.
         leader.attention.store(true, std::sync::atomic::Ordering::SeqCst);

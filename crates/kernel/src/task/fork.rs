@@ -302,7 +302,8 @@ impl CurrentTask {
                 ..super::TaskState::default()
             };
         }
-        *child.seccomp.lock() = self.seccomp.lock().clone();
+        let filters = self.seccomp.lock().clone();
+        *child.seccomp.lock() = filters;
         let own = self.signals.lock();
         let (blocked, altstack) = (own.blocked, own.altstack);
         drop(own);

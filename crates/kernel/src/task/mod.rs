@@ -15,6 +15,8 @@ mod run;
 mod seccomp;
 mod session;
 mod task_struct;
+#[cfg(test)]
+mod tests;
 mod user_memory;
 mod wait;
 

@@ -145,8 +145,10 @@ impl Task {
         let shared = (self.mm(), self.files(), self.fs());
         let comm = self.comm.lock().clone();
         let task = Task::new(&self.kernel, tid, &self.group, shared, self.cred(), comm);
-        *task.state.lock() = self.state.lock().clone();
-        *task.seccomp.lock() = self.seccomp.lock().clone();
+        let state = self.state.lock().clone();
+        *task.state.lock() = state;
+        let filters = self.seccomp.lock().clone();
+        *task.seccomp.lock() = filters;
         task
     }
 
