@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use abi::{Errno, UserAddr};
 use platform::XState;
-use sync::{Mutex, rank};
 
 use super::open::Program;
 use super::prepare::{Caller, Prepared, prepare};
 use super::stack::Arguments;
 use crate::mm::RLIMIT_STACK;
-use crate::signal::SigAction;
 use crate::task::CurrentTask;
 use crate::vfs::Walker;
 
@@ -70,28 +68,7 @@ fn become_program(task: &CurrentTask, prepared: &Prepared, name: &[u8]) {
             state.pdeath_signal = 0;
         }
     }
-    {
-        let mut state = task.group.state.lock();
-        state.dumpable = !raised;
-        state.did_exec = true;
-    }
-    reset_actions(task);
-    task.signals.lock().altstack = (UserAddr::NULL, 0, 0);
-}
-
-/// Caught signals go back to their defaults, in a table of the process's own.
-fn reset_actions(task: &CurrentTask) {
-    const SIG_IGN: u64 = 1;
-    let current = task.group.actions.lock().clone();
-    let mut actions = *current.lock();
-    for action in &mut actions {
-        let handler = if action.handler == SIG_IGN { SIG_IGN } else { 0 };
-        *action = SigAction {
-            handler,
-            ..SigAction::default()
-        };
-    }
-    *task.group.actions.lock() = Arc::new(Mutex::new(rank::SIGACTIONS, actions));
+    task.group.state.lock().dumpable = !raised;
 }
 
 /// Closes what is marked FD_CLOEXEC, in a table that nobody else uses.

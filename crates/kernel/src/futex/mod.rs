@@ -1,15 +1,19 @@
 //! futex(2): wait queues keyed by guest words.
+//!
+//! `key` names a word across address spaces, `table` holds the queues, `wait` and `lock` are the operations, `exit` is what a
+//! thread leaves behind. A private wait may be served in the guest thread by the engine instead; then
+//! [`FutexTable::engine_private`] is set and wake-ups of private words go to both.
 
-/// All futex queues of the sandbox.
-#[derive(Default)]
-pub struct FutexTable {}
+mod exit;
+mod key;
+mod lock;
+mod table;
+#[cfg(test)]
+mod tests;
+mod wait;
 
-/// What a task's exit or execve(2) does to futexes: robust lists, and the word of CLONE_CHILD_CLEARTID
-/// (set_tid_address(2)) becomes 0 and its waiters are woken.
-pub fn exit_task(task: &crate::task::CurrentTask) {
-    let word = std::mem::take(&mut task.state.lock().clear_child_tid);
-    if !word.is_null() {
-        // A bad address concerns nobody but the guest.
-        let _ = task.copy_out(word, &0_u32.to_le_bytes());
-    }
-}
+pub use exit::{ROBUST_HEAD_BYTES, exit_task};
+pub use key::{Key, Word};
+pub use lock::{lock, requeue as requeue_lock, unlock, wait_requeue};
+pub use table::{ANY, FutexTable};
+pub use wait::{Expect, requeue, wait, wait_many, wake, wake_op};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use abi::Errno;
+use abi::{Errno, UserAddr};
 
-use super::area::{Backing, SharedObject};
-use super::{MapRequest, Mm};
+use super::area::{Area, Backing, SharedObject};
+use super::{MapRequest, Mm, Place};
 use crate::Kernel;
 use crate::file::{FileMemory, MapPiece};
 use platform::MapSource;
@@ -39,6 +39,30 @@ impl Kernel {
 }
 
 impl Mm {
+    /// A request that shows another part of the shared file that is mapped at `start` (remap_file_pages(2)).
+    pub fn shared_request(&self, start: UserAddr, len: u64, offset: u64) -> Result<MapRequest, Errno> {
+        let area = self.area_at(start).filter(Area::shared).ok_or(Errno::EINVAL)?;
+        if start.0 + len > area.end {
+            return Err(Errno::EINVAL);
+        }
+        let backing = match area.backing {
+            Backing::Object { object, .. } => Backing::Object { object, offset },
+            Backing::File { file, .. } => Backing::File { file, offset },
+            Backing::Anonymous | Backing::Vdso => return Err(Errno::EINVAL),
+        };
+        Ok(MapRequest {
+            place: Place::Fixed(start.0),
+            len,
+            prot: area.prot,
+            max_prot: area.max_prot,
+            flags: area.flags,
+            pieces: Self::backing_pieces(&backing, len, true, area.prot)?,
+            backing,
+            populate: false,
+            name: area.name,
+        })
+    }
+
     /// What a backing shows of `len` bytes, as pieces for the engine; empty for anonymous memory.
     /// Called without the lock: files have locks of lower rank.
     pub(super) fn backing_pieces(

@@ -38,30 +38,6 @@ mod truncate;
 mod write;
 
 // --- names
-mod access;
-mod chdir;
-mod chmod;
-mod chown;
-mod chroot;
-mod dirfd;
-mod getcwd;
-mod getxattr;
-mod inotify;
-mod link;
-mod mkdir;
-mod mknod;
-mod mount;
-mod open;
-mod pivot_root;
-mod readlink;
-mod rename;
-mod stat;
-mod statfs;
-mod statx;
-mod symlink;
-mod umask;
-mod unlink;
-mod utimensat;
 
 // --- events
 mod epoll_create;
@@ -77,8 +53,21 @@ mod select;
 // --- memory
 mod brk;
 mod execve;
+mod futex;
+mod get_robust_list;
+mod madvise;
+mod membarrier;
+mod mincore;
+mod mlock;
 mod mmap;
 mod mprotect;
+mod mremap;
+mod mseal;
+mod msync;
+mod pkey_alloc;
+mod process_vm_readv;
+mod remap_file_pages;
+mod set_mempolicy;
 
 // --- tasks
 mod clone;

@@ -8,4 +8,3 @@ mod isolation;
 mod lifetime;
 mod passing;
 mod programs;
-mod terminals;
