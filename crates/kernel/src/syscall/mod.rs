@@ -70,6 +70,7 @@ mod remap_file_pages;
 mod set_mempolicy;
 
 // --- tasks
+mod arch_prctl;
 mod clone;
 mod exit;
 mod fork;

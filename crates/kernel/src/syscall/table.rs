@@ -406,7 +406,7 @@ pub const TASK: &[Row] = &[
     missing!(153, "vhangup", EPERM),
     missing!(154, "modify_ldt", ENOSYS),
     missing!(157, "prctl", ENOSYS),
-    missing!(158, "arch_prctl", ENOSYS),
+    row!(158, "arch_prctl", super::arch_prctl::arch_prctl, Full),
     missing!(160, "setrlimit", ENOSYS),
     row!(186, "gettid", super::getpid::gettid, Full),
     missing!(203, "sched_setaffinity", ENOSYS),
