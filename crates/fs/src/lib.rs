@@ -4,6 +4,7 @@
 pub mod hostfs;
 pub mod kernfs;
 pub mod memory;
+pub mod overlay;
 pub mod procfs;
 pub mod stdio;
 

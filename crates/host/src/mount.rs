@@ -33,8 +33,17 @@ pub fn make_private() -> Result<(), Errno> {
 
 /// A detached copy of the mounts at and below `path`: what `mount --rbind` would show elsewhere.
 pub fn clone_tree(path: &Path) -> Result<OwnedFd, Errno> {
+    open_tree(path, libc::AT_RECURSIVE as u32)
+}
+
+/// A detached copy of the mount at `path` alone (`mount --bind`). `EINVAL` in a namespace whose mounts are locked together.
+pub fn clone_mount(path: &Path) -> Result<OwnedFd, Errno> {
+    open_tree(path, 0)
+}
+
+fn open_tree(path: &Path, recursive: u32) -> Result<OwnedFd, Errno> {
     let path = c_path(path)?;
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as u32;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | recursive;
     // SAFETY: the path is a C string.
     check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) }).map(owned)
 }

@@ -75,36 +75,66 @@ pub fn yield_now() {
     unsafe { libc::sched_yield() };
 }
 
-/// Restricts the thread `tid` (0: the caller) to one CPU.
-pub fn pin(tid: i32, cpu: usize) -> Result<(), Errno> {
-    if cpu >= 8 * size_of::<libc::cpu_set_t>() {
-        return Err(Errno::EINVAL);
-    }
-    // SAFETY: all-zero is an empty CPU set, and the index was checked.
-    let set = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+/// A set of CPUs.
+#[derive(Clone, Copy)]
+pub struct CpuSet(libc::cpu_set_t);
+
+impl CpuSet {
+    /// Number of CPUs a set can name.
+    pub const MAX: usize = 8 * size_of::<libc::cpu_set_t>();
+
+    /// The set of one CPU; empty if there is no such number.
+    pub fn one(cpu: usize) -> CpuSet {
+        let mut set = CpuSet::default();
+        if cpu < Self::MAX {
+            // SAFETY: the index was checked.
+            unsafe { libc::CPU_SET(cpu, &mut set.0) };
+        }
         set
-    };
-    set_affinity(tid, &set)
+    }
+
+    /// Whether `cpu` is in it.
+    pub fn contains(&self, cpu: usize) -> bool {
+        // SAFETY: the index is checked first.
+        cpu < Self::MAX && unsafe { libc::CPU_ISSET(cpu, &self.0) }
+    }
+
+    /// How many are in it.
+    pub fn count(&self) -> usize {
+        (0..Self::MAX).filter(|cpu| self.contains(*cpu)).count()
+    }
+}
+
+impl Default for CpuSet {
+    fn default() -> Self {
+        // SAFETY: all-zero is a valid, empty CPU set.
+        CpuSet(unsafe { std::mem::zeroed() })
+    }
+}
+
+impl std::fmt::Debug for CpuSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set()
+            .entries((0..Self::MAX).filter(|cpu| self.contains(*cpu)))
+            .finish()
+    }
 }
 
 /// Sets the CPUs a thread (0: the caller) may use.
-pub fn set_affinity(tid: i32, set: &libc::cpu_set_t) -> Result<(), Errno> {
+pub fn set_affinity(tid: i32, set: &CpuSet) -> Result<(), Errno> {
     // SAFETY: the set is a live reference.
     crate::check(i64::from(unsafe {
-        libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), set)
+        libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &set.0)
     }))
     .map(|_| ())
 }
 
 /// The CPUs a thread (0: the caller) may use.
-pub fn affinity(tid: i32) -> Result<libc::cpu_set_t, Errno> {
-    // SAFETY: all-zero is a valid, empty CPU set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+pub fn affinity(tid: i32) -> Result<CpuSet, Errno> {
+    let mut set = CpuSet::default();
     // SAFETY: the set is a live, writable reference.
     crate::check(i64::from(unsafe {
-        libc::sched_getaffinity(tid, size_of::<libc::cpu_set_t>(), &mut set)
+        libc::sched_getaffinity(tid, size_of::<libc::cpu_set_t>(), &mut set.0)
     }))?;
     Ok(set)
 }

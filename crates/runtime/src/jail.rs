@@ -3,10 +3,11 @@
 //! `start` clones the command's process into the jail; the child closes the walls one by one and then becomes the
 //! sentry. Every step can fail, none is skipped: a wall that a host cannot give is a clear error.
 
-use std::ffi::{CStr, CString};
+mod trees;
+
+use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use abi::Errno;
 use host::caps::{self, Cap};
@@ -21,6 +22,9 @@ use sandbox::{Config, Handles, Io};
 
 use crate::failure::{Failure, OWN_ERROR, While, describe};
 use crate::timing::Timing;
+
+use trees::Copy;
+pub use trees::Tree;
 
 /// What serving files as their owners needs, inside the jail's own user namespace.
 pub const KEPT_CAPABILITIES: &[(Cap, &str)] = &[
@@ -37,17 +41,6 @@ pub const KEPT_CAPABILITIES: &[(Cap, &str)] = &[
     (Cap::FSETID, "keep set-user-ID bits that the guest set"),
 ];
 
-/// Directories of the root that hold views of the host's kernel and devices, and never belong to a container.
-const COVERED: &[&str] = &["proc", "sys", "dev"];
-
-/// A host tree to be shown inside; the first one is the root.
-pub struct Tree {
-    /// Absolute host path.
-    pub host: PathBuf,
-    /// Read-only at the host, too.
-    pub read_only: bool,
-}
-
 /// A running jail, as the command sees it.
 pub struct Jail {
     /// The sentry process, first of its pid namespace: with it everything inside ends.
@@ -63,11 +56,14 @@ pub fn start(trees: Vec<Tree>, config: Config, io: Io, timing: &mut Timing) -> R
         .while_doing("blocking signals")?;
     let (ours, theirs) = fd::packet_pair().while_doing("control socket")?;
     let ids = IdMaps::of_caller()?;
+    let copies = trees::copies(&trees)?;
+    timing.done("trees copied");
     let mut child_timing = timing.clone();
     let child = {
         ns::spawn(ns::JAIL, || {
             let entry = Entry {
                 trees,
+                copies,
                 theirs: &theirs,
                 before,
             };
@@ -163,20 +159,10 @@ fn identity_of(map: &str) -> String {
     identity
 }
 
-/// Hides what is mounted at `name` of the root under an empty directory. It cannot be unmounted: mounts that come from
-/// a more privileged mount namespace are locked (mount_namespaces(7)).
-fn cover(root: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-    if !mount::is_mount_point(root.as_fd(), name)? {
-        return Ok(());
-    }
-    let empty = mount::new_filesystem(c"tmpfs", &[(c"size", c"4k"), (c"mode", c"0555")])?;
-    mount::restrict(empty.as_fd(), Access::ReadOnly)?;
-    mount::attach(empty.as_fd(), root.as_fd(), name)
-}
-
 /// The child's way from clone to sentry.
 struct Entry<'a> {
     trees: Vec<Tree>,
+    copies: Option<Vec<Copy>>,
     theirs: &'a OwnedFd,
     before: SignalSet,
 }
@@ -224,46 +210,31 @@ impl Entry<'_> {
     /// A mount namespace with a read-only tmpfs as root and the trees in it.
     fn mounts(&self) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
         mount::make_private().while_doing("making mounts private")?;
-        let mut trees = Vec::new();
-        for tree in &self.trees {
-            let shown = tree.host.display();
-            let detached = mount::clone_tree(&tree.host).while_doing(&format!("mounting '{shown}'"))?;
-            let access = if tree.read_only {
-                Access::ReadOnly
-            } else {
-                Access::ReadWrite
-            };
-            mount::restrict(detached.as_fd(), access).while_doing(&format!("restricting '{shown}'"))?;
-            trees.push((detached, tree.host.is_dir()));
-        }
+        let mut own = Vec::new();
+        let copies = match &self.copies {
+            Some(copies) => copies,
+            None => {
+                for tree in &self.trees {
+                    own.push(Copy::whole(tree)?);
+                }
+                &own
+            }
+        };
         let base =
             mount::new_filesystem(c"tmpfs", &[(c"size", c"64k"), (c"mode", c"0755")]).while_doing("tmpfs")?;
         let scratch = mount::open_path("/proc".as_ref()).while_doing("/proc")?;
         mount::pivot_into(base.as_fd(), scratch.as_fd()).while_doing("changing the root")?;
         let mut handles = Vec::new();
-        for (index, (tree, is_dir)) in trees.iter().enumerate() {
+        for (index, (tree, copy)) in self.trees.iter().zip(copies).enumerate() {
             let name = CString::new(index.to_string()).map_err(|_| Failure::own("tree name"))?;
-            let made = if *is_dir {
-                mount::make_dir(base.as_fd(), &name)
-            } else {
-                mount::make_file(base.as_fd(), &name)
-            };
-            made.while_doing("mount point")?;
-            mount::attach(tree.as_fd(), base.as_fd(), &name).while_doing("attaching a tree")?;
-            let handle = match (*is_dir, self.trees[index].read_only) {
-                (true, _) => mount::open_handle(base.as_fd(), &name),
-                // A file can only be opened by its name, which is gone once the walls are closed.
-                (false, true) => mount::open_file(base.as_fd(), &name, Access::ReadOnly),
-                (false, false) => mount::open_file(base.as_fd(), &name, Access::ReadWrite),
-            };
-            handles.push(handle.while_doing("opening a tree")?);
+            handles.push(
+                trees::attach(&base, &name, tree, copy)
+                    .while_doing(&format!("mounting '{}'", tree.host.display()))?,
+            );
         }
         let volumes = handles.split_off(1);
         let root = handles.pop().ok_or_else(|| Failure::own("no root"))?;
-        for name in COVERED {
-            let name = CString::new(*name).map_err(|_| Failure::own("covered name"))?;
-            cover(&root, &name).while_doing("covering the views of the host")?;
-        }
+        trees::cover_views(&root).while_doing("covering the views of the host")?;
         mount::restrict_one(base.as_fd(), Access::ReadOnly).while_doing("restricting the root")?;
         Ok((root, volumes))
     }
@@ -282,6 +253,9 @@ impl Entry<'_> {
     /// Only for the clone, which never returns to the code that owns the descriptors that are closed here.
     fn close_descriptors(&self, io: &Io) -> Result<(), Failure> {
         let mut keep = vec![self.theirs.as_fd()];
+        for copy in self.copies.iter().flatten() {
+            keep.extend(copy.descriptors());
+        }
         keep.extend(io.stdio.iter().map(AsFd::as_fd));
         keep.extend(io.log.iter().map(AsFd::as_fd));
         fd::close_all_but(&keep).while_doing("closing descriptors")

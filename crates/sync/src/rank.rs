@@ -26,6 +26,8 @@ ranks! {
     DIRECTORY = 40;
     /// The mount tree.
     MOUNTS = 50;
+    /// An overlay's copy from a lower layer to the upper one.
+    OVERLAY = 55;
     /// A file system's own tree, table or inode state.
     FS = 60;
     /// A second lock inside a file system (upper layer under an overlay).

@@ -21,6 +21,30 @@ snippet!(
     "jmp 21b"
 );
 
+/// CPU time of this process, in microseconds.
+fn own_cpu() -> f64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the timespec is a live, writable reference.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut now) };
+    now.tv_sec as f64 * 1e6 + now.tv_nsec as f64 / 1e3
+}
+
+/// Runs `each` `count` times and prints the median and the CPU time used by the sentry and the guest.
+fn measure_with(name: &str, space: &dyn AddressSpace, count: usize, each: impl FnMut()) {
+    let (own, guest) = (own_cpu(), space.cpu_time());
+    measure(name, count, each);
+    let guest = (space.cpu_time() - guest).as_secs_f64() * 1e6;
+    println!(
+        "{:40} sentry {:9.2} us   guest {:9.2} us of CPU each",
+        "",
+        (own_cpu() - own) / count as f64,
+        guest / count as f64
+    );
+}
+
 /// Runs `each` `count` times and prints the median.
 fn measure(name: &str, count: usize, mut each: impl FnMut()) {
     let mut times: Vec<f64> = (0..count)
@@ -42,22 +66,25 @@ fn main() {
     let engine = Systrap::new().expect("engine");
     let one = space(&engine, noop());
     let mut context = thread(&*one);
-    measure("no-op to the sentry (x100)", 300, || {
+    measure_with("no-op to the sentry (x100)", &*one, 300, || {
         for _ in 0..100 {
             assert_eq!(context.run(), Event::Syscall);
             context.set_return(0);
         }
     });
+    if std::env::args().nth(1).as_deref() == Some("noop") {
+        return;
+    }
     let two = space(&engine, work());
     let mut worker = thread(&*two);
-    measure("no-op and 3 us of work (x100)", 100, || {
+    measure_with("no-op and 3 us of work (x100)", &*two, 100, || {
         for _ in 0..100 {
             assert_eq!(worker.run(), Event::Syscall);
             worker.set_return(0);
         }
     });
+    let start = Instant::now();
     std::thread::scope(|scope| {
-        let start = Instant::now();
         for context in [&mut context, &mut worker] {
             scope.spawn(move || {
                 for _ in 0..20000 {
@@ -66,10 +93,10 @@ fn main() {
                 }
             });
         }
-        scope.spawn(move || start);
     });
+    println!("two threads, 20000 calls each: {:?}", start.elapsed());
     let rw = Prot::READ | Prot::WRITE;
-    measure("map and unmap 64 KiB", 2000, || {
+    measure_with("map and unmap 64 KiB", &*one, 2000, || {
         one.apply(&[support::map(0x3000_0000, 0x1_0000, rw)])
             .expect("map");
         let unmap = MapOp::Unmap {

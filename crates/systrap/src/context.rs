@@ -8,7 +8,7 @@ use abi::{Errno, UserAddr};
 use platform::{Context, Death, Event, Fault, Interrupter, LocalAnswers, Registers, XState};
 
 use crate::frame;
-use crate::handoff;
+use crate::handoff::Pair;
 use crate::layout::{self as l, area, state, uc};
 use crate::process::{Parked, Process, Slot};
 use crate::xstate::Layout;
@@ -47,6 +47,7 @@ pub struct Thread {
     bases: (u64, u64),
     /// The thread has yet to report that it is ready.
     starting: bool,
+    pair: Pair,
     death: Option<Death>,
     guest_time: Duration,
 }
@@ -81,6 +82,7 @@ impl Thread {
             slot: parked.slot.clone(),
             pending: AtomicBool::new(false),
         });
+        let pair = Pair::new(&process.cores);
         let mut thread = Thread {
             process,
             slot: parked.slot,
@@ -92,15 +94,12 @@ impl Thread {
             returned: false,
             bases: (u64::MAX, u64::MAX),
             starting: parked.starting,
+            pair,
             death: None,
             guest_time: Duration::ZERO,
         };
         thread.set_xstate(xstate)?;
         Ok(thread)
-    }
-
-    fn word(&self) -> &std::sync::atomic::AtomicU32 {
-        self.slot.area.word(area::STATE)
     }
 
     /// Writes changed registers into the frame. A fault: they cannot be loaded.
@@ -144,7 +143,12 @@ impl Thread {
 
     /// Waits until the guest thread gives its area back. An error: it is gone.
     fn wait(&mut self) -> Result<(), Death> {
-        match handoff::take(self.word()) & !state::SLEEP {
+        let tid = self.slot.tid.load(Ordering::Relaxed);
+        match self
+            .pair
+            .take(&self.process.cores, self.slot.area.word(area::STATE), tid)
+            & !state::SLEEP
+        {
             state::EVENT => Ok(()),
             state::DEAD => Err(self.await_death()),
             _ => Err(Death::Protocol),
@@ -230,7 +234,9 @@ impl Thread {
         if let Err(event) = self.write_back() {
             return Ok(Some(event));
         }
-        handoff::give(self.word(), state::RUN);
+        let tid = self.slot.tid.load(Ordering::Relaxed);
+        self.pair
+            .give(&self.process.cores, &self.slot.area, tid, state::RUN);
         if self.kicker.pending.load(Ordering::SeqCst) {
             self.process.kick(&self.slot);
         }
@@ -313,6 +319,8 @@ impl Context for Thread {
 
 impl Drop for Thread {
     fn drop(&mut self) {
+        let tid = self.slot.tid.load(Ordering::Relaxed);
+        self.pair.part(&self.process.cores, tid);
         if self.death.is_some() || self.process.is_dead() {
             return;
         }
@@ -326,10 +334,13 @@ impl Drop for Thread {
         } else {
             slots.exiting.push(self.slot.clone());
             if self.starting {
-                // It has not reported yet; the next word it reads is the order, unless its report overwrites it.
-                let _ = handoff::take(self.word());
+                // It has not reported yet, and its report would overwrite the order.
+                let _ = self
+                    .pair
+                    .take(&self.process.cores, self.slot.area.word(area::STATE), tid);
             }
-            handoff::give(self.word(), state::EXIT);
+            self.pair
+                .give(&self.process.cores, &self.slot.area, tid, state::EXIT);
         }
     }
 }

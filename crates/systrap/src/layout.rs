@@ -57,7 +57,7 @@ pub mod area {
     pub const GS_BASE: usize = 0x20;
     /// Time stamp counter when the event was taken.
     pub const TSC: usize = 0x28;
-    /// How often the stub polls before it yields.
+    /// How often the stub polls before each yield.
     pub const SPINS: usize = 0x40;
     /// How often the stub yields before it sleeps.
     pub const YIELDS: usize = 0x44;

@@ -11,6 +11,7 @@ use platform::Death;
 
 use crate::area::{Area, Areas};
 use crate::channel::{Channel, Op};
+use crate::handoff::Cores;
 use crate::layout::{KICK_SIGNAL, OP_FORK, area, state};
 use crate::reaper::Reaper;
 use crate::regions::Regions;
@@ -24,6 +25,8 @@ pub struct Process {
     pub pidfd: OwnedFd,
     /// Where thread areas come from.
     pub areas: Arc<Areas>,
+    /// The cores that hand-offs share.
+    pub cores: Arc<Cores>,
     reaper: Arc<Reaper>,
     channel: Mutex<Channel>,
     dead: AtomicBool,
@@ -74,6 +77,7 @@ impl Process {
         pid: i32,
         channel: Channel,
         areas: Arc<Areas>,
+        cores: Arc<Cores>,
         reaper: Arc<Reaper>,
         regions: Regions,
     ) -> Result<Arc<Process>, Errno> {
@@ -81,6 +85,7 @@ impl Process {
             pid,
             pidfd: process::pidfd_open(pid)?,
             areas,
+            cores,
             reaper: reaper.clone(),
             channel: Mutex::new(channel),
             dead: AtomicBool::new(false),
@@ -144,13 +149,8 @@ impl Process {
             }
         };
         let regions = regions.clone();
-        Process::adopt(
-            pid as i32,
-            channel,
-            self.areas.clone(),
-            self.reaper.clone(),
-            regions,
-        )
+        let (areas, cores) = (self.areas.clone(), self.cores.clone());
+        Process::adopt(pid as i32, channel, areas, cores, self.reaper.clone(), regions)
     }
 
     /// The thread areas.

@@ -14,7 +14,6 @@ use platform::{
 use crate::channel::Op;
 use crate::context::Thread;
 use crate::frame;
-use crate::handoff;
 use crate::layout::{self as l, OP_CAS, OP_THREAD, USER_END, USER_START, area, command, state};
 use crate::process::{Parked, Process, Slot, Slots};
 use crate::regions::Regions;
@@ -118,12 +117,6 @@ impl Space {
         let uc = frame::initial_offset(self.layout);
         memory.word(area::STATE).store(state::RUN, Ordering::SeqCst);
         memory.set(area::UC, memory.address() + uc as u64);
-        memory
-            .word(area::SPINS)
-            .store(handoff::STUB_SPINS, Ordering::Relaxed);
-        memory
-            .word(area::YIELDS)
-            .store(handoff::STUB_YIELDS, Ordering::Relaxed);
         memory.set(area::STACK_T, memory.address() + area::STACK as u64);
         memory.set(area::STACK_T + 8, 0);
         memory.set(area::STACK_T + 16, (area::STACK_END - area::STACK) as u64);

@@ -353,25 +353,22 @@ post:
     mov eax, 202
     syscall
 await:
-    mov r8d, [rbx + {A_SPINS}]
-4:  mov eax, [rbx + {A_STATE}]
+    mov r8d, [rbx + {A_YIELDS}]
+4:  mov r9d, [rbx + {A_SPINS}]
+5:  mov eax, [rbx + {A_STATE}]
     cmp eax, {EVENT}
     jne changed
-    test r8d, r8d
-    jz 5f
+    test r9d, r9d
+    jz 6f
     pause
-    dec r8d
-    jmp 4b
-5:  mov r8d, [rbx + {A_YIELDS}]
+    dec r9d
+    jmp 5b
 6:  test r8d, r8d
     jz 7f
     dec r8d
     mov eax, 24                         // sched_yield
     syscall
-    mov eax, [rbx + {A_STATE}]
-    cmp eax, {EVENT}
-    jne changed
-    jmp 6b
+    jmp 4b
 7:  mov eax, {EVENT}
     mov ecx, {EVENT} + {SLEEP}
     lock cmpxchg [rbx + {A_STATE}], ecx

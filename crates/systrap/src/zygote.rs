@@ -10,6 +10,7 @@ use host::process;
 
 use crate::area::Areas;
 use crate::channel::Channel;
+use crate::handoff::Cores;
 use crate::layout::{STUB_ADDR, STUB_LEN};
 use crate::process::Process;
 use crate::reaper::Reaper;
@@ -44,7 +45,14 @@ pub fn spawn() -> Result<Arc<Process>, Errno> {
         )
     };
     drop(signals);
-    let process = Process::adopt(pid?, channel, areas, reaper, Regions::default())?;
+    let process = Process::adopt(
+        pid?,
+        channel,
+        areas,
+        Arc::new(Cores::new()),
+        reaper,
+        Regions::default(),
+    )?;
     process.await_start()?;
     Ok(process)
 }

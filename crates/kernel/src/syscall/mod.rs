@@ -38,6 +38,30 @@ mod truncate;
 mod write;
 
 // --- names
+mod access;
+mod chdir;
+mod chmod;
+mod chown;
+mod chroot;
+mod dirfd;
+mod getcwd;
+mod getxattr;
+mod inotify;
+mod link;
+mod mkdir;
+mod mknod;
+mod mount;
+mod open;
+mod pivot_root;
+mod readlink;
+mod rename;
+mod stat;
+mod statfs;
+mod statx;
+mod symlink;
+mod umask;
+mod unlink;
+mod utimensat;
 
 // --- events
 mod epoll_create;

@@ -56,13 +56,10 @@ impl DentryCache {
 
     /// Drops all that `which` chooses (unmounting a file system).
     pub(crate) fn drop_where(&self, which: impl Fn(&Dentry) -> bool) {
-        let gone: VecDeque<Arc<Dentry>> = {
-            let mut ring = self.ring.lock();
-            let all = std::mem::take(&mut *ring);
-            let (gone, kept) = all.into_iter().partition(|dentry| which(dentry));
-            *ring = kept;
-            gone
-        };
+        // Looked at without the lock: `which` may take others.
+        let all = std::mem::take(&mut *self.ring.lock());
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|dentry| which(dentry));
+        self.ring.lock().extend(kept);
         drop(gone);
     }
 }

@@ -21,6 +21,7 @@ pub mod permission;
 mod remove;
 mod rename;
 mod walk;
+mod xattr;
 
 pub use anonymous::{anon_file, anon_path, anon_path_of};
 pub use attr_change::perm_after_write;

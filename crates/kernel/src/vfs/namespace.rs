@@ -212,6 +212,27 @@ impl Vfs {
         Ok(())
     }
 
+    /// umount2(2) of an attached mount: `EBUSY` while it is in use, unless `lazy`.
+    pub fn unmount(&self, mount: Arc<Mount>, lazy: bool) -> Result<(), Errno> {
+        // Held by both tables and by the caller.
+        const UNUSED: usize = 3;
+        if !lazy && Arc::strong_count(&mount) > UNUSED {
+            return Err(Errno::EBUSY);
+        }
+        let sb = mount.superblock()?;
+        self.detach(&mount, lazy)?;
+        drop(mount);
+        if !self.is_mounted(&sb) {
+            self.dcache.drop_where(|dentry| {
+                let own = dentry
+                    .inode()
+                    .or_else(|error| dentry.parent().ok_or(error)?.inode());
+                own.is_ok_and(|inode| Arc::ptr_eq(&inode.sb, &sb))
+            });
+        }
+        Ok(())
+    }
+
     fn detach_one(table: &mut MountTable, mount: &Arc<Mount>) -> Option<(Arc<Mount>, Arc<Dentry>)> {
         let (parent, dentry) = mount.at.lock().take()?;
         if let Some(parent) = parent.upgrade() {

@@ -8,3 +8,4 @@ mod isolation;
 mod lifetime;
 mod passing;
 mod programs;
+mod terminals;

@@ -1,0 +1,181 @@
+//! Listing a directory: the upper layer's entries, then those of the lower ones that are neither hidden nor covered.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::fcntl::{O_DIRECTORY, O_RDONLY};
+use kernel::file::{DirSink, FileDescription, FileOps, Whence};
+use kernel::vfs::{FileKind, Inode};
+use sync::{Mutex, rank};
+
+use super::node::Node;
+use super::{Overlay, open_layer};
+
+/// Most entries of one directory that are listed; what the guest adds takes its memory elsewhere too.
+const MAX_ENTRIES: usize = 4 << 20;
+/// Longest listing that is remembered with its directory.
+const MAX_REMEMBERED: usize = 4096;
+
+/// Entries: name, inode number, type.
+pub type List = Vec<(Box<[u8]>, u64, FileKind)>;
+
+/// Collects a layer's entries.
+struct Collect<'a> {
+    overlay: &'a Overlay,
+    layer: u32,
+    dev: u64,
+    seen: Option<&'a mut HashSet<Box<[u8]>>>,
+    list: &'a mut List,
+    overflow: bool,
+}
+
+impl DirSink for Collect<'_> {
+    fn entry(&mut self, name: &[u8], ino: u64, kind: FileKind, _: u64) -> bool {
+        if matches!(name, b"." | b"..") {
+            return true;
+        }
+        if let Some(seen) = &mut self.seen
+            && !seen.insert(name.into())
+        {
+            return true;
+        }
+        if self.list.len() == MAX_ENTRIES {
+            self.overflow = true;
+            return false;
+        }
+        let key = (self.layer, self.dev, ino);
+        // What was copied up shows the number it had before.
+        let ino = match self.overlay.known(&key) {
+            Some(node) => node.ino,
+            None => self.overlay.number(&key),
+        };
+        self.list.push((name.into(), ino, kind));
+        true
+    }
+}
+
+impl Overlay {
+    /// The entries of a directory.
+    pub(super) fn list(&self, node: &Node) -> Result<Arc<List>, Errno> {
+        let (upper, lowers, hidden) = {
+            let state = node.state.lock();
+            if let Some(list) = &state.list {
+                return Ok(list.clone());
+            }
+            (state.upper.clone(), state.lowers.clone(), state.hidden.clone())
+        };
+        let mut layers: Vec<(u32, Arc<Inode>)> = upper.into_iter().map(|inode| (0, inode)).collect();
+        layers.extend(lowers.iter().cloned());
+        let mut list = List::new();
+        let single = layers.len() == 1 && hidden.is_empty();
+        let (mut seen, mut hidden) = (HashSet::new(), Some(hidden));
+        for (layer, inode) in &layers {
+            if *layer > 0 {
+                // Hides from the first lower layer on.
+                seen.extend(hidden.take().into_iter().flatten());
+            }
+            let mut sink = Collect {
+                overlay: self,
+                layer: *layer,
+                dev: inode.sb.dev,
+                seen: (!single).then_some(&mut seen),
+                list: &mut list,
+                overflow: false,
+            };
+            read_layer(inode, &mut sink)?;
+        }
+        let list = Arc::new(list);
+        if list.len() <= MAX_REMEMBERED {
+            node.state.lock().list = Some(list.clone());
+        }
+        Ok(list)
+    }
+}
+
+fn read_layer(inode: &Arc<Inode>, sink: &mut Collect<'_>) -> Result<(), Errno> {
+    let file = open_layer(inode, O_RDONLY | O_DIRECTORY)?;
+    let mut at = 0;
+    loop {
+        let next = file.ops().readdir(&file, at, sink)?;
+        if sink.overflow {
+            return Err(Errno::ENOMEM);
+        }
+        if next == at {
+            return Ok(());
+        }
+        at = next;
+    }
+}
+
+/// An open directory. Its entries are taken when reading starts at 0, so that positions stay what they were.
+pub struct OverlayDirectory {
+    overlay: Arc<Overlay>,
+    node: Arc<Node>,
+    list: Mutex<Option<Arc<List>>>,
+}
+
+impl OverlayDirectory {
+    pub(super) fn new(overlay: &Arc<Overlay>, node: &Arc<Node>) -> OverlayDirectory {
+        OverlayDirectory {
+            overlay: overlay.clone(),
+            node: node.clone(),
+            list: Mutex::new(rank::LEAF, None),
+        }
+    }
+
+    fn entries(&self, restart: bool) -> Result<Arc<List>, Errno> {
+        if !restart && let Some(list) = &*self.list.lock() {
+            return Ok(list.clone());
+        }
+        let fresh = self.overlay.list(&self.node)?;
+        let old = self.list.lock().replace(fresh.clone());
+        drop(old);
+        Ok(fresh)
+    }
+}
+
+impl FileOps for OverlayDirectory {
+    fn seekable(&self) -> bool {
+        true
+    }
+
+    fn seek(&self, _: &FileDescription, current: u64, whence: Whence, offset: i64) -> Result<u64, Errno> {
+        let base = match whence {
+            Whence::Set => 0,
+            Whence::Current => current,
+            _ => return Err(Errno::EINVAL),
+        };
+        let at = base.checked_add_signed(offset).ok_or(Errno::EINVAL)?;
+        i64::try_from(at).map_err(|_| Errno::EINVAL)?;
+        Ok(at)
+    }
+
+    fn pollable(&self) -> bool {
+        false
+    }
+
+    fn readdir(&self, file: &FileDescription, offset: u64, sink: &mut dyn DirSink) -> Result<u64, Errno> {
+        let list = self.entries(offset == 0)?;
+        let parent = file.path().dentry.parent().and_then(|parent| parent.inode().ok());
+        let parent = parent.map_or(Ok(self.node.ino), |inode| inode.attr().map(|attr| attr.ino))?;
+        let own = [(&b"."[..], self.node.ino), (b"..", parent)];
+        let own = own
+            .into_iter()
+            .map(|(name, ino)| (name, ino, FileKind::Directory));
+        let rest = list.iter().map(|(name, ino, kind)| (&**name, *ino, *kind));
+        let mut at = offset;
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (name, ino, kind) in own.chain(rest).skip(skip) {
+            if !sink.entry(name, ino, kind, at + 1) {
+                break;
+            }
+            at += 1;
+        }
+        Ok(at)
+    }
+
+    fn fsync(&self, _: &FileDescription, _: bool) -> Result<(), Errno> {
+        Ok(())
+    }
+}

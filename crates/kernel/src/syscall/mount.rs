@@ -1,0 +1,162 @@
+//! mount(2).
+
+use std::sync::Arc;
+
+use abi::{Errno, PAGE_SIZE, UserAddr};
+
+use super::arg::{CStr, Flags};
+use crate::cred::Caps;
+use crate::task::CurrentTask;
+use crate::vfs::{LookupFlags, MountFlags, Path, Walker};
+
+const MS_REMOUNT: u64 = 32;
+const MS_BIND: u64 = 4096;
+const MS_MOVE: u64 = 8192;
+const MS_REC: u64 = 16384;
+const MS_PROPAGATION: u64 = (1 << 17) | (1 << 18) | (1 << 19) | (1 << 20);
+const MS_STRICTATIME: u64 = 1 << 24;
+const MS_MGC: u64 = 0xc0ed_0000;
+const MS_MGC_MASK: u64 = 0xffff_0000;
+
+/// mount(2).
+pub fn mount(
+    task: &CurrentTask,
+    source: CStr,
+    target: CStr,
+    kind: CStr,
+    flags: u64,
+    data: UserAddr,
+) -> Result<(), Errno> {
+    let kind = optional(task, kind)?;
+    let source = optional(task, source)?;
+    let data = read_data(task, data)?;
+    let target = task.read_path(target.0)?;
+    let walker = Walker::of(task);
+    let place = walker.resolve(None, &target, LookupFlags::FOLLOW)?;
+    if !walker.cred.has(Caps::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    let flags = if flags & MS_MGC_MASK == MS_MGC {
+        flags & !MS_MGC_MASK
+    } else {
+        flags
+    };
+    let mut own = MountFlags::from_bits_truncate(flags);
+    if !own.contains(MountFlags::NOATIME) && flags & MS_STRICTATIME == 0 {
+        own |= MountFlags::RELATIME;
+    }
+    if flags & MS_REMOUNT != 0 {
+        return remount(&place, own);
+    }
+    if flags & MS_BIND != 0 {
+        let source = source.ok_or(Errno::EINVAL)?;
+        let from = walker.resolve(None, &source, LookupFlags::FOLLOW)?;
+        return task
+            .kernel
+            .vfs
+            .bind_at(&place, &from, flags & MS_REC != 0)
+            .map(|_| ());
+    }
+    if flags & MS_PROPAGATION != 0 {
+        // Nothing propagates between mounts here: every mount is private already.
+        return if place.is_mount_root() {
+            Ok(())
+        } else {
+            Err(Errno::EINVAL)
+        };
+    }
+    if flags & MS_MOVE != 0 {
+        let source = source.ok_or(Errno::EINVAL)?;
+        let from = walker.resolve(None, &source, LookupFlags::FOLLOW)?;
+        return move_mount(task, &from, &place);
+    }
+    let kind = task.kernel.vfs.filesystem_type(&kind.ok_or(Errno::EINVAL)?)?;
+    let source = source.unwrap_or_else(|| b"none".to_vec());
+    let root = kind.mount(&task.kernel, &source, own, &data)?;
+    task.kernel.vfs.mount_at(&place, root, &source, own).map(|_| ())
+}
+
+fn optional(task: &CurrentTask, text: CStr) -> Result<Option<Vec<u8>>, Errno> {
+    if text.0.is_null() {
+        Ok(None)
+    } else {
+        task.read_path(text.0).map(Some)
+    }
+}
+
+/// The option string: up to a page, up to its NUL. Linux takes what is readable of the page.
+fn read_data(task: &CurrentTask, addr: UserAddr) -> Result<Vec<u8>, Errno> {
+    if addr.is_null() {
+        return Ok(Vec::new());
+    }
+    let mut data = vec![0; PAGE_SIZE as usize];
+    let got = task.copy_in_some(addr, &mut data)?;
+    data.truncate(got);
+    let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    data.truncate(end);
+    Ok(data)
+}
+
+fn remount(place: &Path, flags: MountFlags) -> Result<(), Errno> {
+    if !place.is_mount_root() {
+        return Err(Errno::EINVAL);
+    }
+    place.mount.set_flags(flags);
+    Ok(())
+}
+
+fn move_mount(task: &CurrentTask, from: &Path, to: &Path) -> Result<(), Errno> {
+    if !from.is_mount_root() || from.mount.parent().is_none() {
+        return Err(Errno::EINVAL);
+    }
+    // Not below itself.
+    let mut at = to.mount.clone();
+    loop {
+        if Arc::ptr_eq(&at, &from.mount) {
+            return Err(Errno::ELOOP);
+        }
+        match at.parent() {
+            Some((parent, _)) => at = parent,
+            None => break,
+        }
+    }
+    task.kernel.vfs.move_mount(&from.mount, to)
+}
+
+/// umount2(2).
+pub fn umount2(task: &CurrentTask, target: CStr, flags: Flags) -> Result<(), Errno> {
+    const MNT_DETACH: u32 = 2;
+    const MNT_EXPIRE: u32 = 4;
+    const UMOUNT_NOFOLLOW: u32 = 8;
+    if flags.0 & !0xf != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let target = task.read_path(target.0)?;
+    let place = {
+        let walker = Walker::of(task);
+        let follow = if flags.0 & UMOUNT_NOFOLLOW == 0 {
+            LookupFlags::FOLLOW
+        } else {
+            LookupFlags::empty()
+        };
+        let place = walker.resolve(None, &target, follow)?;
+        if !walker.cred.has(Caps::SYS_ADMIN) {
+            return Err(Errno::EPERM);
+        }
+        place
+    };
+    if !place.is_mount_root() {
+        return Err(Errno::EINVAL);
+    }
+    if place.mount.parent().is_none() {
+        return Err(if flags.0 & MNT_DETACH != 0 {
+            Errno::EINVAL
+        } else {
+            Errno::EBUSY
+        });
+    }
+    if flags.0 & MNT_EXPIRE != 0 {
+        return Err(Errno::EAGAIN);
+    }
+    task.kernel.vfs.unmount(place.mount, flags.0 & MNT_DETACH != 0)
+}

@@ -1,0 +1,228 @@
+//! The trees that a jail holds: copies of host mounts, restricted, and attached to the jail's own root.
+
+use std::ffi::{CStr, CString, OsString};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use abi::Errno;
+use host::caps::{self, Cap};
+use host::mount::{self, Access};
+
+use crate::failure::{Failure, While};
+
+/// Directories of the root that hold views of the host's kernel and devices, and never belong to a container.
+const COVERED: &[&str] = &["proc", "sys", "dev"];
+
+/// File systems that are views of the host's kernel or devices, wherever they are mounted.
+const VIEWS: &[&str] = &[
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "cgroup",
+    "cgroup2",
+    "mqueue",
+    "hugetlbfs",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "configfs",
+    "fusectl",
+    "pstore",
+    "efivarfs",
+    "bpf",
+    "binfmt_misc",
+    "autofs",
+    "rpc_pipefs",
+    "nsfs",
+    "selinuxfs",
+];
+
+/// A host tree to be shown inside; the first one is the root.
+pub struct Tree {
+    /// Absolute host path.
+    pub host: PathBuf,
+    /// Read-only at the host, too.
+    pub read_only: bool,
+}
+
+impl Tree {
+    fn access(&self) -> Access {
+        if self.read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        }
+    }
+}
+
+/// A tree as detached mounts that are restricted already.
+pub struct Copy {
+    top: OwnedFd,
+    /// Mounts to be attached below it, by their path from there.
+    below: Vec<(CString, OwnedFd)>,
+    is_dir: bool,
+}
+
+impl Copy {
+    /// The descriptors that the copy consists of.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let below = self.below.iter().map(|(_, mount)| mount.as_fd());
+        std::iter::once(self.top.as_fd()).chain(below)
+    }
+
+    /// With everything that is mounted below, whatever it is.
+    pub fn whole(tree: &Tree) -> Result<Copy, Failure> {
+        let doing = format!("mounting '{}'", tree.host.display());
+        let top = mount::clone_tree(&tree.host).while_doing(&doing)?;
+        mount::restrict(top.as_fd(), tree.access()).while_doing(&doing)?;
+        Ok(Copy {
+            top,
+            below: Vec::new(),
+            is_dir: tree.host.is_dir(),
+        })
+    }
+
+    /// Mount by mount, without the views of the host's kernel.
+    fn chosen(tree: &Tree, mountinfo: &str) -> Result<Copy, Failure> {
+        let doing = format!("mounting '{}'", tree.host.display());
+        let copy = |path: &Path| {
+            let copy = mount::clone_mount(path)?;
+            mount::restrict(copy.as_fd(), tree.access()).map(|()| copy)
+        };
+        let mut below = Vec::new();
+        for (path, name) in mounts_below(&tree.host, mountinfo) {
+            // One that is covered by another cannot be copied by its path, and is not seen by anybody either.
+            if let Ok(mount) = copy(&path) {
+                below.push((name, mount));
+            }
+        }
+        Ok(Copy {
+            top: copy(&tree.host).while_doing(&doing)?,
+            below,
+            is_dir: tree.host.is_dir(),
+        })
+    }
+}
+
+/// Copies of the trees made by a caller that may take a mount namespace apart (root). Others can only copy whole trees,
+/// inside their own user namespace, and cover what does not belong there: `None`.
+pub fn copies(trees: &[Tree]) -> Result<Option<Vec<Copy>>, Failure> {
+    if !caps::has(Cap::SYS_ADMIN) {
+        return Ok(None);
+    }
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").while_doing("reading /proc/self/mountinfo")?;
+    trees
+        .iter()
+        .map(|tree| Copy::chosen(tree, &mountinfo))
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+/// What is mounted below `top` and belongs to the tree: host path, and path from `top`; parents first.
+fn mounts_below(top: &Path, mountinfo: &str) -> Vec<(PathBuf, CString)> {
+    let mut found = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((before, after)) = line.split_once(" - ") else {
+            continue;
+        };
+        let Some(path) = before.split(' ').nth(4).map(unescape) else {
+            continue;
+        };
+        let kind = after.split(' ').next().unwrap_or_default();
+        let Ok(name) = path.strip_prefix(top) else {
+            continue;
+        };
+        let hidden = top == Path::new("/") && COVERED.iter().any(|covered| name.starts_with(covered));
+        if name.as_os_str().is_empty() || hidden || VIEWS.contains(&kind) {
+            continue;
+        }
+        if let Ok(name) = CString::new(name.as_os_str().as_bytes()) {
+            found.push((path, name));
+        }
+    }
+    found
+}
+
+/// A path of mountinfo: spaces and the like are written as three octal digits after a backslash.
+fn unescape(text: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail
+            .get(..3)
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// Attaches a copy under a name of the new root, and opens it.
+pub fn attach(base: &OwnedFd, name: &CStr, tree: &Tree, copy: &Copy) -> Result<OwnedFd, Errno> {
+    if copy.is_dir {
+        mount::make_dir(base.as_fd(), name)?;
+    } else {
+        mount::make_file(base.as_fd(), name)?;
+    }
+    mount::attach(copy.top.as_fd(), base.as_fd(), name)?;
+    if !copy.is_dir {
+        // A file can only be opened by its name, which is gone once the walls are closed.
+        return mount::open_file(base.as_fd(), name, tree.access());
+    }
+    let handle = mount::open_handle(base.as_fd(), name)?;
+    for (path, mount) in &copy.below {
+        mount::attach(mount.as_fd(), handle.as_fd(), path)?;
+    }
+    Ok(handle)
+}
+
+/// Covers the views of the host's kernel that a copy of the whole root brought with it.
+pub fn cover_views(root: &OwnedFd) -> Result<(), Errno> {
+    for name in COVERED {
+        let name = CString::new(*name).map_err(|_| Errno::EINVAL)?;
+        cover(root, &name)?;
+    }
+    Ok(())
+}
+
+/// Hides what is mounted at `name` of the root under an empty directory. It cannot be unmounted: mounts that come from
+/// a more privileged mount namespace are locked (mount_namespaces(7)).
+fn cover(root: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    if !mount::is_mount_point(root.as_fd(), name)? {
+        return Ok(());
+    }
+    let empty = mount::new_filesystem(c"tmpfs", &[(c"size", c"4k"), (c"mode", c"0555")])?;
+    mount::restrict(empty.as_fd(), Access::ReadOnly)?;
+    mount::attach(empty.as_fd(), root.as_fd(), name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_of_the_host_are_left_out() {
+        let info = "22 27 0:21 / /proc rw - proc proc rw\n24 27 0:6 / /dev rw - devtmpfs dev rw\n\
+                    25 24 0:7 / /dev/shm rw - tmpfs shm rw\n27 1 8:1 / / rw - ext4 /dev/sda rw\n\
+                    30 27 8:2 / /home/a\\040b rw,nodev shared:1 - xfs /dev/sdb rw\n31 27 0:9 / /run/cg rw - cgroup2 c rw\n";
+        let found = mounts_below(Path::new("/"), info);
+        assert_eq!(
+            found,
+            [(PathBuf::from("/home/a b"), CString::new("home/a b").unwrap())]
+        );
+        assert!(mounts_below(Path::new("/home/a b"), info).is_empty());
+        assert_eq!(mounts_below(Path::new("/home"), info).len(), 1);
+    }
+}
