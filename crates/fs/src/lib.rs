@@ -7,6 +7,7 @@ pub mod memory;
 pub mod overlay;
 pub mod procfs;
 pub mod stdio;
+pub mod tmpfs;
 
 use std::sync::Arc;
 
@@ -14,5 +15,5 @@ use kernel::vfs::FilesystemType;
 
 /// Every type that guests can mount.
 pub fn types() -> Vec<Arc<dyn FilesystemType>> {
-    vec![Arc::new(procfs::ProcFs)]
+    vec![Arc::new(procfs::ProcFs), Arc::new(tmpfs::TmpFs)]
 }

@@ -71,12 +71,12 @@ pub fn build(kernel: &Arc<Kernel>, handles: Handles, config: &Config) -> Result<
         let at = at.to_vec();
         move |errno| MountError { at, errno }
     };
-    let root = root_inode(kernel, handles.root).map_err(failed(b"/"))?;
-    let root = kernel.vfs.mount_root(root, b"overlay", MountFlags::empty());
-    let walker = Walker::as_root(kernel, root.clone());
     for kind in fs::types() {
         kernel.vfs.register_type(kind);
     }
+    let root = root_inode(kernel, handles.root).map_err(failed(b"/"))?;
+    let root = kernel.vfs.mount_root(root, b"overlay", MountFlags::empty());
+    let walker = Walker::as_root(kernel, root.clone());
     for mount in KERNEL_MOUNTS {
         // TODO: types that do not exist yet.
         if kernel.vfs.filesystem_type(mount.kind.as_bytes()).is_err() {
@@ -99,9 +99,9 @@ fn root_inode(kernel: &Arc<Kernel>, handle: OwnedFd) -> Result<Arc<Inode>, Errno
             shared: false,
         },
     )?;
-    // TODO: the private layer; until then the root cannot be written.
-    let _ = kernel;
-    Ok(lower)
+    let memory = kernel.vfs.filesystem_type(b"tmpfs")?;
+    let upper = memory.mount(kernel, b"upper", MountFlags::empty(), b"mode=0755")?;
+    fs::overlay::mount(vec![lower], upper)
 }
 
 fn mount_kind(kernel: &Arc<Kernel>, walker: &Walker<'_>, mount: &Mounted) -> Result<(), Errno> {
