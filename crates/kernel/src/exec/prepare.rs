@@ -11,7 +11,7 @@ use super::open::{Program, open_program};
 use super::stack::{self, Arguments, Auxv};
 use super::{hardware, script};
 use crate::Kernel;
-use crate::cred::Credentials;
+use crate::cred::{Credentials, FileCaps};
 use crate::mm::Mm;
 use crate::random;
 use crate::vfs::{LookupFlags, Walker};
@@ -106,8 +106,13 @@ pub fn prepare(
         Some(path) => Some(open_interpreter(walker, path)?),
         None => None,
     };
-    let attr = program.file.path().inode()?.attr()?;
-    let (cred, secure) = walker.cred.on_exec(&attr, program.nosuid(), caller.no_new_privs);
+    let inode = program.file.path().inode()?;
+    let attr = inode.attr()?;
+    let caps = inode.ops.get_xattr(b"security.capability").ok();
+    let caps = caps.and_then(|bytes| FileCaps::parse(&bytes));
+    let (cred, secure) = walker
+        .cred
+        .on_exec(&attr, caps, program.nosuid(), caller.no_new_privs);
 
     let randomize = caller.personality & ADDR_NO_RANDOMIZE == 0;
     let mut builder = Builder::new(kernel.platform.user_range(), randomize, caller.stack_limit);

@@ -99,11 +99,24 @@ mod clone;
 mod exit;
 mod fork;
 mod getpid;
+mod getpriority;
+mod getrlimit;
 mod getrusage;
+mod kcmp;
+mod personality;
+mod pidfd_open;
+mod prctl;
+mod restart_syscall;
+mod sched;
+mod seccomp;
 mod setpgid;
+mod unshare;
 mod wait;
 
 // --- credentials
+mod capget;
+mod getuid;
+mod setuid;
 
 // --- signals
 mod kill;
@@ -119,4 +132,7 @@ mod tkill;
 // --- time
 
 // --- system
+mod getrandom;
+mod sethostname;
+mod sysinfo;
 mod uname;

@@ -376,7 +376,7 @@ pub const MM: &[Row] = &[
 
 /// Processes and threads, scheduling.
 pub const TASK: &[Row] = &[
-    missing!(24, "sched_yield", ENOSYS),
+    row!(24, "sched_yield", super::sched::sched_yield, Full),
     row!(39, "getpid", super::getpid::getpid, Full),
     row!(56, "clone", super::clone::clone, Partial("no new namespaces")),
     row!(57, "fork", super::fork::fork, Full),
@@ -389,7 +389,7 @@ pub const TASK: &[Row] = &[
         super::wait::wait4,
         Partial("rusage has CPU times only")
     ),
-    missing!(97, "getrlimit", ENOSYS),
+    row!(97, "getrlimit", super::getrlimit::getrlimit, Full),
     row!(
         98,
         "getrusage",
@@ -403,28 +403,88 @@ pub const TASK: &[Row] = &[
     row!(112, "setsid", super::setpgid::setsid, Full),
     row!(121, "getpgid", super::setpgid::getpgid, Full),
     row!(124, "getsid", super::setpgid::getsid, Full),
-    missing!(135, "personality", ENOSYS),
-    missing!(140, "getpriority", ENOSYS),
-    missing!(141, "setpriority", ENOSYS),
-    missing!(142, "sched_setparam", ENOSYS),
-    missing!(143, "sched_getparam", ENOSYS),
-    missing!(144, "sched_setscheduler", ENOSYS),
-    missing!(145, "sched_getscheduler", ENOSYS),
-    missing!(146, "sched_get_priority_max", ENOSYS),
-    missing!(147, "sched_get_priority_min", ENOSYS),
-    missing!(148, "sched_rr_get_interval", ENOSYS),
+    row!(
+        135,
+        "personality",
+        super::personality::personality,
+        Partial("ADDR_NO_RANDOMIZE acts, the rest is remembered")
+    ),
+    row!(140, "getpriority", super::getpriority::getpriority, Full),
+    row!(
+        141,
+        "setpriority",
+        super::getpriority::setpriority,
+        Partial("remembered, not acted on")
+    ),
+    row!(
+        142,
+        "sched_setparam",
+        super::sched::sched_setparam,
+        Partial("remembered, not acted on")
+    ),
+    row!(143, "sched_getparam", super::sched::sched_getparam, Full),
+    row!(
+        144,
+        "sched_setscheduler",
+        super::sched::sched_setscheduler,
+        Partial("remembered, not acted on")
+    ),
+    row!(145, "sched_getscheduler", super::sched::sched_getscheduler, Full),
+    row!(
+        146,
+        "sched_get_priority_max",
+        super::sched::sched_get_priority_max,
+        Full
+    ),
+    row!(
+        147,
+        "sched_get_priority_min",
+        super::sched::sched_get_priority_min,
+        Full
+    ),
+    row!(
+        148,
+        "sched_rr_get_interval",
+        super::sched::sched_rr_get_interval,
+        Full
+    ),
     missing!(153, "vhangup", EPERM),
     missing!(154, "modify_ldt", ENOSYS),
-    missing!(157, "prctl", ENOSYS),
-    row!(158, "arch_prctl", super::arch_prctl::arch_prctl, Full),
-    missing!(160, "setrlimit", ENOSYS),
+    row!(
+        157,
+        "prctl",
+        super::prctl::prctl,
+        Partial("no PR_SET_MM, PR_SET_VMA and architecture options")
+    ),
+    row!(
+        158,
+        "arch_prctl",
+        super::arch_prctl::arch_prctl,
+        Partial("no CPUID faulting, no shadow stacks")
+    ),
+    row!(
+        160,
+        "setrlimit",
+        super::getrlimit::setrlimit,
+        Partial("RLIMIT_CPU and RLIMIT_RTTIME are not enforced")
+    ),
     row!(186, "gettid", super::getpid::gettid, Full),
-    missing!(203, "sched_setaffinity", ENOSYS),
-    missing!(204, "sched_getaffinity", ENOSYS),
+    row!(
+        203,
+        "sched_setaffinity",
+        super::sched::sched_setaffinity,
+        Partial("remembered, not acted on")
+    ),
+    row!(204, "sched_getaffinity", super::sched::sched_getaffinity, Full),
     missing!(205, "set_thread_area", ENOSYS),
     missing!(211, "get_thread_area", ENOSYS),
     row!(218, "set_tid_address", super::getpid::set_tid_address, Full),
-    missing!(219, "restart_syscall", ENOSYS),
+    row!(
+        219,
+        "restart_syscall",
+        super::restart_syscall::restart_syscall,
+        Full
+    ),
     row!(231, "exit_group", super::exit::exit_group, Full),
     row!(
         247,
@@ -432,48 +492,93 @@ pub const TASK: &[Row] = &[
         super::wait::waitid,
         Partial("rusage has CPU times only")
     ),
-    missing!(251, "ioprio_set", ENOSYS),
-    missing!(252, "ioprio_get", ENOSYS),
-    missing!(272, "unshare", ENOSYS),
-    missing!(302, "prlimit64", ENOSYS),
-    missing!(308, "setns", ENOSYS),
-    missing!(309, "getcpu", ENOSYS),
-    missing!(312, "kcmp", ENOSYS),
-    missing!(314, "sched_setattr", ENOSYS),
-    missing!(315, "sched_getattr", ENOSYS),
-    missing!(317, "seccomp", ENOSYS),
+    row!(
+        251,
+        "ioprio_set",
+        super::getpriority::ioprio_set,
+        Partial("remembered, not acted on")
+    ),
+    row!(252, "ioprio_get", super::getpriority::ioprio_get, Full),
+    row!(
+        272,
+        "unshare",
+        super::unshare::unshare,
+        Partial("descriptors and file system context only")
+    ),
+    row!(
+        302,
+        "prlimit64",
+        super::getrlimit::prlimit64,
+        Partial("RLIMIT_CPU and RLIMIT_RTTIME are not enforced")
+    ),
+    row!(
+        308,
+        "setns",
+        super::unshare::setns,
+        Partial("no namespaces to enter")
+    ),
+    row!(
+        309,
+        "getcpu",
+        super::sched::getcpu,
+        Partial("the first processor of the affinity mask")
+    ),
+    row!(
+        312,
+        "kcmp",
+        super::kcmp::kcmp,
+        Partial("no KCMP_IO, KCMP_SYSVSEM, KCMP_EPOLL_TFD")
+    ),
+    row!(
+        314,
+        "sched_setattr",
+        super::sched::sched_setattr,
+        Partial("remembered, not acted on; no deadline policy")
+    ),
+    row!(315, "sched_getattr", super::sched::sched_getattr, Full),
+    row!(
+        317,
+        "seccomp",
+        super::seccomp::seccomp,
+        Partial("no listener; SECCOMP_RET_TRACE has nobody to ask")
+    ),
     row!(322, "execveat", super::execve::execveat, Full),
-    missing!(424, "pidfd_send_signal", ENOSYS),
-    missing!(434, "pidfd_open", ENOSYS),
+    row!(
+        424,
+        "pidfd_send_signal",
+        super::pidfd_open::pidfd_send_signal,
+        Full
+    ),
+    row!(434, "pidfd_open", super::pidfd_open::pidfd_open, Full),
     row!(
         435,
         "clone3",
         super::clone::clone3,
         Partial("no new namespaces, no CLONE_INTO_CGROUP")
     ),
-    missing!(438, "pidfd_getfd", ENOSYS),
+    row!(438, "pidfd_getfd", super::pidfd_open::pidfd_getfd, Full),
 ];
 
 /// Credentials.
 pub const CRED: &[Row] = &[
-    missing!(102, "getuid", ENOSYS),
-    missing!(104, "getgid", ENOSYS),
-    missing!(105, "setuid", ENOSYS),
-    missing!(106, "setgid", ENOSYS),
-    missing!(107, "geteuid", ENOSYS),
-    missing!(108, "getegid", ENOSYS),
-    missing!(113, "setreuid", ENOSYS),
-    missing!(114, "setregid", ENOSYS),
-    missing!(115, "getgroups", ENOSYS),
-    missing!(116, "setgroups", ENOSYS),
-    missing!(117, "setresuid", ENOSYS),
-    missing!(118, "getresuid", ENOSYS),
-    missing!(119, "setresgid", ENOSYS),
-    missing!(120, "getresgid", ENOSYS),
-    missing!(122, "setfsuid", ENOSYS),
-    missing!(123, "setfsgid", ENOSYS),
-    missing!(125, "capget", ENOSYS),
-    missing!(126, "capset", ENOSYS),
+    row!(102, "getuid", super::getuid::getuid, Full),
+    row!(104, "getgid", super::getuid::getgid, Full),
+    row!(105, "setuid", super::setuid::setuid, Full),
+    row!(106, "setgid", super::setuid::setgid, Full),
+    row!(107, "geteuid", super::getuid::geteuid, Full),
+    row!(108, "getegid", super::getuid::getegid, Full),
+    row!(113, "setreuid", super::setuid::setreuid, Full),
+    row!(114, "setregid", super::setuid::setregid, Full),
+    row!(115, "getgroups", super::getuid::getgroups, Full),
+    row!(116, "setgroups", super::setuid::setgroups, Full),
+    row!(117, "setresuid", super::setuid::setresuid, Full),
+    row!(118, "getresuid", super::getuid::getresuid, Full),
+    row!(119, "setresgid", super::setuid::setresgid, Full),
+    row!(120, "getresgid", super::getuid::getresgid, Full),
+    row!(122, "setfsuid", super::setuid::setfsuid, Full),
+    row!(123, "setfsgid", super::setuid::setfsgid, Full),
+    row!(125, "capget", super::capget::capget, Full),
+    row!(126, "capset", super::capget::capset, Full),
 ];
 
 /// Signals.
@@ -532,12 +637,17 @@ pub const TIME: &[Row] = &[
 /// The system as a whole.
 pub const SYSTEM: &[Row] = &[
     row!(63, "uname", super::uname::uname, Full),
-    missing!(99, "sysinfo", ENOSYS),
-    missing!(103, "syslog", ENOSYS),
+    row!(
+        99,
+        "sysinfo",
+        super::sysinfo::sysinfo,
+        Partial("load averages are 0")
+    ),
+    row!(103, "syslog", super::sysinfo::syslog, Partial("the log is empty")),
     missing!(156, "_sysctl", ENOSYS),
     missing!(169, "reboot", EPERM),
-    missing!(170, "sethostname", ENOSYS),
-    missing!(171, "setdomainname", ENOSYS),
+    row!(170, "sethostname", super::sethostname::sethostname, Full),
+    row!(171, "setdomainname", super::sethostname::setdomainname, Full),
     missing!(172, "iopl", EPERM),
     missing!(173, "ioperm", EPERM),
     missing!(174, "create_module", ENOSYS),
@@ -558,7 +668,7 @@ pub const SYSTEM: &[Row] = &[
     missing!(250, "keyctl", ENOSYS),
     missing!(298, "perf_event_open", EPERM),
     missing!(313, "finit_module", EPERM),
-    missing!(318, "getrandom", ENOSYS),
+    row!(318, "getrandom", super::getrandom::getrandom, Full),
     missing!(320, "kexec_file_load", EPERM),
     missing!(321, "bpf", EPERM),
     missing!(444, "landlock_create_ruleset", ENOSYS),

@@ -86,6 +86,17 @@ impl CurrentTask {
         self.update_local_answers();
     }
 
+    /// Changes the credentials; a program that gained or changed ids becomes undumpable, as in Linux's commit_creds.
+    pub fn set_credentials(&self, new: crate::cred::Credentials) {
+        let old = self.cred();
+        if new.raises_over(&old) {
+            self.group.state.lock().dumpable = false;
+            self.state.lock().pdeath_signal = 0;
+        }
+        *self.cred.write() = Arc::new(new);
+        self.update_local_answers();
+    }
+
     /// Tells the engine what it may answer itself; call it when ids, credentials or filters change.
     pub fn update_local_answers(&self) {
         let cred = self.cred();

@@ -1,5 +1,6 @@
 //! Tasks and thread groups: who runs, and how they are related.
 
+mod access;
 mod accounting;
 mod blocking;
 mod current;
@@ -29,7 +30,7 @@ pub use init::{InitTask, Lifecycle, create_init};
 pub use pidfd::PidFd;
 pub use pids::{GroupEntry, PID_MAX, PidTable, TASKS_MAX};
 pub use run::spawn;
-pub use seccomp::{Seccomp, Verdict};
+pub use seccomp::{Instruction, PROGRAM_MAX as SECCOMP_PROGRAM_MAX, Seccomp, Verdict};
 pub use session::ControllingTerminal;
 pub use task_struct::{Task, TaskState};
 pub use user_memory::{UserBuffers, UserIoVec};

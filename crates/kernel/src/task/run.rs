@@ -71,10 +71,13 @@ impl CurrentTask {
             let _ = self.copy_out(word, &self.tid.to_le_bytes());
         }
         loop {
-            if self.needs_attention()
-                && let Flow::Exit(status) = signal::attend(self, None)
-            {
-                return Next::Exit(status);
+            if self.needs_attention() {
+                if std::mem::take(&mut self.state.lock().answers_changed) {
+                    self.update_local_answers();
+                }
+                if let Flow::Exit(status) = signal::attend(self, None) {
+                    return Next::Exit(status);
+                }
             }
             let event = self.context.borrow_mut().run();
             self.meter_start();

@@ -86,6 +86,8 @@ pub struct TaskState {
     pub start_ns: u64,
     /// Personality (personality(2)).
     pub personality: u32,
+    /// Another thread changed what the engine may answer itself.
+    pub answers_changed: bool,
     /// ioprio_set(2).
     pub ioprio: u32,
     /// PR_SET_TIMERSLACK, nanoseconds.

@@ -1,5 +1,10 @@
 //! Credentials: who a task is and what it may do (credentials(7), capabilities(7)).
 
+mod change;
+mod exec;
+
+pub use exec::FileCaps;
+
 use bitflags::bitflags;
 
 bitflags! {
@@ -36,6 +41,10 @@ bitflags! {
         const IPC_LOCK = 1 << 14;
         /// CAP_IPC_OWNER.
         const IPC_OWNER = 1 << 15;
+        /// CAP_SYS_MODULE.
+        const SYS_MODULE = 1 << 16;
+        /// CAP_SYS_RAWIO.
+        const SYS_RAWIO = 1 << 17;
         /// CAP_SYS_CHROOT.
         const SYS_CHROOT = 1 << 18;
         /// CAP_SYS_PTRACE.
@@ -56,8 +65,14 @@ bitflags! {
         const MKNOD = 1 << 27;
         /// CAP_LEASE.
         const LEASE = 1 << 28;
+        /// CAP_AUDIT_WRITE.
+        const AUDIT_WRITE = 1 << 29;
         /// CAP_SETFCAP.
         const SETFCAP = 1 << 31;
+        /// CAP_MAC_OVERRIDE.
+        const MAC_OVERRIDE = 1 << 32;
+        /// CAP_SYSLOG.
+        const SYSLOG = 1 << 34;
         /// Every capability that Linux 6.x knows (0 to 40).
         const ALL = (1 << 41) - 1;
     }
@@ -130,44 +145,22 @@ impl Credentials {
     pub fn in_group(&self, gid: u32) -> bool {
         self.fsgid == gid || self.groups.contains(&gid)
     }
+}
 
-    /// The credentials after execve(2) of a file with these attributes, and whether the program must distrust its
-    /// environment (AT_SECURE). `nosuid`: set-user-ID bits do not count on its mount; `no_new_privs`: they never do.
-    /// File capabilities (`security.capability`) are not looked at: such a file gives none.
-    pub fn on_exec(&self, attr: &crate::vfs::Attr, nosuid: bool, no_new_privs: bool) -> (Credentials, bool) {
-        const S_ISUID: u32 = 0o4000;
-        const S_ISGID: u32 = 0o2000;
-        const S_IXGRP: u32 = 0o010;
-        const SECBIT_NOROOT: u32 = 1;
-        const SECBIT_KEEP_CAPS: u32 = 1 << 4;
-        let mut new = self.clone();
-        if !nosuid && !no_new_privs {
-            if attr.perm & S_ISUID != 0 {
-                new.euid = attr.uid;
-            }
-            if attr.perm & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP {
-                new.egid = attr.gid;
-            }
-        }
-        let set_id = new.euid != self.euid || new.egid != self.egid;
-        (new.suid, new.fsuid) = (new.euid, new.euid);
-        (new.sgid, new.fsgid) = (new.egid, new.egid);
-        if set_id {
-            new.ambient = Caps::empty();
-        }
-        let root = self.securebits & SECBIT_NOROOT == 0;
-        new.permitted = if root && (new.euid == 0 || new.uid == 0) {
-            new.inheritable | new.bounding
-        } else {
-            new.ambient
-        };
-        new.effective = if root && new.euid == 0 {
-            new.permitted
-        } else {
-            new.ambient
-        };
-        new.securebits &= !SECBIT_KEEP_CAPS;
-        let secure = set_id || new.uid != new.euid || new.gid != new.egid;
-        (new, secure)
-    }
+/// SECBIT_ flags of capabilities(7).
+pub mod securebits {
+    /// SECBIT_NOROOT.
+    pub const NOROOT: u32 = 1;
+    /// SECBIT_NO_SETUID_FIXUP.
+    pub const NO_SETUID_FIXUP: u32 = 1 << 2;
+    /// SECBIT_KEEP_CAPS.
+    pub const KEEP_CAPS: u32 = 1 << 4;
+    /// SECBIT_KEEP_CAPS_LOCKED.
+    pub const KEEP_CAPS_LOCKED: u32 = 1 << 5;
+    /// SECBIT_NO_CAP_AMBIENT_RAISE.
+    pub const NO_CAP_AMBIENT_RAISE: u32 = 1 << 6;
+    /// Every flag.
+    pub const ALL: u32 = 0xff;
+    /// Every _LOCKED flag.
+    pub const LOCKS: u32 = 0xaa;
 }

@@ -1,0 +1,38 @@
+//! sethostname(2), setdomainname(2).
+
+use abi::{Errno, UserAddr};
+
+use crate::cred::Caps;
+use crate::task::CurrentTask;
+
+/// Longest name (__NEW_UTS_LEN).
+const NAME_MAX: usize = 64;
+
+fn read(task: &CurrentTask, name: UserAddr, len: i32) -> Result<String, Errno> {
+    if !task.cred().has(Caps::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    let len = usize::try_from(len)
+        .ok()
+        .filter(|len| *len <= NAME_MAX)
+        .ok_or(Errno::EINVAL)?;
+    let mut bytes = vec![0; len];
+    task.copy_in(name, &mut bytes)?;
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(len);
+    bytes.truncate(end);
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// sethostname(2).
+pub fn sethostname(task: &CurrentTask, name: UserAddr, len: i32) -> Result<(), Errno> {
+    let name = read(task, name, len)?;
+    task.kernel.uts.lock().nodename = name;
+    Ok(())
+}
+
+/// setdomainname(2).
+pub fn setdomainname(task: &CurrentTask, name: UserAddr, len: i32) -> Result<(), Errno> {
+    let name = read(task, name, len)?;
+    task.kernel.uts.lock().domainname = name;
+    Ok(())
+}
