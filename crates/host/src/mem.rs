@@ -31,6 +31,16 @@ pub fn seal(fd: impl AsFd, write: bool) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Forbids writing by any mapping to come: existing ones go on.
+pub fn seal_future_writes(fd: impl AsFd) -> Result<(), Errno> {
+    let seals = libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: plain call on a borrowed descriptor.
+    crate::check(i64::from(unsafe {
+        libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_ADD_SEALS, seals)
+    }))?;
+    Ok(())
+}
+
 /// The descriptor's file offset (lseek(2) with SEEK_CUR).
 pub fn offset(fd: impl AsFd) -> Result<u64, Errno> {
     // SAFETY: plain call on a borrowed descriptor.

@@ -256,3 +256,18 @@ pub fn resident_bytes(pid: i32) -> Result<u64, Errno> {
         .ok_or(Errno::EIO)?;
     Ok(pages * abi::PAGE_SIZE)
 }
+
+/// A clock of the host in nanoseconds; 0 if it has no such clock.
+pub fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the timespec is a live, writable reference.
+    if unsafe { libc::clock_gettime(clock, &mut time) } != 0 {
+        return 0;
+    }
+    (time.tv_sec as u64)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec as u64)
+}

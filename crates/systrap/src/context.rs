@@ -11,7 +11,6 @@ use crate::frame;
 use crate::handoff::Pair;
 use crate::layout::{self as l, area, state, uc};
 use crate::process::{Parked, Process, Slot};
-use crate::xstate::Layout;
 
 /// Threads without a context that a process keeps for the next one.
 const MAX_PARKED: usize = 32;
@@ -30,11 +29,13 @@ const SYS_SECCOMP: i32 = 1;
 /// The x86-64 architecture word of seccomp.
 const ARCH_X86_64: u32 = host::seccomp::ARCH_X86_64;
 
+/// clock_gettime, gettimeofday and time: the vDSO's way out when its page is out of date.
+const CLOCK_CALLS: [u64; 3] = [228, 96, 201];
+
 /// A guest thread as its sentry thread drives it.
 pub struct Thread {
     process: Arc<Process>,
     slot: Arc<Slot>,
-    layout: Layout,
     kicker: Arc<Kicker>,
     regs: Registers,
     /// Offset of the current frame in the area.
@@ -73,7 +74,6 @@ impl Thread {
     pub fn new(
         process: Arc<Process>,
         parked: Parked,
-        layout: Layout,
         regs: &Registers,
         xstate: &XState,
     ) -> Result<Thread, Errno> {
@@ -82,11 +82,10 @@ impl Thread {
             slot: parked.slot.clone(),
             pending: AtomicBool::new(false),
         });
-        let pair = Pair::new(&process.cores);
+        let pair = Pair::new(&process.engine.cores);
         let mut thread = Thread {
             process,
             slot: parked.slot,
-            layout,
             kicker,
             regs: *regs,
             uc: parked.uc,
@@ -146,7 +145,7 @@ impl Thread {
         let tid = self.slot.tid.load(Ordering::Relaxed);
         match self
             .pair
-            .take(&self.process.cores, self.slot.area.word(area::STATE), tid)
+            .take(&self.process.engine.cores, self.slot.area.word(area::STATE), tid)
             & !state::SLEEP
         {
             state::EVENT => Ok(()),
@@ -222,6 +221,9 @@ impl Thread {
             });
         }
         self.regs.orig_rax = self.regs.rax;
+        if CLOCK_CALLS.contains(&self.regs.rax) {
+            self.process.engine.clock.refresh();
+        }
         Event::Syscall
     }
 
@@ -236,7 +238,7 @@ impl Thread {
         }
         let tid = self.slot.tid.load(Ordering::Relaxed);
         self.pair
-            .give(&self.process.cores, &self.slot.area, tid, state::RUN);
+            .give(&self.process.engine.cores, &self.slot.area, tid, state::RUN);
         if self.kicker.pending.load(Ordering::SeqCst) {
             self.process.kick(&self.slot);
         }
@@ -287,11 +289,11 @@ impl Context for Thread {
     }
 
     fn xstate(&mut self) -> Result<XState, Errno> {
-        frame::read_xstate(&self.slot.area, self.uc, self.layout).map(XState)
+        frame::read_xstate(&self.slot.area, self.uc, self.process.engine.layout).map(XState)
     }
 
     fn set_xstate(&mut self, state: &XState) -> Result<(), Errno> {
-        frame::write_xstate(&self.slot.area, self.uc, self.layout, &state.0)
+        frame::write_xstate(&self.slot.area, self.uc, self.process.engine.layout, &state.0)
     }
 
     fn read(&mut self, _: UserAddr, _: &mut [u8]) -> Result<usize, Errno> {
@@ -320,7 +322,7 @@ impl Context for Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         let tid = self.slot.tid.load(Ordering::Relaxed);
-        self.pair.part(&self.process.cores, tid);
+        self.pair.part(&self.process.engine.cores, tid);
         if self.death.is_some() || self.process.is_dead() {
             return;
         }
@@ -337,10 +339,10 @@ impl Drop for Thread {
                 // It has not reported yet, and its report would overwrite the order.
                 let _ = self
                     .pair
-                    .take(&self.process.cores, self.slot.area.word(area::STATE), tid);
+                    .take(&self.process.engine.cores, self.slot.area.word(area::STATE), tid);
             }
             self.pair
-                .give(&self.process.cores, &self.slot.area, tid, state::EXIT);
+                .give(&self.process.engine.cores, &self.slot.area, tid, state::EXIT);
         }
     }
 }

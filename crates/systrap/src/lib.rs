@@ -7,7 +7,9 @@
 
 mod area;
 mod channel;
+mod clock;
 mod context;
+mod engine;
 mod filter;
 mod frame;
 mod handoff;
@@ -17,6 +19,7 @@ mod reaper;
 mod regions;
 mod space;
 mod stub;
+mod vdso;
 mod xstate;
 mod zygote;
 
@@ -27,13 +30,13 @@ use platform::{AddressSpace, Platform, UserRange, Vdso};
 
 pub use space::Space;
 
+use crate::engine::Engine;
 use crate::process::Process;
-use crate::xstate::Layout;
 
 /// The platform.
 pub struct Systrap {
+    engine: Arc<Engine>,
     zygote: Arc<Process>,
-    layout: Layout,
 }
 
 impl Systrap {
@@ -41,17 +44,15 @@ impl Systrap {
     /// sentry (its end kills all guests), with the credentials that the sentry keeps: reading guest memory needs
     /// the same ones. The descriptor table stays shared with guest processes' helpers: never unshare it.
     pub fn new() -> Result<Systrap, Errno> {
-        let layout = xstate::layout()?;
-        Ok(Systrap {
-            zygote: zygote::spawn()?,
-            layout,
-        })
+        let engine = Arc::new(Engine::new()?);
+        let zygote = zygote::spawn(engine.clone())?;
+        Ok(Systrap { engine, zygote })
     }
 
     /// A new, empty address space, as its own type.
     pub fn space(&self) -> Result<Space, Errno> {
         self.zygote.start_reaper()?;
-        Ok(Space::new(self.zygote.fork()?, self.layout))
+        Ok(Space::new(self.zygote.fork()?))
     }
 }
 
@@ -68,11 +69,14 @@ impl Platform for Systrap {
     }
 
     fn xstate_layout(&self) -> (usize, u64) {
-        (self.layout.len, self.layout.mask)
+        (self.engine.layout.len, self.engine.layout.mask)
     }
 
     fn vdso(&self) -> Option<Vdso> {
-        None
+        Some(Vdso {
+            len: (clock::PAGE_LEN + vdso::IMAGE_LEN) as u64,
+            elf_offset: clock::PAGE_LEN as u64,
+        })
     }
 }
 

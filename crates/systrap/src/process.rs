@@ -9,11 +9,10 @@ use host::futex;
 use host::process::{self, Exit};
 use platform::Death;
 
-use crate::area::{Area, Areas};
+use crate::area::Area;
 use crate::channel::{Channel, Op};
-use crate::handoff::Cores;
+use crate::engine::Engine;
 use crate::layout::{KICK_SIGNAL, OP_FORK, area, state};
-use crate::reaper::Reaper;
 use crate::regions::Regions;
 
 /// A live or dead guest process.
@@ -23,11 +22,8 @@ pub struct Process {
     pub pid: i32,
     /// Its pidfd.
     pub pidfd: OwnedFd,
-    /// Where thread areas come from.
-    pub areas: Arc<Areas>,
-    /// The cores that hand-offs share.
-    pub cores: Arc<Cores>,
-    reaper: Arc<Reaper>,
+    /// What it shares with the others.
+    pub engine: Arc<Engine>,
     channel: Mutex<Channel>,
     dead: AtomicBool,
     killed: AtomicBool,
@@ -76,17 +72,13 @@ impl Process {
     pub fn adopt(
         pid: i32,
         channel: Channel,
-        areas: Arc<Areas>,
-        cores: Arc<Cores>,
-        reaper: Arc<Reaper>,
+        engine: Arc<Engine>,
         regions: Regions,
     ) -> Result<Arc<Process>, Errno> {
         let process = Arc::new(Process {
             pid,
             pidfd: process::pidfd_open(pid)?,
-            areas,
-            cores,
-            reaper: reaper.clone(),
+            engine,
             channel: Mutex::new(channel),
             dead: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -94,7 +86,7 @@ impl Process {
             slots: Mutex::default(),
             regions: Mutex::new(regions),
         });
-        if let Err(error) = reaper.register(&process) {
+        if let Err(error) = process.engine.reaper.register(&process) {
             process.kill();
             return Err(error);
         }
@@ -149,8 +141,7 @@ impl Process {
             }
         };
         let regions = regions.clone();
-        let (areas, cores) = (self.areas.clone(), self.cores.clone());
-        Process::adopt(pid as i32, channel, areas, cores, self.reaper.clone(), regions)
+        Process::adopt(pid as i32, channel, self.engine.clone(), regions)
     }
 
     /// The thread areas.
@@ -218,6 +209,6 @@ impl Process {
 
     /// Starts the reaper's thread if need be.
     pub fn start_reaper(&self) -> Result<(), Errno> {
-        self.reaper.start()
+        self.engine.reaper.start()
     }
 }

@@ -12,12 +12,13 @@ use platform::{
 };
 
 use crate::channel::Op;
+use crate::clock;
 use crate::context::Thread;
 use crate::frame;
 use crate::layout::{self as l, OP_CAS, OP_THREAD, USER_END, USER_START, area, command, state};
 use crate::process::{Parked, Process, Slot, Slots};
 use crate::regions::Regions;
-use crate::xstate::Layout;
+use crate::vdso;
 
 /// From this length on, memory that should be huge is advised so.
 const HUGE_PAGE: u64 = 2 << 20;
@@ -27,13 +28,12 @@ const MINCORE_PAGES: u64 = 0x4000;
 /// The address space; dropping it kills its process.
 pub struct Space {
     process: Arc<Process>,
-    layout: Layout,
 }
 
 impl Space {
     /// Wraps a process that holds no guest thread yet.
-    pub fn new(process: Arc<Process>, layout: Layout) -> Space {
-        Space { process, layout }
+    pub fn new(process: Arc<Process>) -> Space {
+        Space { process }
     }
 
     /// The process, for tests and statistics.
@@ -63,7 +63,7 @@ impl Space {
         let (slot, mapped) = match slots.idle.pop() {
             Some(slot) => (slot, true),
             None => {
-                let area = process.areas.take()?;
+                let area = process.engine.areas.take()?;
                 let slot = Arc::new(Slot {
                     area,
                     tid: AtomicI32::new(0),
@@ -81,7 +81,7 @@ impl Space {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED | libc::MAP_FIXED,
             );
-            let fd = process.areas.file.as_raw_fd() as u64;
+            let fd = process.engine.areas.file.as_raw_fd() as u64;
             let offset = slot.area.file_offset();
             let args = [address, l::AREA_LEN as u64, prot as u64, flags as u64, fd, offset];
             ops.push(Op::call(libc::SYS_mmap, args));
@@ -114,13 +114,13 @@ impl Space {
     /// Fills the area of a thread that is about to start.
     fn prepare(&self, slot: &Slot) -> usize {
         let memory = &slot.area;
-        let uc = frame::initial_offset(self.layout);
+        let uc = frame::initial_offset(self.process.engine.layout);
         memory.word(area::STATE).store(state::RUN, Ordering::SeqCst);
         memory.set(area::UC, memory.address() + uc as u64);
         memory.set(area::STACK_T, memory.address() + area::STACK as u64);
         memory.set(area::STACK_T + 8, 0);
         memory.set(area::STACK_T + 16, (area::STACK_END - area::STACK) as u64);
-        frame::create(memory, uc, self.layout);
+        frame::create(memory, uc, self.process.engine.layout);
         uc
     }
 
@@ -181,7 +181,7 @@ fn map_op(addr: UserAddr, len: u64, prot: Prot, flags: MapFlags, source: &MapSou
             file: HostFile(fd),
             offset,
         } => (fd.as_raw_fd() as u64, *offset),
-        MapSource::Vdso => return Err(Errno::ENODEV),
+        MapSource::Vdso => return Err(Errno::EINVAL),
     };
     let args = [addr.0, len, u64::from(prot.bits()), host as u64, fd, offset];
     Ok(Op::call(libc::SYS_mmap, args))
@@ -218,8 +218,31 @@ const fn advice_number(advice: Advice) -> i32 {
     }
 }
 
+/// The clock page, shared and read-only; the image behind it, private as the text of any library.
+fn vdso_ops(addr: u64, len: u64, index: usize, fd: u64, out: &mut Vec<(usize, Op)>) -> Result<(), Errno> {
+    let (page, image) = (clock::PAGE_LEN as u64, vdso::IMAGE_LEN as u64);
+    if len != page + image {
+        return Err(Errno::EINVAL);
+    }
+    let parts = [
+        (addr, page, libc::PROT_READ, libc::MAP_SHARED, 0),
+        (
+            addr + page,
+            image,
+            libc::PROT_READ | libc::PROT_EXEC,
+            libc::MAP_PRIVATE,
+            page,
+        ),
+    ];
+    for (at, len, prot, flags, offset) in parts {
+        let args = [at, len, prot as u64, (flags | libc::MAP_FIXED) as u64, fd, offset];
+        out.push((index, Op::call(libc::SYS_mmap, args)));
+    }
+    Ok(())
+}
+
 /// The orders for one change.
-fn translate_op(op: &MapOp, index: usize, out: &mut Vec<(usize, Op)>) -> Result<(), Errno> {
+fn translate_op(op: &MapOp, index: usize, vdso: u64, out: &mut Vec<(usize, Op)>) -> Result<(), Errno> {
     match op {
         MapOp::Map {
             addr,
@@ -229,6 +252,9 @@ fn translate_op(op: &MapOp, index: usize, out: &mut Vec<(usize, Op)>) -> Result<
             source,
         } => {
             check_range(*addr, *len)?;
+            if matches!(source, MapSource::Vdso) {
+                return vdso_ops(addr.0, *len, index, vdso, out);
+            }
             out.push((index, map_op(*addr, *len, *prot, *flags, source)?));
             let anonymous = matches!(source, MapSource::Anonymous) && !flags.contains(MapFlags::SHARED);
             if flags.contains(MapFlags::HUGE) && anonymous && *len >= HUGE_PAGE {
@@ -270,6 +296,17 @@ fn protect(addr: u64, len: u64, prot: Prot) -> Op {
 /// Notes a change that was carried out.
 fn record(regions: &mut Regions, op: &MapOp) {
     match op {
+        MapOp::Map {
+            addr,
+            len,
+            source: MapSource::Vdso,
+            ..
+        } => {
+            // The clock page is not listed: nobody writes it by force.
+            let image = addr.0 + clock::PAGE_LEN as u64;
+            regions.clear(addr.0, image);
+            regions.set(image, addr.0 + len, Prot::READ | Prot::EXEC);
+        }
         MapOp::Map { addr, len, prot, .. } => regions.set(addr.0, addr.0 + len, *prot),
         MapOp::Unmap { addr, len } => regions.clear(addr.0, addr.0 + len),
         MapOp::Protect { addr, len, prot } => regions.protect(addr.0, addr.0 + len, *prot),
@@ -288,8 +325,9 @@ impl AddressSpace for Space {
     fn apply(&self, ops: &[MapOp]) -> Result<(), (usize, Errno)> {
         let mut orders = Vec::with_capacity(ops.len() + 2);
         let mut bad = None;
+        let vdso = self.process.engine.clock.file.as_raw_fd() as u64;
         for (index, op) in ops.iter().enumerate() {
-            if let Err(error) = translate_op(op, index, &mut orders) {
+            if let Err(error) = translate_op(op, index, vdso, &mut orders) {
                 bad = Some((index, error));
                 break;
             }
@@ -381,7 +419,7 @@ impl AddressSpace for Space {
     }
 
     fn fork(&self) -> Result<Arc<dyn AddressSpace>, Errno> {
-        Ok(Arc::new(Space::new(self.process.fork()?, self.layout)))
+        Ok(Arc::new(Space::new(self.process.fork()?)))
     }
 
     fn new_context(&self, regs: &Registers, xstate: &XState) -> Result<Box<dyn Context>, Errno> {
@@ -389,7 +427,7 @@ impl AddressSpace for Space {
         if self.process.is_reaped() {
             return Err(Errno::ESRCH);
         }
-        let thread = Thread::new(self.process.clone(), parked, self.layout, regs, xstate)?;
+        let thread = Thread::new(self.process.clone(), parked, regs, xstate)?;
         Ok(Box::new(thread))
     }
 

@@ -8,12 +8,10 @@ use abi::Errno;
 use host::mem::Shared;
 use host::process;
 
-use crate::area::Areas;
 use crate::channel::Channel;
-use crate::handoff::Cores;
+use crate::engine::Engine;
 use crate::layout::{STUB_ADDR, STUB_LEN};
 use crate::process::Process;
-use crate::reaper::Reaper;
 use crate::regions::Regions;
 use crate::stub::Stub;
 
@@ -25,11 +23,9 @@ const INTERMEDIATE_FLAGS: u64 = 0x4500;
 const ZYGOTE_FLAGS: u64 = 0x8400;
 
 /// Makes the zygote and waits until its helper answers.
-pub fn spawn() -> Result<Arc<Process>, Errno> {
+pub fn spawn(engine: Arc<Engine>) -> Result<Arc<Process>, Errno> {
     let stub = Stub::build()?;
     let channel = Channel::new()?;
-    let areas = Areas::new()?;
-    let reaper = Reaper::new()?;
     let bounce = Shared::map_code(&stub.file, BOUNCE_HINT, STUB_LEN)?;
     if bounce.start() as u64 + STUB_LEN as u64 >= STUB_ADDR {
         return Err(Errno::ENOMEM);
@@ -45,14 +41,7 @@ pub fn spawn() -> Result<Arc<Process>, Errno> {
         )
     };
     drop(signals);
-    let process = Process::adopt(
-        pid?,
-        channel,
-        areas,
-        Arc::new(Cores::new()),
-        reaper,
-        Regions::default(),
-    )?;
+    let process = Process::adopt(pid?, channel, engine, Regions::default())?;
     process.await_start()?;
     Ok(process)
 }
