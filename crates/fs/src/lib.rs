@@ -1,13 +1,18 @@
 //! File systems above the kernel: what guests can mount, and what the sandbox mounts for them.
 #![forbid(unsafe_code)]
 
+pub mod devfs;
+pub mod devpts;
 pub mod hostfs;
 pub mod kernfs;
 pub mod memory;
 pub mod overlay;
 pub mod procfs;
 pub mod stdio;
+#[cfg(test)]
+mod testing;
 pub mod tmpfs;
+pub mod tty;
 
 use std::sync::Arc;
 
@@ -15,5 +20,11 @@ use kernel::vfs::FilesystemType;
 
 /// Every type that guests can mount.
 pub fn types() -> Vec<Arc<dyn FilesystemType>> {
-    vec![Arc::new(procfs::ProcFs), Arc::new(tmpfs::TmpFs)]
+    let terminals = Arc::new(tty::Terminals::default());
+    vec![
+        Arc::new(procfs::ProcFs),
+        Arc::new(tmpfs::TmpFs),
+        Arc::new(devfs::DevFs::new(terminals.clone())),
+        Arc::new(devpts::DevPts::new(terminals)),
+    ]
 }

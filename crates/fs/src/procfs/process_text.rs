@@ -49,8 +49,15 @@ pub fn set_comm(at: &Process, data: &[u8]) -> Result<(), Errno> {
 
 /// The process's controlling terminal as stat shows it: device number and foreground process group.
 pub fn terminal(view: &View) -> (i32, i32) {
-    let _ = view;
-    (0, -1)
+    let pids = view.kernel.pids.read();
+    let Some(terminal) = pids.terminals.get(&view.session) else {
+        return (0, -1);
+    };
+    let number = |value: u64| i32::try_from(value).unwrap_or(0);
+    (
+        number(terminal.device()),
+        number(u64::from(terminal.foreground())),
+    )
 }
 
 /// The tracer's thread id; 0: none.
@@ -140,14 +147,10 @@ pub fn place_text(at: &Process, which: fn(&Process) -> Result<Path, Errno>) -> R
 
 /// A path as the reader sees it from its root.
 pub fn path_text(path: &Path) -> Vec<u8> {
-    let mut names: Vec<Box<[u8]>> = Vec::new();
-    let mut at = Some(path.dentry.clone());
-    while let Some(dentry) = at {
-        names.push(dentry.name());
-        at = dentry.parent();
+    match current() {
+        Some(reader) => path.text(&reader.fs().root()),
+        None => path.text(path),
     }
-    names.reverse();
-    names.join(&b'/')
 }
 
 /// /proc/PID/cgroup: one group, the root of what the sandbox sees.

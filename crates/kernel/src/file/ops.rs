@@ -2,6 +2,7 @@
 //! [`crate::task::CurrentTask::blocking_op`] waits on the queues that `poll` names and retries.
 
 use std::any::Any;
+use std::time::Duration;
 
 use abi::Errno;
 use platform::{MapSource, Prot};
@@ -145,6 +146,19 @@ pub trait FileOps: Any + Send + Sync {
     fn set_flags(&self, file: &FileDescription, flags: u32) -> Result<(), Errno> {
         let _ = (file, flags);
         Ok(())
+    }
+
+    /// How long a read that found too little may wait from now on, and how many bytes are there (VTIME of termios(3));
+    /// asked again after each wake-up. `None`: for ever.
+    fn read_patience(&self, file: &FileDescription) -> Option<(Duration, usize)> {
+        let _ = file;
+        None
+    }
+
+    /// What a read gets once [`FileOps::read_patience`] is over.
+    fn read_impatient(&self, file: &FileDescription, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        let _ = (file, dst);
+        Ok(0)
     }
 
     /// Whether a blocking write goes on until all bytes were taken (pipes, byte streams, terminals).

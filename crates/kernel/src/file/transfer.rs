@@ -1,5 +1,7 @@
 //! Reading and writing open files on behalf of a task: access mode, position, limits, waiting, events.
 
+use std::time::Instant;
+
 use abi::Errno;
 use abi::fcntl::O_APPEND;
 use sync::Events;
@@ -41,12 +43,32 @@ pub fn read(
             *position = position.saturating_add(done as u64);
             done
         }
-        None => once(0)?,
+        None => read_stream(task, file, dst)?,
     };
     if done > 0 && notify::wanted(&task.kernel.vfs) {
         notify::on_path(&task.kernel.vfs, file.path(), notify::IN_ACCESS);
     }
     Ok(done)
+}
+
+/// Reads from what has no positions. The file says how long it may wait (terminals); each byte that comes starts that anew.
+fn read_stream(task: &CurrentTask, file: &FileDescription, dst: &mut dyn Sink) -> Result<usize, Errno> {
+    let ops = file.ops();
+    loop {
+        let patience = ops.read_patience(file);
+        let deadline = patience.and_then(|(time, _)| Instant::now().checked_add(time));
+        let attempt = || match ops.read(file, 0, dst) {
+            Err(Errno::EAGAIN) if ops.read_patience(file) != patience => Ok(None),
+            other => other.map(Some),
+        };
+        match task.file_op(file, Events::READABLE, deadline, attempt) {
+            Ok(Some(done)) => return Ok(done),
+            Ok(None) if file.nonblocking() => return Err(Errno::EAGAIN),
+            Ok(None) => {}
+            Err(Errno::ETIMEDOUT) => return ops.read_impatient(file, dst),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Writes to `file`: at `at` (pwrite(2)), at the end with O_APPEND, else at its position, which moves on.
