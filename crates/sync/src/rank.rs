@@ -52,6 +52,8 @@ ranks! {
     FUTEX = 150;
     /// Timers.
     TIMERS = 160;
+    /// The tables of System V objects and message queues.
+    IPC = 165;
     /// State inside a pipe, eventfd, socket, terminal, epoll.
     FILE_STATE = 170;
     /// A second such state (the peer of a socket pair, the other end of a pty).

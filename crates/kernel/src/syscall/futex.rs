@@ -42,7 +42,7 @@ abi_struct! {
 }
 
 /// Nanoseconds of a timespec in guest memory; `None` for a null pointer.
-fn read_time(task: &CurrentTask, addr: UserAddr) -> Result<Option<u64>, Errno> {
+pub(super) fn read_time(task: &CurrentTask, addr: UserAddr) -> Result<Option<u64>, Errno> {
     const SECOND: u64 = 1_000_000_000;
     if addr.is_null() {
         return Ok(None);

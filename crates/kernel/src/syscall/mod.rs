@@ -85,13 +85,20 @@ mod mincore;
 mod mlock;
 mod mmap;
 mod mprotect;
+mod mq_open;
 mod mremap;
 mod mseal;
+mod msgctl;
+mod msgop;
 mod msync;
 mod pkey_alloc;
 mod process_vm_readv;
 mod remap_file_pages;
+mod semctl;
+mod semop;
 mod set_mempolicy;
+mod shmctl;
+mod shmget;
 
 // --- tasks
 mod arch_prctl;

@@ -242,17 +242,17 @@ pub const MM: &[Row] = &[
         super::madvise::madvise,
         Partial("COLD, PAGEOUT, COLLAPSE and the merging advice are accepted without effect")
     ),
-    missing!(29, "shmget", ENOSYS),
-    missing!(30, "shmat", ENOSYS),
-    missing!(31, "shmctl", ENOSYS),
-    missing!(64, "semget", ENOSYS),
-    missing!(65, "semop", ENOSYS),
-    missing!(66, "semctl", ENOSYS),
-    missing!(67, "shmdt", ENOSYS),
-    missing!(68, "msgget", ENOSYS),
-    missing!(69, "msgsnd", ENOSYS),
-    missing!(70, "msgrcv", ENOSYS),
-    missing!(71, "msgctl", ENOSYS),
+    row!(29, "shmget", super::shmget::shmget, Full),
+    row!(30, "shmat", super::shmget::shmat, Full),
+    row!(31, "shmctl", super::shmctl::shmctl, Full),
+    row!(64, "semget", super::semop::semget, Full),
+    row!(65, "semop", super::semop::semop, Full),
+    row!(66, "semctl", super::semctl::semctl, Full),
+    row!(67, "shmdt", super::shmget::shmdt, Full),
+    row!(68, "msgget", super::msgop::msgget, Full),
+    row!(69, "msgsnd", super::msgop::msgsnd, Full),
+    row!(70, "msgrcv", super::msgop::msgrcv, Full),
+    row!(71, "msgctl", super::msgctl::msgctl, Full),
     row!(
         149,
         "mlock",
@@ -279,7 +279,7 @@ pub const MM: &[Row] = &[
         super::remap_file_pages::remap_file_pages,
         Full
     ),
-    missing!(220, "semtimedop", ENOSYS),
+    row!(220, "semtimedop", super::semop::semtimedop, Full),
     row!(
         237,
         "mbind",
@@ -298,12 +298,22 @@ pub const MM: &[Row] = &[
         super::set_mempolicy::get_mempolicy,
         Partial("one node: always the default policy")
     ),
-    missing!(240, "mq_open", ENOSYS),
-    missing!(241, "mq_unlink", ENOSYS),
-    missing!(242, "mq_timedsend", ENOSYS),
-    missing!(243, "mq_timedreceive", ENOSYS),
-    missing!(244, "mq_notify", ENOSYS),
-    missing!(245, "mq_getsetattr", ENOSYS),
+    row!(
+        240,
+        "mq_open",
+        super::mq_open::mq_open,
+        Partial("queues have names of their own, without a mounted mqueue file system")
+    ),
+    row!(241, "mq_unlink", super::mq_open::mq_unlink, Full),
+    row!(242, "mq_timedsend", super::mq_open::mq_timedsend, Full),
+    row!(243, "mq_timedreceive", super::mq_open::mq_timedreceive, Full),
+    row!(
+        244,
+        "mq_notify",
+        super::mq_open::mq_notify,
+        Partial("no SIGEV_THREAD")
+    ),
+    row!(245, "mq_getsetattr", super::mq_open::mq_getsetattr, Full),
     row!(256, "migrate_pages", super::set_mempolicy::migrate_pages, Full),
     row!(
         273,

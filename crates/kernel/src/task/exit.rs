@@ -138,6 +138,7 @@ impl Task {
     /// The last thread has gone: children get a new parent, the parent is told, the zombie waits (or not).
     fn end_process(&self, status: i32) {
         let pid = self.tgid();
+        crate::ipc::exit_process(&self.kernel, pid);
         let mut out = Outbox::default();
         {
             let mut table = self.kernel.pids.write();
