@@ -5,6 +5,7 @@
 
 mod call;
 pub mod caps;
+pub mod clock;
 pub mod dir;
 pub mod fd;
 pub mod file;

@@ -27,6 +27,8 @@ pub struct Running {
 /// Makes the sandbox and starts the command. The caller has one thread.
 pub fn start(config: Config, handles: Handles, io: Io) -> Result<Running, FromSentry> {
     let own = |what: &'static str| move |errno: Errno| failed(125, &format!("{what}: {}", words(errno)));
+    // Before threads are made: they inherit it.
+    host::clock::exact_sleeps().map_err(own("timer slack"))?;
     // While there is one thread, and before the filter, which guest processes do not need on top of their own.
     let platform = Systrap::new().map_err(own("execution engine"))?;
     host::prctl::not_dumpable().map_err(own("closing the process to others"))?;
@@ -77,12 +79,17 @@ fn new_kernel(
         ..KernelConfig::default()
     };
     let memory = Arc::new(fs::memory::SandboxMemory::new()?);
-    Ok(Kernel::new(
+    let kernel = Kernel::new(
         Arc::new(platform),
         memory,
         Box::new(LineLog::new(log)),
         settings,
-    ))
+    );
+    // The moment first: what is read a little later is then never behind what the guest reads by itself.
+    let now = std::time::Instant::now();
+    let (monotonic, boottime) = (host::clock::monotonic()?, host::clock::boottime()?);
+    kernel.time.calibrate(now, monotonic, boottime);
+    Ok(kernel)
 }
 
 /// Finds the program and starts it as the first process.

@@ -73,6 +73,8 @@ bitflags! {
         const MAC_OVERRIDE = 1 << 32;
         /// CAP_SYSLOG.
         const SYSLOG = 1 << 34;
+        /// CAP_WAKE_ALARM.
+        const WAKE_ALARM = 1 << 35;
         /// Every capability that Linux 6.x knows (0 to 40).
         const ALL = (1 << 41) - 1;
     }

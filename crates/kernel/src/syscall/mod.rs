@@ -137,6 +137,13 @@ mod sigwaitinfo;
 mod tkill;
 
 // --- time
+mod adjtimex;
+mod clock_getres;
+mod getitimer;
+mod nanosleep;
+mod timer_create;
+mod timerfd_create;
+mod times;
 
 // --- system
 mod getrandom;

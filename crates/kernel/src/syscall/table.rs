@@ -620,28 +620,63 @@ pub const SIGNAL: &[Row] = &[
 
 /// Clocks and timers.
 pub const TIME: &[Row] = &[
-    missing!(35, "nanosleep", ENOSYS),
-    missing!(36, "getitimer", ENOSYS),
-    missing!(37, "alarm", ENOSYS),
-    missing!(38, "setitimer", ENOSYS),
-    missing!(96, "gettimeofday", ENOSYS),
-    missing!(100, "times", ENOSYS),
-    missing!(159, "adjtimex", ENOSYS),
-    missing!(164, "settimeofday", EPERM),
-    missing!(201, "time", ENOSYS),
-    missing!(222, "timer_create", ENOSYS),
-    missing!(223, "timer_settime", ENOSYS),
-    missing!(224, "timer_gettime", ENOSYS),
-    missing!(225, "timer_getoverrun", ENOSYS),
-    missing!(226, "timer_delete", ENOSYS),
-    missing!(227, "clock_settime", EPERM),
-    missing!(228, "clock_gettime", ENOSYS),
-    missing!(229, "clock_getres", ENOSYS),
-    missing!(230, "clock_nanosleep", ENOSYS),
-    missing!(283, "timerfd_create", ENOSYS),
-    missing!(286, "timerfd_settime", ENOSYS),
-    missing!(287, "timerfd_gettime", ENOSYS),
-    missing!(305, "clock_adjtime", ENOSYS),
+    row!(35, "nanosleep", super::nanosleep::nanosleep, Full),
+    row!(36, "getitimer", super::getitimer::getitimer, Full),
+    row!(37, "alarm", super::getitimer::alarm, Full),
+    row!(38, "setitimer", super::getitimer::setitimer, Full),
+    row!(96, "gettimeofday", super::clock_getres::gettimeofday, Full),
+    row!(100, "times", super::times::times, Full),
+    row!(
+        159,
+        "adjtimex",
+        super::adjtimex::adjtimex,
+        Partial("reading only")
+    ),
+    row!(
+        164,
+        "settimeofday",
+        super::adjtimex::settimeofday,
+        Partial("always EPERM")
+    ),
+    row!(201, "time", super::clock_getres::time, Full),
+    row!(222, "timer_create", super::timer_create::timer_create, Full),
+    row!(223, "timer_settime", super::timer_create::timer_settime, Full),
+    row!(224, "timer_gettime", super::timer_create::timer_gettime, Full),
+    row!(
+        225,
+        "timer_getoverrun",
+        super::timer_create::timer_getoverrun,
+        Full
+    ),
+    row!(226, "timer_delete", super::timer_create::timer_delete, Full),
+    row!(
+        227,
+        "clock_settime",
+        super::clock_getres::clock_settime,
+        Partial("always EPERM")
+    ),
+    row!(228, "clock_gettime", super::clock_getres::clock_gettime, Full),
+    row!(229, "clock_getres", super::clock_getres::clock_getres, Full),
+    row!(230, "clock_nanosleep", super::nanosleep::clock_nanosleep, Full),
+    row!(283, "timerfd_create", super::timerfd_create::timerfd_create, Full),
+    row!(
+        286,
+        "timerfd_settime",
+        super::timerfd_create::timerfd_settime,
+        Full
+    ),
+    row!(
+        287,
+        "timerfd_gettime",
+        super::timerfd_create::timerfd_gettime,
+        Full
+    ),
+    row!(
+        305,
+        "clock_adjtime",
+        super::adjtimex::clock_adjtime,
+        Partial("reading only")
+    ),
 ];
 
 /// The system as a whole.

@@ -61,6 +61,7 @@ impl CurrentTask {
             state.exec_user_ns = state.exec_user_ns.saturating_add(state.user_ns);
             state.user_ns = 0;
         }
+        self.group.delete_created_timers();
         self.group.state.lock().did_exec = true;
         let mut table = self.kernel.pids.write();
         if let Some(entry) = table.groups.get_mut(&self.tgid()) {

@@ -139,6 +139,7 @@ impl Task {
     fn end_process(&self, status: i32) {
         let pid = self.tgid();
         crate::ipc::exit_process(&self.kernel, pid);
+        self.group.stop_timers();
         let mut out = Outbox::default();
         {
             let mut table = self.kernel.pids.write();

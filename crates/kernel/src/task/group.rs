@@ -20,6 +20,8 @@ pub struct ThreadGroup {
     pub actions: Mutex<Arc<Mutex<SigActions>>>,
     /// Signals sent to the process, its living threads, its stops and its end.
     pub signals: Mutex<GroupSignals>,
+    /// setitimer(2), timer_create(2).
+    pub timers: Mutex<crate::time::ProcessTimers>,
     /// Woken when a child changes state (wait4(2)).
     pub child_events: WaitQueue,
     /// Woken when a thread has ended, the group has exited (pidfd poll) or left its parent's address space (vfork).
@@ -110,6 +112,7 @@ impl ThreadGroup {
             state: Mutex::new(rank::GROUP, state),
             actions: Mutex::new(rank::GROUP, actions),
             signals: Mutex::new(rank::SIGNALS, GroupSignals::default()),
+            timers: Mutex::new(rank::TIMERS, crate::time::ProcessTimers::default()),
             child_events: WaitQueue::new(),
             exit_events: WaitQueue::new(),
             signal_events: WaitQueue::new(),
