@@ -110,7 +110,7 @@ impl Clock {
     pub fn now(&self, keeper: &TimeKeeper) -> i64 {
         match self {
             Clock::Real => now_ns().saturating_add(TAI_OFFSET),
-            Clock::Monotonic => keeper.monotonic_ns(),
+            Clock::Monotonic => i64::try_from(keeper.monotonic_ns()).unwrap_or(i64::MAX),
             Clock::Boot => keeper.boottime_ns(),
             Clock::Process(group, kind) => kind.of(group_cpu(group)),
             Clock::Thread(task, kind) => kind.of(task.cpu_ns()),
@@ -207,10 +207,16 @@ impl TimeKeeper {
         i64::try_from(base.at.elapsed().as_nanos()).unwrap_or(i64::MAX)
     }
 
-    /// CLOCK_MONOTONIC.
-    pub fn monotonic_ns(&self) -> i64 {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub fn monotonic_ns(&self) -> u64 {
         let base = self.base();
-        base.monotonic.saturating_add(Self::since(&base))
+        let now = base.monotonic.saturating_add(Self::since(&base));
+        u64::try_from(now).unwrap_or(0)
+    }
+
+    /// CLOCK_REALTIME, nanoseconds since the epoch.
+    pub fn realtime_ns(&self) -> u64 {
+        u64::try_from(now_ns()).unwrap_or(0)
     }
 
     /// When CLOCK_REALTIME (or CLOCK_MONOTONIC) will read `ns`, as a deadline; now when it has.
