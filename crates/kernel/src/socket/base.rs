@@ -1,0 +1,86 @@
+//! What every socket has: family, kind, queue, pending error, SOL_SOCKET options.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use abi::Errno;
+use sync::{Events, Mutex, WaitQueue, rank};
+
+use super::options::Options;
+
+/// The kind of a socket (its type argument).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// SOCK_STREAM.
+    Stream = 1,
+    /// SOCK_DGRAM.
+    Datagram = 2,
+    /// SOCK_RAW.
+    Raw = 3,
+    /// SOCK_SEQPACKET.
+    SeqPacket = 5,
+}
+
+impl Kind {
+    /// From socket(2)'s type without its flags. `EINVAL` for no kind at all, `ESOCKTNOSUPPORT` for ones that are not here.
+    pub fn from_type(number: u32) -> Result<Kind, Errno> {
+        Ok(match number {
+            1 => Kind::Stream,
+            2 => Kind::Datagram,
+            3 => Kind::Raw,
+            5 => Kind::SeqPacket,
+            4 | 6 | 10 => return Err(Errno::ESOCKTNOSUPPORT),
+            _ => return Err(Errno::EINVAL),
+        })
+    }
+}
+
+/// What every socket has.
+pub struct Base {
+    /// AF_*.
+    pub family: u16,
+    /// SOCK_*.
+    pub kind: Kind,
+    /// SO_PROTOCOL.
+    pub protocol: i32,
+    /// Inode number.
+    pub ino: u64,
+    /// Who waits for it.
+    pub queue: WaitQueue,
+    /// SOL_SOCKET options.
+    pub options: Mutex<Options>,
+    error: AtomicI32,
+}
+
+impl Base {
+    /// For a new socket with buffers of these sizes.
+    pub fn new(family: u16, kind: Kind, protocol: i32, ino: u64, buffers: (usize, usize)) -> Base {
+        Base {
+            family,
+            kind,
+            protocol,
+            ino,
+            queue: WaitQueue::new(),
+            options: Mutex::new(rank::LEAF, Options::new(buffers)),
+            error: AtomicI32::new(0),
+        }
+    }
+
+    /// Sets the pending error (SO_ERROR) and wakes everyone.
+    pub fn fail(&self, error: Errno) {
+        self.error.store(error.raw(), Ordering::SeqCst);
+        self.queue.wake(Events::all());
+    }
+
+    /// Takes the pending error.
+    pub fn take_error(&self) -> Result<(), Errno> {
+        match self.error.swap(0, Ordering::SeqCst) {
+            0 => Ok(()),
+            error => Err(Errno::from_raw(error)),
+        }
+    }
+
+    /// Whether an error is pending.
+    pub fn has_error(&self) -> bool {
+        self.error.load(Ordering::SeqCst) != 0
+    }
+}

@@ -1,0 +1,100 @@
+//! A socket as an open file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::fcntl::{O_NONBLOCK, O_RDWR};
+use abi::{Errno, UserAddr};
+use sync::{Events, PollTable};
+
+use super::{Kind, Outgoing, SocketOps, interface};
+use crate::Kernel;
+use crate::file::pipe::raise_sigpipe;
+use crate::file::{FileDescription, FileOps};
+use crate::io::{Sink, Source};
+use crate::task::CurrentTask;
+use crate::vfs::FileKind;
+
+const FIONREAD: u32 = 0x541b;
+const SIOCOUTQ: u32 = 0x5411;
+const SIOCATMARK: u32 = 0x8905;
+const SIOCGSTAMP: u32 = 0x8906;
+
+/// An open socket. Dropping it closes the socket.
+pub struct SocketFile(Arc<dyn SocketOps>);
+
+impl SocketFile {
+    /// The socket.
+    pub fn socket(&self) -> &Arc<dyn SocketOps> {
+        &self.0
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Makes an open file of a socket. `flags`: O_NONBLOCK.
+pub fn install(kernel: &Kernel, socket: Arc<dyn SocketOps>, flags: u32) -> Arc<FileDescription> {
+    let ino = socket.base().ino;
+    let path = crate::vfs::anon_path(kernel, &format!("socket:[{ino}]"), ino, FileKind::Socket, 0o777);
+    FileDescription::new(path, Box::new(SocketFile(socket)), O_RDWR | (flags & O_NONBLOCK))
+}
+
+/// The socket of an open file. `ENOTSOCK` when it is none.
+pub fn socket_of(file: &FileDescription) -> Result<&Arc<dyn SocketOps>, Errno> {
+    file.ops_as::<SocketFile>()
+        .map(SocketFile::socket)
+        .ok_or(Errno::ENOTSOCK)
+}
+
+impl FileOps for SocketFile {
+    fn read(&self, _: &FileDescription, _: u64, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        self.0.receive(dst, 0).map(|incoming| incoming.stored)
+    }
+
+    fn write(&self, _: &FileDescription, _: u64, src: &mut dyn Source) -> Result<usize, Errno> {
+        let mut message = Outgoing {
+            src,
+            to: None,
+            task: None,
+            control: super::Control::default(),
+            flags: 0,
+        };
+        let sent = self.0.send(&mut message);
+        if sent == Err(Errno::EPIPE) && self.0.base().kind == Kind::Stream {
+            raise_sigpipe();
+        }
+        sent
+    }
+
+    fn poll(&self, _: &FileDescription, table: Option<&mut PollTable>) -> Events {
+        self.0.poll(table)
+    }
+
+    fn ioctl(&self, _: &FileDescription, task: &CurrentTask, command: u32, arg: u64) -> Result<i64, Errno> {
+        let number = |count: usize| {
+            let count = i32::try_from(count).unwrap_or(i32::MAX);
+            task.write_struct(UserAddr(arg), &count).map(|()| 0)
+        };
+        match command {
+            FIONREAD => number(self.0.readable_bytes()?),
+            SIOCOUTQ => number(self.0.unsent_bytes()?),
+            SIOCATMARK => number(0),
+            SIOCGSTAMP => Err(Errno::ENOENT),
+            _ => interface::ioctl(task, command, UserAddr(arg)),
+        }
+    }
+}
+
+/// How long a call waits on a socket: not at all, for SO_RCVTIMEO or SO_SNDTIMEO, or for ever.
+pub fn timeout(socket: &dyn SocketOps, write: bool) -> Option<Duration> {
+    let options = socket.base().options.lock();
+    if write {
+        options.send_timeout
+    } else {
+        options.receive_timeout
+    }
+}

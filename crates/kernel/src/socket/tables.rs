@@ -1,0 +1,54 @@
+//! The sockets of a sandbox by name: abstract unix names, ports, and lists for /proc/net.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use sync::{Mutex, rank};
+
+use super::inet::Ports;
+use super::unix::UnixSocket;
+
+/// All tables of the one network namespace.
+pub struct SocketTables {
+    /// Abstract unix names.
+    pub(super) names: Mutex<BTreeMap<Vec<u8>, Weak<UnixSocket>>>,
+    /// All unix sockets by inode number.
+    unix: Mutex<BTreeMap<u64, Weak<UnixSocket>>>,
+    /// Ports in use.
+    pub(super) ports: Ports,
+    /// Port ids of netlink sockets in use.
+    pub(super) netlink: Mutex<std::collections::BTreeSet<u32>>,
+}
+
+impl Default for SocketTables {
+    fn default() -> Self {
+        SocketTables {
+            names: Mutex::new(rank::LEAF, BTreeMap::new()),
+            unix: Mutex::new(rank::LEAF, BTreeMap::new()),
+            ports: Ports::default(),
+            netlink: Mutex::new(rank::LEAF, std::collections::BTreeSet::new()),
+        }
+    }
+}
+
+impl SocketTables {
+    /// Enters a new unix socket.
+    pub(super) fn add_unix(&self, ino: u64, socket: &Arc<UnixSocket>) {
+        self.unix.lock().insert(ino, Arc::downgrade(socket));
+    }
+
+    /// Takes a closed unix socket out.
+    pub(super) fn remove_unix(&self, ino: u64) {
+        self.unix.lock().remove(&ino);
+    }
+
+    /// All unix sockets, for /proc/net/unix.
+    pub fn unix_sockets(&self) -> Vec<Arc<UnixSocket>> {
+        self.unix.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The inet sockets, for /proc/net/tcp and its like.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+}
