@@ -68,6 +68,8 @@ pub struct Kernel {
     pub futexes: crate::futex::FutexTable,
     /// Clocks and kernel timers.
     pub time: crate::time::TimeKeeper,
+    /// Sockets by name and port.
+    pub sockets: crate::socket::SocketTables,
     /// System V objects and message queues.
     pub ipc: crate::ipc::IpcTable,
     /// Changed values of /proc/sys.
@@ -114,6 +116,7 @@ impl Kernel {
             vfs: Vfs::default(),
             futexes: crate::futex::FutexTable::default(),
             time: crate::time::TimeKeeper::default(),
+            sockets: crate::socket::SocketTables::default(),
             ipc: crate::ipc::IpcTable::default(),
             sysctls: crate::sysctl::Sysctls::default(),
             log,

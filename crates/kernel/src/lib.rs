@@ -17,6 +17,7 @@ mod kernel;
 pub mod mm;
 pub mod random;
 pub mod signal;
+pub mod socket;
 pub mod syscall;
 pub mod sysctl;
 pub mod task;

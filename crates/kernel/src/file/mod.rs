@@ -13,6 +13,7 @@ mod ops;
 pub mod pipe;
 pub mod readiness;
 pub mod ring;
+pub mod signalfd;
 mod transfer;
 
 pub use close::close;

@@ -166,6 +166,12 @@ pub trait FileOps: Any + Send + Sync {
         false
     }
 
+    /// How long a blocking read (or write) waits before it answers `EAGAIN` (SO_RCVTIMEO, SO_SNDTIMEO); `None`: for ever.
+    fn timeout(&self, write: bool) -> Option<std::time::Duration> {
+        let _ = write;
+        None
+    }
+
     /// F_GET_SEALS and, with `add`, F_ADD_SEALS of fcntl(2): the seals then. `EINVAL`: it takes none.
     fn seals(&self, file: &FileDescription, add: Option<u32>) -> Result<u32, Errno> {
         let _ = (file, add);

@@ -14,7 +14,7 @@ use super::ring::ByteRing;
 use super::{FileDescription, FileOps};
 use crate::Kernel;
 use crate::io::{Sink, Source, VecSink};
-use crate::signal::{SigInfo, send_to_task};
+use crate::signal::send_sigpipe;
 use crate::task::CurrentTask;
 use crate::vfs::FileKind;
 
@@ -27,7 +27,6 @@ pub const MAX_CAPACITY: usize = 1 << 20;
 
 /// ioctl: bytes that can be read.
 const FIONREAD: u32 = 0x541b;
-const SIGPIPE: u32 = 13;
 
 /// A piece of the ring with its kind; kept only once packets are in use.
 struct Segment {
@@ -444,8 +443,7 @@ pub fn pipe_of(file: &FileDescription) -> Option<&Arc<Pipe>> {
 /// Sends SIGPIPE to the task that this thread serves.
 pub fn raise_sigpipe() {
     if let Some(task) = crate::task::current() {
-        let uid = task.cred().uid;
-        send_to_task(&task, SigInfo::user(SIGPIPE, task.tgid(), uid));
+        send_sigpipe(&task);
     }
 }
 

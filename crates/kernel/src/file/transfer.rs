@@ -9,7 +9,7 @@ use sync::Events;
 use super::FileDescription;
 use crate::io::{Sink, Source};
 use crate::signal::{SigInfo, send_to_task};
-use crate::task::CurrentTask;
+use crate::task::{CurrentTask, Deadline};
 use crate::vfs::{AttrChange, FileKind, notify, perm_after_write};
 
 /// RLIMIT_FSIZE.
@@ -34,7 +34,12 @@ pub fn read(
     if !file.readable() {
         return Err(Errno::EBADF);
     }
-    let mut once = |offset| task.file_op(file, Events::READABLE, None, || ops.read(file, offset, dst));
+    let mut once = |offset| {
+        let read = task.file_op(file, Events::READABLE, deadline(file, false), || {
+            ops.read(file, offset, dst)
+        });
+        timed_out(read)
+    };
     let done = match at {
         Some(offset) => once(offset)?,
         None if ops.seekable() => {
@@ -107,13 +112,29 @@ pub fn write(
     Ok(done)
 }
 
+/// When a wait on the file ends by its own timeout.
+fn deadline(file: &FileDescription, write: bool) -> Deadline {
+    let length = file.ops().timeout(write)?;
+    Instant::now().checked_add(length)
+}
+
+fn timed_out(result: Result<usize, Errno>) -> Result<usize, Errno> {
+    match result {
+        Err(Errno::ETIMEDOUT) => Err(Errno::EAGAIN),
+        other => other,
+    }
+}
+
 /// A blocking write to a byte stream goes on until all is taken; a signal after some bytes ends it with their number.
 fn write_stream(task: &CurrentTask, file: &FileDescription, src: &mut dyn Source) -> Result<usize, Errno> {
     let ops = file.ops();
     let whole = ops.writes_all() && !file.nonblocking();
     let mut done = 0;
     loop {
-        match task.file_op(file, Events::WRITABLE, None, || ops.write(file, 0, src)) {
+        let wrote = task.file_op(file, Events::WRITABLE, deadline(file, true), || {
+            ops.write(file, 0, src)
+        });
+        match timed_out(wrote) {
             Ok(count) => {
                 done += count;
                 if !whole || count == 0 || src.remaining() == 0 {

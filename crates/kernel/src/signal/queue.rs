@@ -6,7 +6,7 @@ use abi::UserAddr;
 use abi::signal::*;
 
 use super::{ChildEvent, SigInfo, SigSet, Signal};
-use crate::task::{CurrentTask, Task};
+use crate::task::Task;
 
 /// A task's own signal state.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub struct TaskSignals {
     /// Blocked signals.
     pub blocked: SigSet,
     /// The mask to restore after sigsuspend(2), ppoll(2) and the like once a handler frame was made (or none was
-    /// needed); set it with [`CurrentTask::set_temporary_mask`].
+    /// needed); set it with `CurrentTask::set_temporary_mask`.
     pub saved_mask: Option<SigSet>,
     /// Signals sent to this task alone, oldest first.
     pub pending: Vec<SigInfo>,
@@ -91,7 +91,7 @@ pub(super) fn flush(queue: &mut Vec<SigInfo>, set: SigSet) {
 
 /// Takes the next signal of `allowed` that is pending for the running task, its own queue first
 /// (sigtimedwait(2), signalfd(2), delivery).
-pub fn dequeue(task: &CurrentTask, allowed: SigSet) -> Option<SigInfo> {
+pub fn dequeue(task: &Task, allowed: SigSet) -> Option<SigInfo> {
     let mut group = task.group.signals.lock();
     let mut own = task.signals.lock_nested();
     take(&mut own.pending, allowed).or_else(|| take(&mut group.pending, allowed))

@@ -100,16 +100,14 @@ impl Channel {
     /// Ends the writing side.
     pub fn finish(&self) {
         if !self.finished.swap(true, Ordering::SeqCst) {
-            self.reader
-                .wake(Events::READABLE | Events::RDHUP | Events::HUP);
+            self.reader.wake(Events::READABLE | Events::RDHUP | Events::HUP);
         }
     }
 
     /// Ends the reading side.
     pub fn refuse(&self) {
         if !self.refused.swap(true, Ordering::SeqCst) {
-            self.writer
-                .wake(Events::WRITABLE | Events::HUP | Events::ERR);
+            self.writer.wake(Events::WRITABLE | Events::HUP | Events::ERR);
         }
     }
 

@@ -70,6 +70,14 @@ impl FileOps for SocketFile {
         sent
     }
 
+    fn writes_all(&self) -> bool {
+        self.0.base().kind == Kind::Stream
+    }
+
+    fn timeout(&self, write: bool) -> Option<Duration> {
+        timeout(&*self.0, write)
+    }
+
     fn poll(&self, _: &FileDescription, table: Option<&mut PollTable>) -> Events {
         self.0.poll(table)
     }

@@ -30,9 +30,7 @@ impl InFlight {
     pub fn new(files: Vec<Arc<FileDescription>>, limit: u64) -> Result<InFlight, Errno> {
         let count = files.len();
         let before = IN_FLIGHT.fetch_add(count, Ordering::Relaxed);
-        let bound = usize::try_from(limit)
-            .unwrap_or(MAX_IN_FLIGHT)
-            .min(MAX_IN_FLIGHT);
+        let bound = usize::try_from(limit).unwrap_or(MAX_IN_FLIGHT).min(MAX_IN_FLIGHT);
         if before + count > bound {
             IN_FLIGHT.fetch_sub(count, Ordering::Relaxed);
             drop_files(files);

@@ -16,6 +16,8 @@ mod interface;
 pub mod netlink;
 mod options;
 mod tables;
+#[cfg(test)]
+mod tests;
 pub mod unix;
 
 use std::sync::Arc;
@@ -25,7 +27,7 @@ use sync::{Events, PollTable};
 
 pub use ancillary::{Control, Ucred};
 pub use base::{Base, Kind};
-pub use file::{SocketFile, install, socket_of};
+pub use file::{SocketFile, install, socket_of, timeout};
 pub use tables::SocketTables;
 
 use crate::Kernel;

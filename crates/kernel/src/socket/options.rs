@@ -154,7 +154,9 @@ fn duration(value: &[u8]) -> Result<Option<Duration>, Errno> {
 fn time_bytes(length: Option<Duration>) -> Vec<u8> {
     let length = length.unwrap_or_default();
     let mut bytes = vec![0; 16];
-    i64::try_from(length.as_secs()).unwrap_or(i64::MAX).put(&mut bytes);
+    i64::try_from(length.as_secs())
+        .unwrap_or(i64::MAX)
+        .put(&mut bytes);
     i64::from(length.subsec_micros()).put(&mut bytes[8..]);
     bytes
 }

@@ -71,8 +71,23 @@ mod eventfd;
 mod pipe;
 mod poll;
 mod select;
+mod signalfd;
 
 // --- sockets
+mod accept;
+mod bind;
+mod connect;
+mod getpeername;
+mod getsockname;
+mod getsockopt;
+mod listen;
+mod recv;
+mod recvmmsg;
+mod send;
+mod sendmmsg;
+mod shutdown;
+mod socket;
+mod socketpair;
 
 // --- memory
 mod brk;

@@ -1,6 +1,5 @@
 //! poll(2), ppoll(2).
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use abi::{AbiField, Errno, UserAddr, abi_struct};
@@ -126,48 +125,14 @@ pub(super) fn read_mask(task: &CurrentTask, addr: UserAddr, size: usize) -> Resu
     task.read_struct(addr).map(|bits| Some(SigSet(bits)))
 }
 
-/// Runs a wait with another signal mask. When a signal ended it, the old mask comes back only after the handler's
-/// frame was made.
+/// Runs a wait with another signal mask; the run loop puts the old one back.
 pub(super) fn with_mask<T>(
     task: &CurrentTask,
     mask: Option<SigSet>,
     wait: impl FnOnce() -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    let Some(mask) = mask else { return wait() };
-    let old = {
-        let mut signals = task.signals.lock();
-        let old = signals.blocked;
-        signals.saved_mask = Some(old);
-        signals.blocked = mask.without(SigSet::of(9).union(SigSet::of(19)));
-        old
-    };
-    look_at_pending(task);
-    let result = wait();
-    if !matches!(result, Err(error) if error.is_restart()) {
-        let mut signals = task.signals.lock();
-        signals.blocked = old;
-        signals.saved_mask = None;
-        drop(signals);
-        look_at_pending(task);
+    if let Some(mask) = mask {
+        task.set_temporary_mask(mask);
     }
-    result
-}
-
-/// Makes the task look at its signals when the current mask lets one through.
-fn look_at_pending(task: &CurrentTask) {
-    let (blocked, own) = {
-        let signals = task.signals.lock();
-        let blocked = signals.blocked;
-        (
-            blocked,
-            signals.pending.iter().any(|info| !blocked.has(info.signal)),
-        )
-    };
-    let shared = || {
-        let signals = task.group.signals.lock();
-        signals.pending.iter().any(|info| !blocked.has(info.signal))
-    };
-    if own || shared() {
-        task.attention.store(true, Ordering::SeqCst);
-    }
+    wait()
 }

@@ -191,9 +191,9 @@ pub const EVENT: &[Row] = &[
     row!(270, "pselect6", super::select::pselect6, Full),
     row!(271, "ppoll", super::poll::ppoll, Full),
     row!(281, "epoll_pwait", super::epoll_wait::epoll_pwait, Full),
-    missing!(282, "signalfd", ENOSYS),
+    row!(282, "signalfd", super::signalfd::signalfd, Full),
     row!(284, "eventfd", super::eventfd::eventfd, Full),
-    missing!(289, "signalfd4", ENOSYS),
+    row!(289, "signalfd4", super::signalfd::signalfd4, Full),
     row!(290, "eventfd2", super::eventfd::eventfd2, Full),
     row!(291, "epoll_create1", super::epoll_create::epoll_create1, Full),
     row!(293, "pipe2", super::pipe::pipe2, Full),
@@ -207,24 +207,73 @@ pub const EVENT: &[Row] = &[
 
 /// Sockets.
 pub const SOCKET: &[Row] = &[
-    missing!(41, "socket", ENOSYS),
-    missing!(42, "connect", ENOSYS),
-    missing!(43, "accept", ENOSYS),
-    missing!(44, "sendto", ENOSYS),
-    missing!(45, "recvfrom", ENOSYS),
-    missing!(46, "sendmsg", ENOSYS),
-    missing!(47, "recvmsg", ENOSYS),
-    missing!(48, "shutdown", ENOSYS),
-    missing!(49, "bind", ENOSYS),
-    missing!(50, "listen", ENOSYS),
-    missing!(51, "getsockname", ENOSYS),
-    missing!(52, "getpeername", ENOSYS),
-    missing!(53, "socketpair", ENOSYS),
-    missing!(54, "setsockopt", ENOSYS),
-    missing!(55, "getsockopt", ENOSYS),
-    missing!(288, "accept4", ENOSYS),
-    missing!(299, "recvmmsg", ENOSYS),
-    missing!(307, "sendmmsg", ENOSYS),
+    row!(
+        41,
+        "socket",
+        super::socket::socket,
+        Partial(
+            "AF_UNIX, AF_NETLINK (route), AF_INET and AF_INET6 inside the sandbox; no raw or packet sockets"
+        )
+    ),
+    row!(
+        42,
+        "connect",
+        super::connect::connect,
+        Partial("internet destinations: loopback only")
+    ),
+    row!(43, "accept", super::accept::accept, Full),
+    row!(
+        44,
+        "sendto",
+        super::send::sendto,
+        Partial("no MSG_OOB, MSG_FASTOPEN, MSG_ZEROCOPY")
+    ),
+    row!(
+        45,
+        "recvfrom",
+        super::recv::recvfrom,
+        Partial("no MSG_OOB; MSG_ERRQUEUE is always empty")
+    ),
+    row!(
+        46,
+        "sendmsg",
+        super::send::sendmsg,
+        Partial(
+            "no MSG_OOB, MSG_FASTOPEN, MSG_ZEROCOPY; control messages of the internet levels are ignored"
+        )
+    ),
+    row!(
+        47,
+        "recvmsg",
+        super::recv::recvmsg,
+        Partial("no MSG_OOB; no control messages of the internet levels or timestamps")
+    ),
+    row!(48, "shutdown", super::shutdown::shutdown, Full),
+    row!(
+        49,
+        "bind",
+        super::bind::bind,
+        Partial("internet addresses: loopback and any")
+    ),
+    row!(50, "listen", super::listen::listen, Full),
+    row!(51, "getsockname", super::getsockname::getsockname, Full),
+    row!(52, "getpeername", super::getpeername::getpeername, Full),
+    row!(53, "socketpair", super::socketpair::socketpair, Full),
+    row!(
+        54,
+        "setsockopt",
+        super::getsockopt::setsockopt,
+        Partial("TCP and IP options are kept without an effect; no filters, no multicast membership")
+    ),
+    row!(
+        55,
+        "getsockopt",
+        super::getsockopt::getsockopt,
+        Partial("see setsockopt; TCP_INFO gives the state only")
+    ),
+    row!(288, "accept4", super::accept::accept4, Full),
+    row!(299, "recvmmsg", super::recvmmsg::recvmmsg, Full),
+    row!(307, "sendmmsg", super::sendmmsg::sendmmsg, Full),
 ];
 
 /// Memory, System V IPC, message queues, futexes.

@@ -19,9 +19,7 @@ impl UnixSocket {
             return Err(Errno::EOPNOTSUPP);
         }
         // Negative means as many as possible.
-        let asked = usize::try_from(backlog)
-            .unwrap_or(MAX_BACKLOG)
-            .min(MAX_BACKLOG);
+        let asked = usize::try_from(backlog).unwrap_or(MAX_BACKLOG).min(MAX_BACKLOG);
         {
             let mut state = self.state.lock();
             if state.name.is_none() {
@@ -103,7 +101,8 @@ impl UnixSocket {
                 (state.name.clone(), state.cred)
             };
             ours.state.lock().name = name;
-            ours.base.options.lock().clone_from(&listener.accepted_options());
+            let options = listener.accepted_options();
+            *ours.base.options.lock() = options;
             UnixSocket::join(&me, &ours, cred, listener_cred);
             let mut state = listener.state.lock();
             let Phase::Listening { queue, .. } = &mut state.phase else {

@@ -18,7 +18,11 @@ impl UnixSocket {
     pub(super) fn bind_name(&self, task: &CurrentTask, name: Option<UnixName>) -> Result<(), Errno> {
         if self.state.lock().name.is_some() {
             // A second autobind does nothing.
-            return if name.is_none() { Ok(()) } else { Err(Errno::EINVAL) };
+            return if name.is_none() {
+                Ok(())
+            } else {
+                Err(Errno::EINVAL)
+            };
         }
         match name {
             None => self.autobind(),
@@ -99,13 +103,7 @@ impl UnixSocket {
     /// The socket with this name. `ECONNREFUSED` when there is none (any more).
     pub(super) fn find(&self, task: &CurrentTask, name: &UnixName) -> Result<Arc<UnixSocket>, Errno> {
         let found = match name {
-            UnixName::Abstract(name) => self
-                .kernel
-                .sockets
-                .names
-                .lock()
-                .get(name)
-                .and_then(Weak::upgrade),
+            UnixName::Abstract(name) => self.kernel.sockets.names.lock().get(name).and_then(Weak::upgrade),
             UnixName::Path(path) => {
                 let walker = Walker::of(task);
                 let inode = walker.resolve(None, path, LookupFlags::FOLLOW)?.inode()?;

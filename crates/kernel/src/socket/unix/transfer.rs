@@ -23,7 +23,11 @@ impl UnixSocket {
         }
         if message.to.is_some_and(|to| !to.is_empty()) {
             let connected = matches!(self.state.lock().phase, Phase::Connected { .. });
-            return Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP });
+            return Err(if connected {
+                Errno::EISCONN
+            } else {
+                Errno::EOPNOTSUPP
+            });
         }
         let Some(link) = self.link() else {
             return Err(if self.state.lock().shut.write {

@@ -1,0 +1,144 @@
+//! Options of the internet levels that are kept and given back without an effect: nothing leaves the sandbox.
+
+use std::collections::BTreeMap;
+
+use abi::Errno;
+use sync::{Mutex, rank};
+
+use crate::socket::options::int;
+use crate::socket::{AF_INET6, Kind};
+
+pub const IPPROTO_IP: i32 = 0;
+pub const IPPROTO_TCP: i32 = 6;
+pub const IPPROTO_UDP: i32 = 17;
+pub const IPPROTO_IPV6: i32 = 41;
+pub const IPV6_V6ONLY: i32 = 26;
+
+const TCP_INFO: i32 = 11;
+const TCP_CONGESTION: i32 = 13;
+/// Bytes of struct tcp_info that old and new programs expect.
+const TCP_INFO_BYTES: usize = 232;
+
+/// A known option: level, name, default.
+struct Known(i32, i32, i32);
+
+const KNOWN: &[Known] = &[
+    Known(IPPROTO_TCP, 1, 0),      // TCP_NODELAY
+    Known(IPPROTO_TCP, 2, 65_483), // TCP_MAXSEG
+    Known(IPPROTO_TCP, 3, 0),      // TCP_CORK
+    Known(IPPROTO_TCP, 4, 7200),   // TCP_KEEPIDLE
+    Known(IPPROTO_TCP, 5, 75),     // TCP_KEEPINTVL
+    Known(IPPROTO_TCP, 6, 9),      // TCP_KEEPCNT
+    Known(IPPROTO_TCP, 7, 6),      // TCP_SYNCNT
+    Known(IPPROTO_TCP, 8, 60),     // TCP_LINGER2
+    Known(IPPROTO_TCP, 9, 0),      // TCP_DEFER_ACCEPT
+    Known(IPPROTO_TCP, 10, 0),     // TCP_WINDOW_CLAMP
+    Known(IPPROTO_TCP, 12, 1),     // TCP_QUICKACK
+    Known(IPPROTO_TCP, 18, 0),     // TCP_USER_TIMEOUT
+    Known(IPPROTO_TCP, 23, 0),     // TCP_FASTOPEN
+    Known(IPPROTO_TCP, 25, -1),    // TCP_NOTSENT_LOWAT
+    Known(IPPROTO_TCP, 30, 0),     // TCP_FASTOPEN_CONNECT
+    Known(IPPROTO_UDP, 1, 0),      // UDP_CORK
+    Known(IPPROTO_IP, 1, 0),       // IP_TOS
+    Known(IPPROTO_IP, 2, 64),      // IP_TTL
+    Known(IPPROTO_IP, 6, 0),       // IP_RECVOPTS
+    Known(IPPROTO_IP, 8, 0),       // IP_PKTINFO
+    Known(IPPROTO_IP, 10, 1),      // IP_MTU_DISCOVER
+    Known(IPPROTO_IP, 11, 0),      // IP_RECVERR
+    Known(IPPROTO_IP, 12, 0),      // IP_RECVTTL
+    Known(IPPROTO_IP, 13, 0),      // IP_RECVTOS
+    Known(IPPROTO_IP, 15, 0),      // IP_FREEBIND
+    Known(IPPROTO_IP, 24, 0),      // IP_BIND_ADDRESS_NO_PORT
+    Known(IPPROTO_IP, 33, 1),      // IP_MULTICAST_TTL
+    Known(IPPROTO_IP, 34, 1),      // IP_MULTICAST_LOOP
+    Known(IPPROTO_IP, 49, 1),      // IP_MULTICAST_ALL
+    Known(IPPROTO_IPV6, 16, 64),   // IPV6_UNICAST_HOPS
+    Known(IPPROTO_IPV6, 18, 1),    // IPV6_MULTICAST_HOPS
+    Known(IPPROTO_IPV6, 19, 1),    // IPV6_MULTICAST_LOOP
+    Known(IPPROTO_IPV6, 23, 1),    // IPV6_MTU_DISCOVER
+    Known(IPPROTO_IPV6, 25, 0),    // IPV6_RECVERR
+    Known(IPPROTO_IPV6, IPV6_V6ONLY, 0),
+    Known(IPPROTO_IPV6, 49, 0), // IPV6_RECVPKTINFO
+    Known(IPPROTO_IPV6, 51, 0), // IPV6_RECVHOPLIMIT
+    Known(IPPROTO_IPV6, 66, 0), // IPV6_RECVTCLASS
+    Known(IPPROTO_IPV6, 67, 0), // IPV6_TCLASS
+    Known(IPPROTO_IPV6, 72, 0), // IPV6_ADDR_PREFERENCES
+];
+
+/// The options of a socket.
+pub struct Knobs {
+    family: u16,
+    kind: Kind,
+    set: Mutex<BTreeMap<(i32, i32), i32>>,
+}
+
+impl Knobs {
+    /// All at their defaults.
+    pub fn new(family: u16, kind: Kind) -> Knobs {
+        Knobs {
+            family,
+            kind,
+            set: Mutex::new(rank::LEAF, BTreeMap::new()),
+        }
+    }
+
+    /// Takes over another socket's options (accept(2)).
+    pub fn copy_from(&self, other: &Knobs) {
+        let theirs = other.set.lock().clone();
+        *self.set.lock() = theirs;
+    }
+
+    fn known(&self, level: i32, name: i32) -> Result<&'static Known, Errno> {
+        let fits = match level {
+            IPPROTO_TCP => self.kind == Kind::Stream,
+            IPPROTO_UDP => self.kind == Kind::Datagram,
+            IPPROTO_IPV6 => self.family == AF_INET6,
+            _ => true,
+        };
+        let known = KNOWN.iter().find(|known| known.0 == level && known.1 == name);
+        known.filter(|_| fits).ok_or(Errno::ENOPROTOOPT)
+    }
+
+    /// setsockopt(2). A single byte is enough for most of them.
+    pub fn set(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        if (level, name) == (IPPROTO_TCP, TCP_CONGESTION) && self.kind == Kind::Stream {
+            let wanted = value.split(|byte| *byte == 0).next().unwrap_or_default();
+            return if [&b"cubic"[..], b"reno"].contains(&wanted) {
+                Ok(())
+            } else {
+                Err(Errno::ENOENT)
+            };
+        }
+        self.known(level, name)?;
+        let value = match value {
+            [byte] if level == IPPROTO_IP => i32::from(*byte),
+            _ => int(value)?,
+        };
+        self.set.lock().insert((level, name), value);
+        Ok(())
+    }
+
+    /// getsockopt(2); `state` is what TCP_INFO shows.
+    pub fn get(&self, level: i32, name: i32, state: u8) -> Result<Vec<u8>, Errno> {
+        if level == IPPROTO_TCP && self.kind == Kind::Stream {
+            if name == TCP_CONGESTION {
+                return Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".to_vec());
+            }
+            if name == TCP_INFO {
+                let mut info = vec![0; TCP_INFO_BYTES];
+                info[0] = state;
+                return Ok(info);
+            }
+        }
+        let known = self.known(level, name)?;
+        let value = self.set.lock().get(&(level, name)).copied().unwrap_or(known.2);
+        Ok(value.to_le_bytes().to_vec())
+    }
+
+    /// IPV6_V6ONLY.
+    pub fn v6only(&self) -> bool {
+        let set = self.set.lock();
+        set.get(&(IPPROTO_IPV6, IPV6_V6ONLY))
+            .is_some_and(|value| *value != 0)
+    }
+}

@@ -1,0 +1,497 @@
+//! tcp(7) inside the sandbox: a connection is a pair of channels, with what users see of TCP: listen queues, half-close,
+//! resets, pending errors. No segments, no timers: nothing is lost on the way.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use abi::Errno;
+use sync::{Events, Mutex, PollTable, rank};
+
+use super::knobs::Knobs;
+use super::ports::Claim;
+use super::{decode_local, unspecified};
+use crate::Kernel;
+use crate::cred::Caps;
+use crate::io::Sink;
+use crate::socket::address::encode_inet;
+use crate::socket::channel::Channel;
+use crate::socket::unix::MAX_BACKLOG;
+use crate::socket::{AF_INET6, Accepted, Base, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
+use crate::task::CurrentTask;
+
+/// Bytes under way in one direction: what Linux's defaults let a loopback connection hold, roughly.
+const SEND_BUFFER: usize = 512 << 10;
+const RECEIVE_BUFFER: usize = 131_072;
+/// Ports below are for those with CAP_NET_BIND_SERVICE (net.ipv4.ip_unprivileged_port_start).
+pub(super) const FIRST_FREE_PORT: u16 = 1024;
+
+/// Both directions, from one side.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub tx: Arc<Channel>,
+    pub rx: Arc<Channel>,
+    pub peer: Weak<TcpSocket>,
+}
+
+pub(super) enum Phase {
+    /// Neither listening nor connected (any more).
+    Idle,
+    /// Waiting for room in a listener's queue.
+    Connecting,
+    Listening {
+        backlog: usize,
+        queue: VecDeque<Arc<TcpSocket>>,
+        /// Those who connect while the queue is full.
+        pending: VecDeque<Weak<TcpSocket>>,
+    },
+    Connected(Link),
+    Closed,
+}
+
+pub(super) struct State {
+    pub phase: Phase,
+    /// Bound address; the port is claimed by this socket when `claimed`.
+    pub local: Option<SocketAddr>,
+    pub claimed: bool,
+    pub remote: Option<SocketAddr>,
+    /// shutdown(2) by the user.
+    pub shut: Shutdown,
+    /// The connection was reset, by the peer or by writing to a peer that is gone.
+    pub broken: bool,
+    /// A connect(2) that would have waited has ended well and was not asked about yet.
+    pub unannounced: bool,
+    /// A connect(2) failed.
+    pub failed: bool,
+}
+
+/// A TCP socket.
+pub struct TcpSocket {
+    pub(super) base: Base,
+    pub(super) me: Weak<TcpSocket>,
+    pub(super) kernel: Arc<Kernel>,
+    pub(super) state: Mutex<State>,
+    pub(super) knobs: Knobs,
+}
+
+impl TcpSocket {
+    pub(super) fn new(kernel: &Arc<Kernel>, family: u16) -> Arc<TcpSocket> {
+        let base = Base::new(
+            family,
+            Kind::Stream,
+            super::IPPROTO_TCP,
+            kernel.next_ino(),
+            (SEND_BUFFER, RECEIVE_BUFFER),
+        );
+        let ino = base.ino;
+        let state = State {
+            phase: Phase::Idle,
+            local: None,
+            claimed: false,
+            remote: None,
+            shut: Shutdown {
+                read: false,
+                write: false,
+            },
+            broken: false,
+            unannounced: false,
+            failed: false,
+        };
+        let socket = Arc::new_cyclic(|me| TcpSocket {
+            base,
+            me: me.clone(),
+            kernel: kernel.clone(),
+            state: Mutex::new(rank::FILE_STATE, state),
+            knobs: Knobs::new(family, Kind::Stream),
+        });
+        kernel.sockets.ports.tcp.add(ino, &socket);
+        socket
+    }
+
+    pub(super) fn link(&self) -> Option<Link> {
+        match &self.state.lock().phase {
+            Phase::Connected(link) => Some(link.clone()),
+            _ => None,
+        }
+    }
+
+    /// How it wants a port at `addr`.
+    pub(super) fn claim(&self, addr: SocketAddr) -> Claim {
+        let uid = crate::task::current().map_or(0, |task| task.cred().euid);
+        let dual = self.base.family == AF_INET6 && !self.knobs.v6only();
+        let options = self.base.options.lock();
+        Claim {
+            ip: addr.ip(),
+            dual,
+            reuse_address: options.reuse_address(),
+            reuse_port: options.reuse_port(),
+            uid,
+        }
+    }
+
+    /// Takes `addr` for this socket. `EINVAL` when it has one.
+    pub(super) fn bind_to(&self, addr: SocketAddr) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        if state.local.is_some() || !matches!(state.phase, Phase::Idle | Phase::Connecting) {
+            return Err(Errno::EINVAL);
+        }
+        let claim = self.claim(addr);
+        let table = &self.kernel.sockets.ports.tcp;
+        let port = table.claim(self.base.ino, &self.me, addr.port(), claim)?;
+        state.local = Some(SocketAddr::new(addr.ip(), port));
+        state.claimed = true;
+        Ok(())
+    }
+
+    /// Ends the connection at once: what is unread stays, then comes `error`.
+    pub(super) fn reset(&self, error: Errno) {
+        {
+            let mut state = self.state.lock();
+            state.broken = true;
+            if let Phase::Connected(link) = &state.phase {
+                let link = link.clone();
+                drop(state);
+                link.rx.finish();
+                link.tx.refuse();
+            }
+        }
+        self.base.fail(error);
+    }
+
+    /// The state as /proc/net/tcp and TCP_INFO number it.
+    pub fn state_number(&self) -> u8 {
+        let state = self.state.lock();
+        match &state.phase {
+            Phase::Idle | Phase::Closed => 7,
+            Phase::Connecting => 2,
+            Phase::Listening { .. } => 10,
+            Phase::Connected(_) if state.broken => 7,
+            Phase::Connected(link) => match (state.shut.write, link.rx.finished()) {
+                (false, false) => 1,
+                (false, true) => 8,
+                (true, false) => 5,
+                (true, true) => 7,
+            },
+        }
+    }
+
+    /// Addresses, owner-visible numbers: family, local, remote, state, inode, bytes to send and to read.
+    pub fn summary(&self) -> (u16, SocketAddr, SocketAddr, u8, u64, usize, usize) {
+        let number = self.state_number();
+        let none = SocketAddr::new(unspecified(self.base.family), 0);
+        let (local, remote) = {
+            let state = self.state.lock();
+            (state.local.unwrap_or(none), state.remote.unwrap_or(none))
+        };
+        let queued = self.link().map_or((0, 0), |link| (link.tx.len(), link.rx.len()));
+        (
+            self.base.family,
+            local,
+            remote,
+            number,
+            self.base.ino,
+            queued.0,
+            queued.1,
+        )
+    }
+
+    fn shut_listener(&self) {
+        let phase = {
+            let mut state = self.state.lock();
+            std::mem::replace(&mut state.phase, Phase::Idle)
+        };
+        self.end_listening(phase);
+    }
+
+    fn end_listening(&self, phase: Phase) {
+        let Phase::Listening { queue, pending, .. } = phase else {
+            return;
+        };
+        self.base.options.lock().listening = false;
+        for waiting in queue {
+            if let Some(peer) = waiting.link().and_then(|link| link.peer.upgrade()) {
+                peer.reset(Errno::ECONNRESET);
+            }
+            waiting.close();
+        }
+        for client in pending.iter().filter_map(Weak::upgrade) {
+            client.connect_failed(Errno::ECONNREFUSED);
+        }
+    }
+}
+
+impl SocketOps for TcpSocket {
+    fn base(&self) -> &Base {
+        &self.base
+    }
+
+    fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
+        let addr = decode_local(self.base.family, addr, self.knobs.v6only())?;
+        if addr.port() != 0 && addr.port() < FIRST_FREE_PORT && !task.cred().has(Caps::NET_BIND_SERVICE) {
+            return Err(Errno::EACCES);
+        }
+        self.bind_to(addr)
+    }
+
+    fn connect(&self, task: &CurrentTask, addr: &[u8], nonblocking: bool) -> Result<(), Errno> {
+        self.start_connecting(task, addr, nonblocking)
+    }
+
+    fn listen(&self, _: &CurrentTask, backlog: i32) -> Result<(), Errno> {
+        let asked = usize::try_from(backlog).unwrap_or(MAX_BACKLOG).min(MAX_BACKLOG);
+        if self.state.lock().local.is_none() {
+            self.bind_to(SocketAddr::new(unspecified(self.base.family), 0))?;
+        }
+        let port = {
+            let mut state = self.state.lock();
+            match &mut state.phase {
+                Phase::Idle => {}
+                Phase::Listening { backlog, .. } => {
+                    *backlog = asked;
+                    return Ok(());
+                }
+                _ => return Err(Errno::EINVAL),
+            }
+            state.local.map_or(0, |addr| addr.port())
+        };
+        self.kernel.sockets.ports.tcp.listen(self.base.ino, port, true)?;
+        self.state.lock().phase = Phase::Listening {
+            backlog: asked,
+            queue: VecDeque::new(),
+            pending: VecDeque::new(),
+        };
+        self.base.options.lock().listening = true;
+        Ok(())
+    }
+
+    fn accept(&self) -> Result<Accepted, Errno> {
+        let socket = {
+            let mut state = self.state.lock();
+            match &mut state.phase {
+                Phase::Listening { queue, .. } => queue.pop_front().ok_or(Errno::EAGAIN)?,
+                _ => return Err(Errno::EINVAL),
+            }
+        };
+        self.admit_pending();
+        let from = socket.peer_name_any();
+        Ok(Accepted { socket, from })
+    }
+
+    fn name(&self) -> Result<Vec<u8>, Errno> {
+        let local = self.state.lock().local;
+        let none = SocketAddr::new(unspecified(self.base.family), 0);
+        Ok(encode_inet(self.base.family, local.unwrap_or(none)))
+    }
+
+    fn peer_name(&self) -> Result<Vec<u8>, Errno> {
+        let state = self.state.lock();
+        match (&state.phase, state.remote) {
+            (Phase::Connected(_), Some(remote)) if !state.broken => Ok(encode_inet(self.base.family, remote)),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
+        let link = {
+            let mut state = self.state.lock();
+            match &state.phase {
+                Phase::Listening { .. } if how.read => None,
+                Phase::Connected(link) if !state.broken => {
+                    let link = link.clone();
+                    state.shut.read |= how.read;
+                    state.shut.write |= how.write;
+                    Some(link)
+                }
+                _ => return Err(Errno::ENOTCONN),
+            }
+        };
+        match link {
+            None => {
+                let port = self.state.lock().local.map_or(0, |addr| addr.port());
+                let _ = self.kernel.sockets.ports.tcp.listen(self.base.ino, port, false);
+                self.shut_listener();
+            }
+            Some(link) if how.write => link.tx.finish(),
+            Some(_) => {}
+        }
+        self.base.queue.wake(Events::all());
+        Ok(())
+    }
+
+    fn send(&self, message: &mut Outgoing<'_>) -> Result<usize, Errno> {
+        if message.flags & msg::OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.base.take_error()?;
+        let link = {
+            let state = self.state.lock();
+            match &state.phase {
+                Phase::Connected(_) if state.shut.write || state.broken => return Err(Errno::EPIPE),
+                Phase::Connected(link) => link.clone(),
+                Phase::Connecting => return Err(Errno::EAGAIN),
+                // Linux: a socket that never connected has not sent its end either.
+                _ => {
+                    return Err(if state.failed {
+                        Errno::EPIPE
+                    } else {
+                        Errno::ENOTCONN
+                    });
+                }
+            }
+        };
+        let len = message.src.remaining();
+        match link.tx.send(message.src, &mut message.control, None) {
+            Err(Errno::EPIPE) if len > 0 => {
+                // The peer is gone but its reset comes only after these bytes.
+                self.reset(Errno::EPIPE);
+                let mut scratch = [0; 4096];
+                while message.src.remaining() > 0 && message.src.read(&mut scratch)? > 0 {}
+                Ok(len)
+            }
+            other => other,
+        }
+    }
+
+    fn receive(&self, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
+        if flags & msg::OOB != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let (link, shut, broken) = {
+            let state = self.state.lock();
+            match &state.phase {
+                Phase::Connected(link) => (link.clone(), state.shut.read, state.broken),
+                Phase::Connecting => return Err(Errno::EAGAIN),
+                _ => {
+                    drop(state);
+                    self.base.take_error()?;
+                    return Err(Errno::ENOTCONN);
+                }
+            }
+        };
+        if link.rx.len() == 0 {
+            if broken {
+                // Sending to a peer that was gone does not spoil its orderly end.
+                match self.base.take_error() {
+                    Err(Errno::EPIPE) | Ok(()) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if shut {
+                return Ok(Incoming::default());
+            }
+        }
+        if flags & msg::TRUNC != 0 {
+            return discard(&link, dst, flags);
+        }
+        link.rx.receive(dst, flags, false)
+    }
+
+    fn poll(&self, table: Option<&mut PollTable>) -> Events {
+        if let Some(table) = table {
+            table.register(&self.base.queue);
+        }
+        let mut events = Events::empty();
+        if self.base.has_error() {
+            events |= Events::ERR;
+        }
+        let state = self.state.lock();
+        match &state.phase {
+            Phase::Connecting => {}
+            Phase::Listening { queue, .. } => {
+                if !queue.is_empty() {
+                    events |= Events::READABLE;
+                }
+            }
+            Phase::Connected(link) => {
+                let no_more = link.rx.finished() || state.shut.read || state.broken;
+                if link.rx.len() > 0 || no_more {
+                    events |= Events::READABLE;
+                }
+                if no_more {
+                    events |= Events::RDHUP;
+                }
+                if state.broken || (no_more && state.shut.write) {
+                    events |= Events::HUP;
+                }
+                if link.tx.roomy() || link.tx.refused() || state.shut.write || state.broken {
+                    events |= Events::WRITABLE;
+                }
+            }
+            _ => {
+                events |= Events::WRITABLE | Events::HUP;
+                if state.failed {
+                    events |= Events::READABLE | Events::RDHUP;
+                }
+            }
+        }
+        events
+    }
+
+    fn set_option(&self, _: &CurrentTask, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        self.knobs.set(level, name, value)
+    }
+
+    fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        self.knobs.get(level, name, self.state_number())
+    }
+
+    fn buffers_changed(&self) {
+        let limit = self.base.options.lock().send_buffer;
+        if let Some(link) = self.link() {
+            link.tx.set_limit(limit);
+        }
+    }
+
+    fn readable_bytes(&self) -> Result<usize, Errno> {
+        if matches!(self.state.lock().phase, Phase::Listening { .. }) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(self.link().map_or(0, |link| link.rx.len()))
+    }
+
+    fn unsent_bytes(&self) -> Result<usize, Errno> {
+        // What is in the channel counts as acknowledged.
+        Ok(0)
+    }
+
+    fn close(&self) {
+        let (phase, port) = {
+            let mut state = self.state.lock();
+            let phase = std::mem::replace(&mut state.phase, Phase::Closed);
+            let port = state.local.filter(|_| state.claimed).map(|addr| addr.port());
+            (phase, port)
+        };
+        self.kernel.sockets.ports.tcp.remove(self.base.ino, port);
+        match phase {
+            Phase::Connected(link) => {
+                let unread = link.rx.clear();
+                let at_once = self.base.options.lock().linger == Some(0);
+                if unread || at_once {
+                    if let Some(peer) = link.peer.upgrade() {
+                        peer.reset(Errno::ECONNRESET);
+                    }
+                }
+                link.rx.refuse();
+                link.tx.finish();
+            }
+            listening => self.end_listening(listening),
+        }
+        self.base.queue.wake(Events::all());
+    }
+}
+
+/// MSG_TRUNC on a stream: bytes are thrown away instead of stored.
+fn discard(link: &Link, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
+    struct Nowhere(usize);
+    impl Sink for Nowhere {
+        fn remaining(&self) -> usize {
+            self.0
+        }
+        fn write(&mut self, data: &[u8]) -> Result<usize, Errno> {
+            let take = data.len().min(self.0);
+            self.0 -= take;
+            Ok(take)
+        }
+    }
+    link.rx.receive(&mut Nowhere(dst.remaining()), flags, false)
+}

@@ -1,0 +1,259 @@
+//! connect(2) of TCP sockets: finding the listener, its queue, waiting, and what comes of it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use abi::Errno;
+use sync::Events;
+
+use super::tcp::{Link, Phase, TcpSocket};
+use super::{decode, route, unspecified};
+use crate::socket::SocketOps;
+use crate::socket::address::encode_inet;
+use crate::socket::channel::Channel;
+use crate::task::CurrentTask;
+
+/// Clients that may wait for room in one listener's queue.
+const MOST_PENDING: usize = 4096;
+
+impl TcpSocket {
+    /// connect(2).
+    pub(super) fn start_connecting(
+        &self,
+        task: &CurrentTask,
+        addr: &[u8],
+        nonblocking: bool,
+    ) -> Result<(), Errno> {
+        let Some(to) = decode(self.base.family, addr)? else {
+            self.disconnect();
+            return Ok(());
+        };
+        {
+            let mut state = self.state.lock();
+            match state.phase {
+                Phase::Idle => {}
+                Phase::Connecting if nonblocking => return Err(Errno::EALREADY),
+                Phase::Connecting => {
+                    drop(state);
+                    return self.wait_connected(task);
+                }
+                Phase::Connected(_) if state.unannounced => {
+                    state.unannounced = false;
+                    return Ok(());
+                }
+                _ => return Err(Errno::EISCONN),
+            }
+        }
+        self.base.take_error()?;
+        if self.knobs.v6only() && to.is_ipv4() {
+            return Err(Errno::ENETUNREACH);
+        }
+        let (ip, from) = route(to.ip())?;
+        let to = SocketAddr::new(ip, to.port());
+        if self.state.lock().local.is_none() {
+            self.bind_to(SocketAddr::new(from, 0))?;
+        }
+        {
+            let mut state = self.state.lock();
+            if !matches!(state.phase, Phase::Idle) {
+                return Err(Errno::EALREADY);
+            }
+            let local = state.local.unwrap_or(SocketAddr::new(from, 0));
+            if local.ip().is_unspecified() {
+                state.local = Some(SocketAddr::new(from, local.port()));
+            }
+            state.phase = Phase::Connecting;
+            state.remote = Some(to);
+            state.failed = false;
+            state.unannounced = true;
+        }
+        self.knock(to);
+        if nonblocking {
+            return Err(Errno::EINPROGRESS);
+        }
+        self.wait_connected(task)
+    }
+
+    fn wait_connected(&self, task: &CurrentTask) -> Result<(), Errno> {
+        let timeout = self.base.options.lock().send_timeout;
+        let deadline = timeout.and_then(|length| Instant::now().checked_add(length));
+        let done = task.wait_on(&self.base.queue, deadline, || {
+            let mut state = self.state.lock();
+            match state.phase {
+                Phase::Connecting => Err(Errno::EAGAIN),
+                Phase::Connected(_) => {
+                    state.unannounced = false;
+                    Ok(())
+                }
+                _ => {
+                    drop(state);
+                    self.base.take_error()?;
+                    Err(Errno::ECONNABORTED)
+                }
+            }
+        });
+        match done {
+            Err(Errno::ETIMEDOUT) => Err(Errno::EINPROGRESS),
+            other => other,
+        }
+    }
+
+    /// Asks whoever listens at `to`.
+    fn knock(&self, to: SocketAddr) {
+        let Some(me) = self.me.upgrade() else { return };
+        let listeners = self.kernel.sockets.ports.tcp.receivers(to, true);
+        // Listeners that share a port (SO_REUSEPORT) take turns.
+        let turn = usize::try_from(self.base.ino).unwrap_or(0);
+        let Some(listener) = listeners.get(turn.checked_rem(listeners.len()).unwrap_or(0)) else {
+            self.connect_failed(Errno::ECONNREFUSED);
+            return;
+        };
+        let room = {
+            let mut state = listener.state.lock();
+            match &mut state.phase {
+                Phase::Listening { backlog, queue, .. } if queue.len() <= *backlog => Some(true),
+                Phase::Listening { pending, .. } if pending.len() < MOST_PENDING => {
+                    pending.push_back(Arc::downgrade(&me));
+                    Some(false)
+                }
+                _ => None,
+            }
+        };
+        match room {
+            Some(true) => listener.establish(&me),
+            Some(false) => {}
+            None => self.connect_failed(Errno::ECONNREFUSED),
+        }
+    }
+
+    /// Lets those in who wait for room in the queue.
+    pub(super) fn admit_pending(&self) {
+        loop {
+            let next = {
+                let mut state = self.state.lock();
+                match &mut state.phase {
+                    Phase::Listening {
+                        backlog,
+                        queue,
+                        pending,
+                    } if queue.len() <= *backlog => pending.pop_front(),
+                    _ => None,
+                }
+            };
+            match next.as_ref().map(Weak::upgrade) {
+                None => return,
+                Some(Some(client)) => self.establish(&client),
+                Some(None) => {}
+            }
+        }
+    }
+
+    /// Makes the connection between `client` and a new socket in this listener's queue.
+    fn establish(&self, client: &Arc<TcpSocket>) {
+        let server = TcpSocket::new(&self.kernel, self.base.family);
+        let limit = |socket: &TcpSocket| socket.base.options.lock().send_buffer;
+        let forth = Channel::new(limit(client), &server.base.queue, &client.base.queue);
+        let back = Channel::new(limit(self), &client.base.queue, &server.base.queue);
+        server.inherit(self);
+        let (local, remote) = {
+            let mut state = client.state.lock();
+            if !matches!(state.phase, Phase::Connecting) {
+                drop(state);
+                server.close();
+                return;
+            }
+            state.phase = Phase::Connected(Link {
+                tx: forth.clone(),
+                rx: back.clone(),
+                peer: Arc::downgrade(&server),
+            });
+            (state.local, state.remote)
+        };
+        {
+            let mut state = server.state.lock();
+            state.local = remote;
+            state.remote = local;
+            state.phase = Phase::Connected(Link {
+                tx: back,
+                rx: forth,
+                peer: Arc::downgrade(client),
+            });
+        }
+        let queued = {
+            let mut state = self.state.lock();
+            match &mut state.phase {
+                Phase::Listening { queue, .. } => {
+                    queue.push_back(server.clone());
+                    true
+                }
+                _ => false,
+            }
+        };
+        if queued {
+            self.base.queue.wake(Events::READABLE);
+        } else {
+            client.reset(Errno::ECONNRESET);
+            server.close();
+        }
+        client.base.queue.wake(Events::WRITABLE);
+    }
+
+    /// Takes over what an accepted socket has from its listener.
+    fn inherit(&self, listener: &TcpSocket) {
+        let mut options = listener.base.options.lock().clone();
+        options.listening = false;
+        *self.base.options.lock() = options;
+        self.knobs.copy_from(&listener.knobs);
+    }
+
+    /// connect(2) ends with an error.
+    pub(super) fn connect_failed(&self, error: Errno) {
+        {
+            let mut state = self.state.lock();
+            if !matches!(state.phase, Phase::Connecting) {
+                return;
+            }
+            state.phase = Phase::Idle;
+            state.remote = None;
+            state.failed = true;
+            state.unannounced = false;
+        }
+        self.base.fail(error);
+    }
+
+    /// connect(2) with AF_UNSPEC: the socket is as new, but for its options.
+    fn disconnect(&self) {
+        let (phase, port) = {
+            let mut state = self.state.lock();
+            let phase = std::mem::replace(&mut state.phase, Phase::Idle);
+            let port = state.local.filter(|_| state.claimed).map(|addr| addr.port());
+            state.local = None;
+            state.remote = None;
+            state.claimed = false;
+            state.broken = false;
+            state.failed = false;
+            state.shut.read = false;
+            state.shut.write = false;
+            (phase, port)
+        };
+        if let Some(port) = port {
+            self.kernel.sockets.ports.tcp.release(self.base.ino, port);
+        }
+        if let Phase::Connected(link) = phase {
+            if let Some(peer) = link.peer.upgrade() {
+                peer.reset(Errno::ECONNRESET);
+            }
+            link.rx.refuse();
+            link.tx.finish();
+        }
+        self.base.queue.wake(Events::all());
+    }
+
+    /// The peer's address even when the peer is gone.
+    pub(super) fn peer_name_any(&self) -> Vec<u8> {
+        let remote = self.state.lock().remote;
+        let none = SocketAddr::new(unspecified(self.base.family), 0);
+        encode_inet(self.base.family, remote.unwrap_or(none))
+    }
+}

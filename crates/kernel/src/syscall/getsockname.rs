@@ -1,0 +1,13 @@
+//! getsockname(2).
+
+use abi::{Errno, UserAddr};
+
+use super::arg::Fd;
+use super::socket::{lookup, write_address};
+use crate::task::CurrentTask;
+
+/// getsockname(2).
+pub fn getsockname(task: &CurrentTask, fd: Fd, addr: UserAddr, len: UserAddr) -> Result<(), Errno> {
+    let (_file, socket) = lookup(task, fd)?;
+    write_address(task, &socket.name()?, addr, len)
+}
