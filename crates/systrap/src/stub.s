@@ -453,7 +453,17 @@ leave_begin:
 leave_end:
 
 repost:
-    mov rdx, [rbx + {A_UC}]
+    // The bases to leave with may not be loaded yet: posting reads them back from the processor.
+    mov ecx, [rbx + {A_RESUME}]
+    test ecx, {RESUME_FS}
+    jz 10f
+    mov rax, [rbx + {A_FS_BASE}]
+    wrfsbase rax
+10: test ecx, {RESUME_GS}
+    jz 11f
+    mov rax, [rbx + {A_GS_BASE}]
+    wrgsbase rax
+11: mov rdx, [rbx + {A_UC}]
     mov edi, {KICK_SIGNAL}
     jmp post
 

@@ -64,6 +64,9 @@ pub(crate) fn attend(task: &CurrentTask, mut restart: Option<Errno>) -> Flow {
 
 fn deliver(task: &CurrentTask, info: &SigInfo, restart: &mut Option<Errno>) -> Flow {
     let action = take_action(task, info.signal);
+    if task.kernel.config.strace {
+        crate::syscall::strace::signal(task, info);
+    }
     match action.handler {
         SIG_IGN => Flow::Continue,
         SIG_DFL => by_default(task, info),

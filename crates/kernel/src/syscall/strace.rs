@@ -30,6 +30,15 @@ pub fn traced(task: &CurrentTask, row: &Row, args: &[u64; 6]) -> Result<u64, Err
     result
 }
 
+/// Logs a signal that is being delivered, with where it met the task.
+pub fn signal(task: &CurrentTask, info: &crate::signal::SigInfo) {
+    let regs = *task.context.borrow().regs();
+    task.kernel.log.line(&format!(
+        "[{}] --- signal {} code {} pid {} addr {:?} at ip {:#x} sp {:#x} ---",
+        task.tid, info.signal, info.code, info.pid, info.addr, regs.rip, regs.rsp
+    ));
+}
+
 /// Logs a number that the table does not have.
 pub fn unknown(task: &CurrentTask, nr: u64, args: &[u64; 6]) {
     if task.kernel.config.strace {

@@ -157,6 +157,7 @@ impl CurrentTask {
                 };
                 signal::force_signal(self, info);
             }
+            Some(Verdict::Strict) => self.end_thread(SIGKILL as i32),
             Some(Verdict::KillThread) if self.group.signals.lock().threads.len() > 1 => {
                 self.exit_status.set(Some(SIGSYS as i32));
             }

@@ -52,6 +52,8 @@ enum Program {
 /// What a filter decided, with its 16 bits of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// Strict mode's end of the thread, by SIGKILL.
+    Strict,
     /// SECCOMP_RET_KILL_PROCESS.
     KillProcess,
     /// SECCOMP_RET_KILL_THREAD.
@@ -118,7 +120,7 @@ impl Seccomp {
             return if matches!(nr, 0 | 1 | 15 | 60) {
                 Verdict::Allow
             } else {
-                Verdict::KillThread
+                Verdict::Strict
             };
         }
         let mut data = [0; DATA];
