@@ -18,9 +18,10 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The terminal of the caller's standard descriptors, in raw mode if it is standard input.
+    /// The terminal that is the caller's standard input or output, in raw mode.
     ///
-    /// `None` when no standard descriptor is a terminal, or when the caller runs in its background.
+    /// `None` when neither is a terminal (standard error alone may be shared with the rest of a pipeline), or when the
+    /// caller runs in its background.
     pub fn of_caller() -> Option<Terminal> {
         let copies: Vec<Option<OwnedFd>> = (0..3).map(|n| host::fd::duplicate_stdio(n).ok()).collect();
         let is_terminal = |fd: &OwnedFd| tty::is_terminal(fd.as_fd()) && tty::in_foreground(fd.as_fd());
@@ -28,10 +29,10 @@ impl Terminal {
         for (flag, copy) in standard.iter_mut().zip(&copies) {
             *flag = copy.as_ref().is_some_and(is_terminal);
         }
-        let first = standard.iter().position(|terminal| *terminal)?;
+        let first = standard.iter().take(2).position(|terminal| *terminal)?;
         let file = copies.into_iter().nth(first)??;
         let before = tty::settings(file.as_fd()).ok()?;
-        let raw = standard[0] && tty::set(file.as_fd(), &before.raw()).is_ok();
+        let raw = tty::set(file.as_fd(), &before.raw()).is_ok();
         Some(Terminal {
             file,
             before,

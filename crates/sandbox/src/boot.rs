@@ -8,20 +8,24 @@ use fs::stdio::{self, Poller};
 use kernel::cred::Credentials;
 use kernel::exec::{ProcessSpec, start_init};
 use kernel::file::{FdTable, FileDescription};
+use kernel::task::Task;
 use kernel::vfs::{LookupFlags, Path, Walker};
 use kernel::{CpuModel, Kernel, KernelConfig};
 use systrap::Systrap;
 
-use crate::config::{Config, Handles, Io};
+use crate::config::{Config, Handles, Io, Terminal};
 use crate::control::FromSentry;
 use crate::log::LineLog;
 use crate::program::NotRun;
+use crate::terminal::Relay;
 use crate::{mounts, program};
 
 /// A sandbox whose command runs.
 pub struct Running {
     /// Its kernel.
     pub kernel: Arc<Kernel>,
+    /// Its terminal, if it has one.
+    pub terminal: Option<Relay>,
 }
 
 /// Makes the sandbox and starts the command. The caller has one thread.
@@ -48,9 +52,40 @@ pub fn start(config: Config, handles: Handles, io: Io) -> Result<Running, FromSe
         )
     })?;
     let poller = Poller::start().map_err(own("standard descriptors"))?;
-    let files = stdio::open(&kernel, &poller, io.stdio).map_err(own("standard descriptors"))?;
-    start_command(&kernel, root, config, &files)?;
-    Ok(Running { kernel })
+    let terminal = match &io.terminal {
+        Some(wanted) => {
+            start_relay(&kernel, &root, wanted, &io.stdio, config.uid).map_err(own("terminal"))?
+        }
+        None => None,
+    };
+    let mut files = stdio::open(&kernel, &poller, io.stdio).map_err(own("standard descriptors"))?;
+    if let (Some(relay), Some(wanted)) = (&terminal, &io.terminal) {
+        for (file, replaced) in files.iter_mut().zip(wanted.standard) {
+            if replaced {
+                *file = relay.slave().clone();
+            }
+        }
+    }
+    start_command(&kernel, root, config, &files, terminal.as_ref())?;
+    Ok(Running { kernel, terminal })
+}
+
+/// A terminal of the guest's own, relayed to the first standard descriptor that is the caller's.
+fn start_relay(
+    kernel: &Arc<Kernel>,
+    root: &Path,
+    wanted: &Terminal,
+    stdio: &[OwnedFd; 3],
+    uid: u32,
+) -> Result<Option<Relay>, Errno> {
+    let Some(at) = wanted.standard.iter().position(|terminal| *terminal) else {
+        return Ok(None);
+    };
+    let Some(host) = stdio.get(at) else {
+        return Ok(None);
+    };
+    let host = host.as_fd().try_clone_to_owned()?;
+    Relay::start(kernel, root, host, wanted.size, uid).map(Some)
 }
 
 fn seed_random() -> Result<(), Errno> {
@@ -98,6 +133,7 @@ fn start_command(
     root: Path,
     config: Config,
     files: &[Arc<FileDescription>],
+    terminal: Option<&Relay>,
 ) -> Result<(), FromSentry> {
     let cred = Credentials::for_user(config.uid, config.gid, config.groups);
     let cwd = config.cwd.unwrap_or_else(|| b"/".to_vec());
@@ -128,7 +164,8 @@ fn start_command(
         comm: None,
         umask: 0o022,
     };
-    start_init(kernel, spec)
+    let before_start = |task: &Arc<Task>| terminal.map_or(Ok(()), |terminal| terminal.give_to(task));
+    start_init(kernel, spec, before_start)
         .map(drop)
         .map_err(|errno| not_run(NotRun::from_errno(errno)))
 }

@@ -12,6 +12,7 @@ mod log;
 mod mounts;
 mod program;
 mod serve;
+mod terminal;
 
 use std::os::fd::OwnedFd;
 

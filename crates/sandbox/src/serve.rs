@@ -29,27 +29,36 @@ pub fn catch_panics() {
 /// Serves until the first process has ended, reports how, and returns the sentry's exit status.
 pub fn until_the_end(running: Running, control: OwnedFd) -> i32 {
     let control = Arc::new(control);
-    let (kernel, packets) = (running.kernel.clone(), control.clone());
+    let running = Arc::new(running);
+    let (listening, packets) = (running.clone(), control.clone());
     let listener = std::thread::Builder::new().name("control".into());
-    if listener.spawn(move || listen(&kernel, &packets)).is_err() {
+    if listener.spawn(move || listen(&listening, &packets)).is_err() {
         return report(
             &control,
             &FromSentry::Failed(125, "no thread for the control socket".into()),
         );
     }
     let status = running.kernel.wait_init();
+    if let Some(terminal) = &running.terminal {
+        terminal.drain();
+    }
     report(&control, &outcome(status))
 }
 
 /// Takes packets of the command until it is gone; then nothing of the sandbox is to live on.
-fn listen(kernel: &Kernel, control: &OwnedFd) {
+fn listen(running: &Running, control: &OwnedFd) {
     let mut buf = [0; MAX_PACKET];
     loop {
         match host::fd::receive(control.as_fd(), &mut buf) {
             Ok(0) | Err(_) => exit_now(FAILED),
             Ok(len) => match ToSentry::decode(&buf[..len]) {
-                Some(ToSentry::Signal(signal)) => forward(kernel, signal),
-                Some(ToSentry::WindowSize(_)) | None => {}
+                Some(ToSentry::Signal(signal)) => forward(&running.kernel, signal),
+                Some(ToSentry::WindowSize(size)) => {
+                    if let Some(terminal) = &running.terminal {
+                        terminal.resize(size);
+                    }
+                }
+                None => {}
             },
         }
     }

@@ -43,8 +43,13 @@ pub struct ProcessSpec {
     pub umask: u32,
 }
 
-/// Loads the program, makes the process (pid 1 in a new kernel, a session and group of its own) and starts its thread.
-pub fn start_init(kernel: &Arc<Kernel>, spec: ProcessSpec) -> Result<Arc<Task>, Errno> {
+/// Loads the program, makes the process (pid 1 in a new kernel, a session and group of its own), lets `before_start`
+/// set it up further (its terminal), and starts its thread.
+pub fn start_init(
+    kernel: &Arc<Kernel>,
+    spec: ProcessSpec,
+    before_start: impl FnOnce(&Arc<Task>) -> Result<(), Errno>,
+) -> Result<Arc<Task>, Errno> {
     let fs = FsContext::new(spec.root.clone());
     fs.set_umask(spec.umask);
     let cred = Arc::new(spec.cred);
@@ -82,6 +87,7 @@ pub fn start_init(kernel: &Arc<Kernel>, spec: ProcessSpec) -> Result<Arc<Task>, 
         protected: spec.protected,
     };
     let task = task::create_init(kernel, init)?;
+    before_start(&task)?;
     task::spawn(task.clone(), context, prepared.mm)?;
     Ok(task)
 }
