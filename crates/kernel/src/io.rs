@@ -1,6 +1,23 @@
 //! Bytes on their way between a file and whoever reads or writes it: guest memory or a kernel buffer.
 
+use std::cell::RefCell;
+
 use abi::Errno;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with `len` bytes of scratch memory (their content is arbitrary), kept by the thread for the next use.
+pub fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
+    let mut buffer = BUFFER.take();
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    let result = f(&mut buffer[..len]);
+    BUFFER.set(buffer);
+    result
+}
 
 /// Takes bytes that a file delivers.
 pub trait Sink {

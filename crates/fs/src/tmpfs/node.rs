@@ -1,291 +1,402 @@
-//! What a file is: attributes, and bytes, entries or a link's text.
+//! A file of any kind on tmpfs.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use abi::{Errno, PAGE_SIZE, page_up};
-use kernel::file::FileMemory;
-use kernel::vfs::{Attr, AttrChange, FileKind, Inode, NewInode, TimeChange, now_ns};
+use abi::{Errno, PAGE_SIZE};
+use kernel::file::FileOps;
+use kernel::file::memory_file::{FileTimes, MemoryFile, OpenMemoryFile};
+use kernel::vfs::{
+    Attr, AttrChange, FileKind, Inode, InodeOps, NewInode, Path, RENAME_EXCHANGE, RENAME_WHITEOUT, Superblock,
+};
 use sync::{Mutex, rank};
 
-use super::Shared;
+use super::Instance;
+use super::directory::{Entries, OpenDirectory};
 
-/// Bytes of extended attributes of one file, names and values (as ext4 allows in a block).
-const MAX_XATTRS: usize = 64 << 10;
-/// A directory entry costs this much in `st_size` (BOGO_DIRENT_SIZE).
+/// Bytes of names and values of one file's extended attributes.
+const XATTR_LIMIT: usize = 128 << 10;
+/// Size of a directory that listings show for each entry (BOGO_DIRENT_SIZE).
 const ENTRY_SIZE: u64 = 20;
-/// Links of a file (LINK_MAX of tmpfs is larger; a name each is bounded by memory anyway).
-const MAX_LINKS: u32 = 65_000;
+/// XATTR_CREATE.
+const XATTR_CREATE: u32 = 1;
+/// XATTR_REPLACE.
+const XATTR_REPLACE: u32 = 2;
+/// LINK_MAX as on ext4: keeps the count far from overflow.
+const LINK_LIMIT: u32 = 65_000;
 
-/// An entry of a directory, with the position at which readdir finds it.
-pub struct Entry {
-    pub inode: Arc<Inode>,
-    pub position: u64,
+/// What differs by kind.
+enum Body {
+    Regular(Arc<MemoryFile>),
+    Directory(Mutex<Entries>, FileTimes),
+    Symlink(Vec<u8>, FileTimes),
+    /// Device nodes, fifos, sockets.
+    Special(FileTimes),
 }
 
-/// Entries of a directory by name and by position.
-#[derive(Default)]
-pub struct Entries {
-    pub by_name: BTreeMap<Box<[u8]>, Entry>,
-    pub by_position: BTreeMap<u64, Box<[u8]>>,
-    next: u64,
+struct Meta {
+    perm: u32,
+    uid: u32,
+    gid: u32,
+    nlink: u32,
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// The first position of an entry: `.` and `..` come before.
-pub const FIRST_POSITION: u64 = 2;
-
-impl Entries {
-    pub fn insert(&mut self, name: &[u8], inode: Arc<Inode>) {
-        let position = FIRST_POSITION + self.next;
-        self.next += 1;
-        self.by_position.insert(position, name.into());
-        let old = self.by_name.insert(name.into(), Entry { inode, position });
-        if let Some(old) = old {
-            self.by_position.remove(&old.position);
-        }
-    }
-
-    pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Inode>> {
-        let entry = self.by_name.remove(name)?;
-        self.by_position.remove(&entry.position);
-        Some(entry.inode)
-    }
-}
-
-/// What the file holds.
-pub enum Content {
-    Bytes(Arc<dyn FileMemory>),
-    Entries(Mutex<Entries>),
-    Link(Box<[u8]>),
-    /// A device, fifo or socket.
-    Special,
-}
-
-/// The changeable attributes.
-pub struct State {
-    pub perm: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub nlink: u32,
-    pub size: u64,
-    pub atime: i64,
-    pub mtime: i64,
-    pub ctime: i64,
-    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-}
-
-/// A file.
+/// A file, directory, link or special file.
 pub struct Node {
-    pub fs: Arc<Shared>,
-    pub ino: u64,
-    pub kind: FileKind,
+    instance: Arc<Instance>,
+    sb: Arc<Superblock>,
+    ino: u64,
+    kind: FileKind,
     rdev: u64,
     btime: i64,
-    pub content: Content,
-    pub state: Mutex<State>,
-    /// Mapped at some time: bytes beyond the end may have been written through a mapping.
-    pub mapped: AtomicBool,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.fs.inodes.fetch_sub(1, Ordering::Relaxed);
-    }
+    meta: Mutex<Meta>,
+    body: Body,
+    /// Made without a name by O_TMPFILE: it may still get one.
+    unnamed: AtomicBool,
 }
 
 impl Node {
-    pub fn new(fs: &Arc<Shared>, ino: u64, new: &NewInode, link: Option<&[u8]>) -> Result<Node, Errno> {
-        let content = match (new.kind, link) {
-            (FileKind::Regular, _) => fs.memory.create().map(Content::Bytes),
-            (FileKind::Directory, _) => Ok(Content::Entries(Mutex::new(rank::FS_INNER, Entries::default()))),
-            (FileKind::Symlink, Some(text)) => Ok(Content::Link(text.into())),
-            _ => Ok(Content::Special),
+    /// A new inode without a name. `target` is a symbolic link's text.
+    pub(super) fn create(
+        instance: &Arc<Instance>,
+        sb: &Arc<Superblock>,
+        new: &NewInode,
+        target: Option<&[u8]>,
+    ) -> Result<Arc<Inode>, Errno> {
+        let body = match new.kind {
+            FileKind::Regular => {
+                let quota = Some(instance.quota.clone());
+                Body::Regular(MemoryFile::new(&*instance.memory, quota)?)
+            }
+            FileKind::Directory => {
+                Body::Directory(Mutex::new(rank::FS_INNER, Entries::default()), FileTimes::now())
+            }
+            FileKind::Symlink => Body::Symlink(target.unwrap_or_default().to_vec(), FileTimes::now()),
+            _ => Body::Special(FileTimes::now()),
         };
-        let content = content.inspect_err(|_| {
-            fs.inodes.fetch_sub(1, Ordering::Relaxed);
-        })?;
-        let now = now_ns();
-        let state = State {
+        let meta = Meta {
             perm: new.perm,
             uid: new.uid,
             gid: new.gid,
             nlink: if new.kind == FileKind::Directory { 2 } else { 1 },
-            size: link.map_or(0, |text| text.len() as u64),
-            atime: now,
-            mtime: now,
-            ctime: now,
             xattrs: BTreeMap::new(),
         };
-        Ok(Node {
-            fs: fs.clone(),
-            ino,
+        let node = Node {
+            ino: instance.new_ino()?,
+            instance: instance.clone(),
+            sb: sb.clone(),
             kind: new.kind,
             rdev: new.rdev,
-            btime: now,
-            content,
-            state: Mutex::new(rank::LEAF, state),
-            mapped: AtomicBool::new(false),
-        })
+            btime: kernel::vfs::now_ns(),
+            meta: Mutex::new(rank::LEAF, meta),
+            body,
+            unnamed: AtomicBool::new(false),
+        };
+        Ok(Inode::new(sb.clone(), new.kind, Box::new(node)))
     }
 
-    /// The bytes of a regular file.
-    pub fn bytes(&self) -> Result<&Arc<dyn FileMemory>, Errno> {
-        match &self.content {
-            Content::Bytes(bytes) => Ok(bytes),
-            Content::Entries(_) => Err(Errno::EISDIR),
-            _ => Err(Errno::EINVAL),
-        }
+    /// Its inode number.
+    pub fn ino(&self) -> u64 {
+        self.ino
     }
 
-    /// The entries of a directory.
+    /// A directory's entries. `ENOTDIR` for other kinds.
     pub fn entries(&self) -> Result<&Mutex<Entries>, Errno> {
-        match &self.content {
-            Content::Entries(entries) => Ok(entries),
+        match &self.body {
+            Body::Directory(entries, _) => Ok(entries),
             _ => Err(Errno::ENOTDIR),
         }
     }
 
-    pub fn attr(&self) -> Attr {
-        let (entries, blocks) = match &self.content {
-            Content::Entries(entries) => (entries.lock().by_name.len() as u64, 0),
-            Content::Bytes(bytes) => (0, bytes.allocated().div_ceil(512)),
-            _ => (0, 0),
+    fn times(&self) -> &FileTimes {
+        match &self.body {
+            Body::Regular(file) => &file.times,
+            Body::Directory(_, times) | Body::Symlink(_, times) | Body::Special(times) => times,
+        }
+    }
+
+    /// Changes the number of links; the inode changed.
+    fn relink(&self, change: impl FnOnce(u32) -> u32) {
+        let mut meta = self.meta.lock();
+        meta.nlink = change(meta.nlink);
+        drop(meta);
+        self.times().changed();
+    }
+
+    /// Enters a new child.
+    fn enter(&self, name: &[u8], child: &Arc<Inode>) -> Result<(), Errno> {
+        let mut entries = self.entries()?.lock();
+        if entries.get(name).is_some() {
+            return Err(Errno::EEXIST);
+        }
+        entries.insert(name, child.clone());
+        drop(entries);
+        if child.kind == FileKind::Directory {
+            self.relink(|links| links.saturating_add(1));
+        }
+        self.times().modified();
+        Ok(())
+    }
+
+    /// Takes a child out; `victim` must be what the name means.
+    fn take_out(&self, name: &[u8], victim: &Arc<Inode>) -> Result<(), Errno> {
+        let mut entries = self.entries()?.lock();
+        if !entries.get(name).is_some_and(|inode| Arc::ptr_eq(inode, victim)) {
+            return Err(Errno::ENOENT);
+        }
+        let gone = entries.remove(name);
+        drop(entries);
+        drop(gone);
+        self.times().modified();
+        Ok(())
+    }
+}
+
+fn node(inode: &Inode) -> Result<&Node, Errno> {
+    inode.ops_as::<Node>().ok_or(Errno::EXDEV)
+}
+
+impl InodeOps for Node {
+    fn attr(&self) -> Result<Attr, Errno> {
+        let (size, blocks) = match &self.body {
+            Body::Regular(file) => (file.size(), file.blocks()),
+            Body::Directory(entries, _) => ((entries.lock().len() as u64 + 2) * ENTRY_SIZE, 0),
+            Body::Symlink(target, _) => (target.len() as u64, 0),
+            Body::Special(_) => (0, 0),
         };
-        let state = self.state.lock();
-        let size = if self.kind == FileKind::Directory {
-            (entries + 2) * ENTRY_SIZE
-        } else {
-            state.size
-        };
-        Attr {
+        let times = self.times();
+        let meta = self.meta.lock();
+        Ok(Attr {
             ino: self.ino,
             kind: self.kind,
-            perm: state.perm,
-            nlink: state.nlink,
-            uid: state.uid,
-            gid: state.gid,
+            perm: meta.perm,
+            nlink: meta.nlink,
+            uid: meta.uid,
+            gid: meta.gid,
             rdev: self.rdev,
             size,
             blocks,
             blksize: PAGE_SIZE as u32,
-            atime: state.atime,
-            mtime: state.mtime,
-            ctime: state.ctime,
+            atime: times.atime.load(Ordering::Relaxed),
+            mtime: times.mtime.load(Ordering::Relaxed),
+            ctime: times.ctime.load(Ordering::Relaxed),
             btime: Some(self.btime),
-        }
+        })
     }
 
-    pub fn set_attr(&self, change: &AttrChange) -> Result<(), Errno> {
+    fn set_attr(&self, change: &AttrChange) -> Result<(), Errno> {
         if let Some(size) = change.size {
-            self.resize(size)?;
-        }
-        let now = now_ns();
-        let time = |change: TimeChange| match change {
-            TimeChange::Now => now,
-            TimeChange::At(at) => at,
-        };
-        let mut state = self.state.lock();
-        state.perm = change.perm.unwrap_or(state.perm);
-        state.uid = change.uid.unwrap_or(state.uid);
-        state.gid = change.gid.unwrap_or(state.gid);
-        if let Some(change) = change.atime {
-            state.atime = time(change);
-        }
-        if let Some(change) = change.mtime {
-            state.mtime = time(change);
-        }
-        state.ctime = now;
-        Ok(())
-    }
-
-    /// Shortens or lengthens a regular file.
-    fn resize(&self, size: u64) -> Result<(), Errno> {
-        let bytes = self.bytes()?;
-        if size > self.fs.size {
-            return Err(Errno::EFBIG);
-        }
-        let mut state = self.state.lock();
-        if size < state.size {
-            bytes.punch(size, page_up(state.size).unwrap_or(u64::MAX) - size)?;
-        } else {
-            self.clear_tail(bytes, state.size)?;
-        }
-        state.size = size;
-        state.mtime = now_ns();
-        Ok(())
-    }
-
-    /// Before a file grows: what a mapping left behind the end in its last page must read as zeroes.
-    fn clear_tail(&self, bytes: &Arc<dyn FileMemory>, size: u64) -> Result<(), Errno> {
-        if !self.mapped.load(Ordering::Relaxed) || size.is_multiple_of(PAGE_SIZE) {
-            return Ok(());
-        }
-        bytes.punch(size, PAGE_SIZE - size % PAGE_SIZE)
-    }
-
-    /// Stores `data` at `offset`, or at the end (`None`); returns the position after it.
-    pub fn store(&self, offset: Option<u64>, data: &[u8]) -> Result<u64, Errno> {
-        let bytes = self.bytes()?;
-        let mut state = self.state.lock();
-        let at = offset.unwrap_or(state.size);
-        let end = at.checked_add(data.len() as u64).ok_or(Errno::EFBIG)?;
-        if end > self.fs.size {
-            return Err(Errno::ENOSPC);
-        }
-        if end > state.size {
-            self.clear_tail(bytes, state.size)?;
-        }
-        bytes.write_at(at, data)?;
-        let now = now_ns();
-        (state.mtime, state.ctime) = (now, now);
-        state.size = state.size.max(end);
-        Ok(end)
-    }
-
-    /// Counts a name given (`more`) or taken; of a directory, a subdirectory.
-    pub fn linked(&self, more: bool) -> Result<(), Errno> {
-        let mut state = self.state.lock();
-        if more {
-            if state.nlink >= MAX_LINKS && self.kind != FileKind::Directory {
-                return Err(Errno::EMLINK);
+            match &self.body {
+                Body::Regular(file) => file.truncate(size)?,
+                Body::Directory(..) => return Err(Errno::EISDIR),
+                _ => return Err(Errno::EINVAL),
             }
-            state.nlink += 1;
-        } else {
-            state.nlink = state.nlink.saturating_sub(1);
         }
-        state.ctime = now_ns();
+        let mut meta = self.meta.lock();
+        meta.perm = change.perm.unwrap_or(meta.perm);
+        meta.uid = change.uid.unwrap_or(meta.uid);
+        meta.gid = change.gid.unwrap_or(meta.gid);
+        drop(meta);
+        self.times().apply(change);
         Ok(())
     }
 
-    /// The entries of a directory were changed.
-    pub fn entries_changed(&self) {
-        let now = now_ns();
-        let mut state = self.state.lock();
-        (state.mtime, state.ctime) = (now, now);
+    fn lookup(&self, name: &[u8]) -> Result<Arc<Inode>, Errno> {
+        self.entries()?.lock().get(name).cloned().ok_or(Errno::ENOENT)
     }
 
-    pub fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
-        const CREATE: u32 = 1;
-        const REPLACE: u32 = 2;
-        let mut state = self.state.lock();
-        let old = state.xattrs.get(name).map(Vec::len);
-        match old {
-            Some(_) if flags & CREATE != 0 => return Err(Errno::EEXIST),
-            None if flags & REPLACE != 0 => return Err(Errno::ENODATA),
-            _ => {}
+    fn create(&self, name: &[u8], new: &NewInode) -> Result<Arc<Inode>, Errno> {
+        let child = Node::create(&self.instance, &self.sb, new, None)?;
+        self.enter(name, &child)?;
+        Ok(child)
+    }
+
+    fn symlink(&self, name: &[u8], target: &[u8], new: &NewInode) -> Result<Arc<Inode>, Errno> {
+        let child = Node::create(&self.instance, &self.sb, new, Some(target))?;
+        self.enter(name, &child)?;
+        Ok(child)
+    }
+
+    fn link(&self, name: &[u8], target: &Arc<Inode>) -> Result<(), Errno> {
+        let linked = node(target)?;
+        let named = !linked.unnamed.swap(false, Ordering::SeqCst);
+        let links = linked.meta.lock().nlink;
+        if links == 0 && named {
+            return Err(Errno::ENOENT);
         }
-        let held: usize = state
-            .xattrs
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        let freed = old.map_or(0, |len| len + name.len());
-        if held - freed + name.len() + value.len() > MAX_XATTRS {
+        if links >= LINK_LIMIT {
+            return Err(Errno::EMLINK);
+        }
+        self.enter(name, target)?;
+        linked.relink(|links| links + 1);
+        Ok(())
+    }
+
+    fn unlink(&self, name: &[u8], victim: &Arc<Inode>) -> Result<(), Errno> {
+        self.take_out(name, victim)?;
+        node(victim)?.relink(|links| links.saturating_sub(1));
+        Ok(())
+    }
+
+    fn rmdir(&self, name: &[u8], victim: &Arc<Inode>) -> Result<(), Errno> {
+        let gone = node(victim)?;
+        if !gone.entries()?.lock().is_empty() {
+            return Err(Errno::ENOTEMPTY);
+        }
+        self.take_out(name, victim)?;
+        gone.relink(|_| 0);
+        self.relink(|links| links.saturating_sub(1));
+        Ok(())
+    }
+
+    fn rename(&self, name: &[u8], new_dir: &Arc<Inode>, new_name: &[u8], flags: u32) -> Result<(), Errno> {
+        let target = node(new_dir)?;
+        let moving = self.lookup(name)?;
+        let replaced = target.lookup(new_name).ok();
+        if flags & RENAME_EXCHANGE != 0 {
+            let other = replaced.ok_or(Errno::ENOENT)?;
+            self.entries()?.lock().insert(name, other.clone());
+            target.entries()?.lock().insert(new_name, moving.clone());
+            self.count_moved(&other, target, -1);
+            self.count_moved(&moving, target, 1);
+            node(&other)?.times().changed();
+        } else {
+            if let Some(old) = &replaced {
+                self.replace(target, new_name, old)?;
+            }
+            let whiteout = if flags & RENAME_WHITEOUT != 0 {
+                Some(self.whiteout()?)
+            } else {
+                None
+            };
+            let gone = {
+                let mut entries = self.entries()?.lock();
+                match whiteout {
+                    Some(whiteout) => entries.insert(name, whiteout),
+                    None => entries.remove(name),
+                }
+            };
+            drop(gone);
+            target.entries()?.lock().insert(new_name, moving.clone());
+            self.count_moved(&moving, target, 1);
+        }
+        self.times().modified();
+        target.times().modified();
+        node(&moving)?.times().changed();
+        Ok(())
+    }
+
+    fn tmpfile(&self, new: &NewInode) -> Result<Arc<Inode>, Errno> {
+        let inode = Node::create(&self.instance, &self.sb, new, None)?;
+        let own = node(&inode)?;
+        own.unnamed.store(true, Ordering::SeqCst);
+        own.meta.lock().nlink = 0;
+        Ok(inode)
+    }
+
+    fn readlink(&self) -> Result<Vec<u8>, Errno> {
+        match &self.body {
+            Body::Symlink(target, _) => Ok(target.clone()),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn open(&self, _: &Path, _: u32) -> Result<Box<dyn FileOps>, Errno> {
+        match &self.body {
+            Body::Regular(file) => Ok(Box::new(OpenMemoryFile(file.clone()))),
+            Body::Directory(..) => Ok(Box::new(OpenDirectory)),
+            Body::Symlink(..) => Err(Errno::ELOOP),
+            Body::Special(_) => Err(Errno::ENXIO),
+        }
+    }
+
+    fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.meta.lock().xattrs.get(name).cloned().ok_or(Errno::ENODATA)
+    }
+
+    fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
+        let mut meta = self.meta.lock();
+        let exists = meta.xattrs.contains_key(name);
+        if exists && flags & XATTR_CREATE != 0 {
+            return Err(Errno::EEXIST);
+        }
+        if !exists && flags & XATTR_REPLACE != 0 {
+            return Err(Errno::ENODATA);
+        }
+        let others = meta.xattrs.iter().filter(|(own, _)| own.as_slice() != name);
+        let used: usize = others.map(|(name, value)| name.len() + value.len()).sum();
+        if used + name.len() + value.len() > XATTR_LIMIT {
             return Err(Errno::ENOSPC);
         }
-        state.xattrs.insert(name.to_vec(), value.to_vec());
-        state.ctime = now_ns();
+        meta.xattrs.insert(name.to_vec(), value.to_vec());
+        drop(meta);
+        self.times().changed();
         Ok(())
+    }
+
+    fn remove_xattr(&self, name: &[u8]) -> Result<(), Errno> {
+        let gone = self.meta.lock().xattrs.remove(name);
+        self.times().changed();
+        gone.map(|_| ()).ok_or(Errno::ENODATA)
+    }
+
+    fn list_xattr(&self) -> Result<Vec<Vec<u8>>, Errno> {
+        Ok(self.meta.lock().xattrs.keys().cloned().collect())
+    }
+}
+
+impl Node {
+    /// A directory that moved from here to `target` takes its `..` link along (`by` of 1), or comes back (-1).
+    fn count_moved(&self, moved: &Inode, target: &Node, by: i32) {
+        if moved.kind == FileKind::Directory && !std::ptr::eq(self, target) {
+            self.relink(|links| links.saturating_add_signed(-by));
+            target.relink(|links| links.saturating_add_signed(by));
+        }
+    }
+
+    /// The file at `name` gives way to another.
+    fn replace(&self, target: &Node, name: &[u8], old: &Arc<Inode>) -> Result<(), Errno> {
+        if old.kind == FileKind::Directory {
+            target.rmdir(name, old)
+        } else {
+            target.unlink(name, old)
+        }
+    }
+
+    /// What RENAME_WHITEOUT leaves behind: character device 0/0.
+    fn whiteout(&self) -> Result<Arc<Inode>, Errno> {
+        let new = NewInode {
+            kind: FileKind::CharDevice,
+            perm: 0,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+        };
+        Node::create(&self.instance, &self.sb, &new, None)
+    }
+
+    fn children(&mut self) -> Vec<Arc<Inode>> {
+        match &mut self.body {
+            Body::Directory(entries, _) => entries.get_mut().take_all().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.instance.inode_gone();
+        // A deep tree must not be dropped by recursion.
+        let mut pending = self.children();
+        while let Some(next) = pending.pop() {
+            if let Some(mut inode) = Arc::into_inner(next)
+                && let Some(own) = (&mut *inode.ops as &mut dyn Any).downcast_mut::<Node>()
+            {
+                pending.append(&mut own.children());
+            }
+        }
     }
 }

@@ -27,6 +27,16 @@ impl At {
         Self::new(task, fd, path)
     }
 
+    /// The same for a walk that starts at the descriptor even when the path is absolute.
+    pub fn read_bounded(task: &CurrentTask, fd: Fd, path: CStr) -> Result<At, Errno> {
+        let path = task.read_path(path.0)?;
+        if fd.0 == AT_FDCWD {
+            return Ok(At { dir: None, path });
+        }
+        let dir = Some(task.fd(fd.0)?.path().clone());
+        Ok(At { dir, path })
+    }
+
     /// From a descriptor and a text that was read already.
     pub fn new(task: &CurrentTask, fd: Fd, path: Vec<u8>) -> Result<At, Errno> {
         if fd.0 == AT_FDCWD || path.first() == Some(&b'/') {

@@ -148,7 +148,14 @@ fn open_at(task: &CurrentTask, dir: Fd, path: CStr, how: &OpenHow) -> Result<i32
             return Err(Errno::EINVAL);
         }
     }
-    let at = At::read(task, dir, path)?;
+    let bounded = how
+        .resolve
+        .intersects(LookupFlags::BENEATH | LookupFlags::IN_ROOT);
+    let at = if bounded {
+        At::read_bounded(task, dir, path)?
+    } else {
+        At::read(task, dir, path)?
+    };
     let file = Walker::of(task).open_how(at.dir.as_ref(), &at.path, how)?;
     let cloexec = how.flags & O_CLOEXEC != 0;
     task.files().install(file, cloexec, 0, task.group.fd_limit())

@@ -109,17 +109,22 @@ fn anonymous_inode(
 /// A place outside every directory for one object, owned by the current task's user. `name` is shown as it is
 /// (`pipe:[123]`); several open files may share the place (both ends of a pipe).
 pub fn anon_path(kernel: &Kernel, name: &str, ino: u64, kind: FileKind, perm: u32) -> Path {
-    let mount = anonymous_mount(kernel);
     let owner = crate::task::current().map_or((0, 0), |task| {
         let cred = task.cred();
         (cred.fsuid, cred.fsgid)
     });
-    let sb = match mount.root.inode_ref() {
-        Ok(inode) => inode.sb.clone(),
-        Err(_) => Superblock::new(Box::new(AnonymousFs)),
-    };
+    let sb = anonymous_superblock(kernel);
     let inode = anonymous_inode(&sb, ino, kind, perm, owner);
     anon_path_of(kernel, name, inode)
+}
+
+/// The file system that files without a place belong to.
+pub fn anonymous_superblock(kernel: &Kernel) -> Arc<Superblock> {
+    match anonymous_mount(kernel).root.inode_ref() {
+        Ok(inode) => inode.sb.clone(),
+        // The root is made positive; this is never reached.
+        Err(_) => Superblock::new(Box::new(AnonymousFs)),
+    }
 }
 
 /// A place outside every directory for an inode of the caller's own making (memfd, sockets).

@@ -8,6 +8,7 @@ use abi::Errno;
 use sync::{Mutex, rank};
 
 use super::Inode;
+use super::dcache::CacheSlot;
 
 /// Dead entries of a children map are swept once it has more than this and has doubled.
 const SWEEP_FLOOR: usize = 64;
@@ -24,6 +25,8 @@ pub struct Dentry {
     pub(crate) mounts: AtomicU32,
     /// Looked up since the cache last considered dropping it.
     pub(crate) referenced: AtomicBool,
+    /// Its place in the cache.
+    pub(crate) slot: CacheSlot,
     /// Unlinked: `(deleted)` in /proc.
     deleted: AtomicBool,
 }
@@ -57,6 +60,7 @@ impl Dentry {
             state: Mutex::new(rank::DENTRY, state),
             mounts: AtomicU32::new(0),
             referenced: AtomicBool::new(false),
+            slot: CacheSlot::default(),
             deleted: AtomicBool::new(false),
         })
     }

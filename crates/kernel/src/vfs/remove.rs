@@ -41,12 +41,12 @@ impl Walker<'_> {
             // Nothing may be created in it from here on.
             let _victim = victim.dir_lock.lock_nested();
             dir_inode.ops.rmdir(&name, &victim)?;
-            dentry.unhash();
         } else {
             dir_inode.ops.unlink(&name, &victim)?;
-            dentry.unhash();
         }
+        dentry.unhash();
         drop(changing);
+        self.kernel.vfs.dcache.remove(&dentry);
         let vfs = &self.kernel.vfs;
         if notify::wanted(vfs) {
             if !want_dir {
@@ -54,7 +54,7 @@ impl Walker<'_> {
             }
             let gone = want_dir || victim.attr().is_ok_and(|attr| attr.nlink == 0);
             notify::on_child(vfs, &dir.dentry, notify::IN_DELETE, &name, want_dir, 0);
-            if gone && Arc::strong_count(&dentry) <= 2 {
+            if gone && Arc::strong_count(&dentry) == 1 {
                 notify::on_inode(vfs, &victim, notify::IN_DELETE_SELF);
                 notify::forget_watches(vfs, &victim);
             }

@@ -126,6 +126,11 @@ impl Walker<'_> {
         } else {
             if replaced.is_some() {
                 target.unhash();
+                self.kernel.vfs.dcache.remove(&target);
+            } else {
+                // The negative dentry of the new name: it now means the moved file.
+                target.forget();
+                self.kernel.vfs.dcache.remove(&target);
             }
             source.rename_to(&ends.new_dir.dentry, &ends.new_name);
         }

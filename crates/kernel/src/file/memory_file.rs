@@ -1,0 +1,616 @@
+//! Regular files in memory: the content of tmpfs files and of memfd_create(2).
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use abi::fcntl::O_NOATIME;
+use abi::{Errno, PAGE_SIZE};
+use platform::{MapSource, Prot};
+use sync::{Mutex, rank};
+
+use super::page_set::PageSet;
+use super::{FileDescription, FileMemory, FileOps, MapPiece, MemoryProvider, Whence};
+use crate::Kernel;
+use crate::io::{self, Sink, Source};
+use crate::vfs::{
+    Attr, AttrChange, FileKind, Inode, InodeOps, MountFlags, Path, TimeChange, anon_path_of,
+    anonymous_superblock, now_ns,
+};
+
+/// F_SEAL_SEAL: no more seals.
+pub const F_SEAL_SEAL: u32 = 1;
+/// F_SEAL_SHRINK.
+pub const F_SEAL_SHRINK: u32 = 2;
+/// F_SEAL_GROW.
+pub const F_SEAL_GROW: u32 = 4;
+/// F_SEAL_WRITE.
+pub const F_SEAL_WRITE: u32 = 8;
+/// F_SEAL_FUTURE_WRITE.
+pub const F_SEAL_FUTURE_WRITE: u32 = 0x10;
+/// F_SEAL_EXEC: the permission bits stay.
+pub const F_SEAL_EXEC: u32 = 0x20;
+/// Every seal there is.
+const SEALS: u32 = 0x3f;
+
+/// Largest file: what every storage can address.
+const SIZE_LIMIT: u64 = 1 << 40;
+/// Bytes copied at a time.
+const STEP: usize = 64 << 10;
+/// FALLOC_FL_KEEP_SIZE.
+const KEEP_SIZE: u32 = 1;
+/// FALLOC_FL_PUNCH_HOLE.
+const PUNCH_HOLE: u32 = 2;
+/// relatime: an access time older than this is renewed (a day).
+const RELATIME_NS: i64 = 24 * 3600 * 1_000_000_000;
+
+/// A limit on pages that several files share (tmpfs's size option).
+#[derive(Debug)]
+pub struct PageQuota {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl PageQuota {
+    /// A quota of so many pages.
+    pub fn new(limit: u64) -> PageQuota {
+        PageQuota {
+            limit,
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// The limit in pages.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Pages in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes pages. `ENOSPC` when there are not that many left.
+    pub fn charge(&self, pages: u64) -> Result<(), Errno> {
+        let take = |used: u64| used.checked_add(pages).filter(|sum| *sum <= self.limit);
+        let result = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        result.map(|_| ()).map_err(|_| Errno::ENOSPC)
+    }
+
+    /// Gives pages back.
+    pub fn release(&self, pages: u64) {
+        self.used.fetch_sub(pages, Ordering::Relaxed);
+    }
+}
+
+/// Times of a file, nanoseconds since the epoch.
+#[derive(Debug)]
+pub struct FileTimes {
+    /// Last access.
+    pub atime: AtomicI64,
+    /// Last change of content.
+    pub mtime: AtomicI64,
+    /// Last change of the inode.
+    pub ctime: AtomicI64,
+}
+
+impl FileTimes {
+    /// All at the present.
+    pub fn now() -> FileTimes {
+        let now = now_ns();
+        FileTimes {
+            atime: AtomicI64::new(now),
+            mtime: AtomicI64::new(now),
+            ctime: AtomicI64::new(now),
+        }
+    }
+
+    /// The content changed.
+    pub fn modified(&self) {
+        let now = now_ns();
+        self.mtime.store(now, Ordering::Relaxed);
+        self.ctime.store(now, Ordering::Relaxed);
+    }
+
+    /// The inode changed.
+    pub fn changed(&self) {
+        self.ctime.store(now_ns(), Ordering::Relaxed);
+    }
+
+    /// The content was read; recorded as relatime does.
+    pub fn accessed(&self) {
+        let atime = self.atime.load(Ordering::Relaxed);
+        let changed = self
+            .mtime
+            .load(Ordering::Relaxed)
+            .max(self.ctime.load(Ordering::Relaxed));
+        let now = now_ns();
+        if atime <= changed || now.saturating_sub(atime) > RELATIME_NS {
+            self.atime.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets what a change names, and the change time.
+    pub fn apply(&self, change: &AttrChange) {
+        let now = now_ns();
+        let time = |change: TimeChange| match change {
+            TimeChange::Now => now,
+            TimeChange::At(at) => at,
+        };
+        if let Some(atime) = change.atime {
+            self.atime.store(time(atime), Ordering::Relaxed);
+        }
+        if let Some(mtime) = change.mtime {
+            self.mtime.store(time(mtime), Ordering::Relaxed);
+        }
+        self.ctime.store(now, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    pages: PageSet,
+    seals: u32,
+    /// It was mapped shared and writable: the guest may have filled holes behind our back.
+    mapped: bool,
+}
+
+/// The content of a regular file in memory.
+pub struct MemoryFile {
+    memory: Arc<dyn FileMemory>,
+    quota: Option<Arc<PageQuota>>,
+    size: AtomicU64,
+    /// Times; the owner of the inode sets and shows them.
+    pub times: FileTimes,
+    /// Held over changes of content and size.
+    state: Mutex<State>,
+}
+
+fn pages_of(offset: u64, len: u64) -> Range<u64> {
+    offset / PAGE_SIZE..(offset + len).div_ceil(PAGE_SIZE)
+}
+
+impl MemoryFile {
+    /// An empty file. `quota` bounds its pages together with those of other files.
+    pub fn new(
+        provider: &dyn MemoryProvider,
+        quota: Option<Arc<PageQuota>>,
+    ) -> Result<Arc<MemoryFile>, Errno> {
+        let state = State {
+            pages: PageSet::default(),
+            seals: F_SEAL_SEAL,
+            mapped: false,
+        };
+        Ok(Arc::new(MemoryFile {
+            memory: provider.create()?,
+            quota,
+            size: AtomicU64::new(0),
+            times: FileTimes::now(),
+            state: Mutex::new(rank::FS_INNER, state),
+        }))
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// 512-byte blocks that hold data.
+    pub fn blocks(&self) -> u64 {
+        self.state.lock().pages.count() * (PAGE_SIZE / 512)
+    }
+
+    /// Lets it be sealed (memfd_create(2) with MFD_ALLOW_SEALING), with these seals to begin with.
+    pub fn allow_seals(&self, seals: u32) {
+        self.state.lock().seals = seals & SEALS;
+    }
+
+    /// Its seals.
+    pub fn seals(&self) -> u32 {
+        self.state.lock().seals
+    }
+
+    /// Reads at `offset`; 0 at the end.
+    pub fn read(&self, offset: u64, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        let mut done = 0;
+        loop {
+            let at = offset.saturating_add(done as u64);
+            let left = self.size().saturating_sub(at);
+            let want = dst
+                .remaining()
+                .min(STEP)
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            if want == 0 {
+                return Ok(done);
+            }
+            let took = io::with_buffer(want, |buf| {
+                self.memory.read_at(at, buf)?;
+                dst.write(buf)
+            });
+            match took {
+                Ok(took) => {
+                    done += took;
+                    if took < want {
+                        return Ok(done);
+                    }
+                }
+                Err(_) if done > 0 => return Ok(done),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes at `offset`, or at the end for `None`; returns the bytes and the position after them.
+    pub fn write(&self, offset: Option<u64>, src: &mut dyn Source) -> Result<(usize, u64), Errno> {
+        let mut state = self.state.lock();
+        let start = offset.unwrap_or(self.size());
+        let mut done = 0;
+        let result = loop {
+            let at = start.saturating_add(done as u64);
+            let want = src.remaining().min(STEP);
+            if want == 0 {
+                break Ok(());
+            }
+            match self.write_step(&mut state, at, want, src) {
+                Ok(took) => {
+                    done += took;
+                    if took < want {
+                        break Ok(());
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        if done > 0 {
+            self.times.modified();
+        }
+        match result {
+            Err(error) if done == 0 => Err(error),
+            _ => Ok((done, start.saturating_add(done as u64))),
+        }
+    }
+
+    fn write_step(
+        &self,
+        state: &mut State,
+        at: u64,
+        want: usize,
+        src: &mut dyn Source,
+    ) -> Result<usize, Errno> {
+        let end = at
+            .checked_add(want as u64)
+            .filter(|end| *end <= SIZE_LIMIT)
+            .ok_or(Errno::EFBIG)?;
+        if state.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0
+            || (state.seals & F_SEAL_GROW != 0 && end > self.size())
+        {
+            return Err(Errno::EPERM);
+        }
+        // Near the limit as much as fits, page by page.
+        let want = match self.claim(state, pages_of(at, want as u64)) {
+            Ok(()) => want,
+            Err(error) => {
+                let first = (PAGE_SIZE - at % PAGE_SIZE).min(want as u64);
+                if first == want as u64 {
+                    return Err(error);
+                }
+                self.claim(state, pages_of(at, first))?;
+                first as usize
+            }
+        };
+        io::with_buffer(want, |buf| {
+            let got = src.read(buf)?;
+            self.memory.write_at(at, &buf[..got])?;
+            self.size.fetch_max(at + got as u64, Ordering::AcqRel);
+            Ok(got)
+        })
+    }
+
+    /// Counts pages as filled, within the quota.
+    fn claim(&self, state: &mut State, pages: Range<u64>) -> Result<(), Errno> {
+        let new = state.pages.missing(pages.clone());
+        if new > 0 {
+            if let Some(quota) = &self.quota {
+                quota.charge(new)?;
+            }
+            state.pages.insert(pages);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, state: &mut State, pages: Range<u64>) {
+        let gone = state.pages.remove(pages);
+        if let Some(quota) = &self.quota {
+            quota.release(gone);
+        }
+    }
+
+    /// Sets the size; what is cut off is freed.
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        if size > SIZE_LIMIT {
+            return Err(Errno::EFBIG);
+        }
+        let mut state = self.state.lock();
+        let old = self.size();
+        if (size < old && state.seals & F_SEAL_SHRINK != 0) || (size > old && state.seals & F_SEAL_GROW != 0)
+        {
+            return Err(Errno::EPERM);
+        }
+        if size < old {
+            self.size.store(size, Ordering::Release);
+            let end = old.div_ceil(PAGE_SIZE) * PAGE_SIZE;
+            self.memory.punch(size, end - size)?;
+            self.give_back(&mut state, size.div_ceil(PAGE_SIZE)..u64::MAX / PAGE_SIZE);
+        } else {
+            self.size.store(size, Ordering::Release);
+        }
+        self.times.modified();
+        Ok(())
+    }
+
+    /// fallocate(2): plain, KEEP_SIZE, and PUNCH_HOLE | KEEP_SIZE.
+    pub fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        if mode & !(KEEP_SIZE | PUNCH_HOLE) != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
+        let mut state = self.state.lock();
+        if mode & PUNCH_HOLE != 0 {
+            if state.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0 {
+                return Err(Errno::EPERM);
+            }
+            let end = end.min(self.size().div_ceil(PAGE_SIZE) * PAGE_SIZE);
+            if offset < end {
+                self.memory.punch(offset, end - offset)?;
+                let inner = offset.div_ceil(PAGE_SIZE)..end / PAGE_SIZE;
+                if !inner.is_empty() {
+                    self.give_back(&mut state, inner);
+                }
+            }
+            self.times.modified();
+            return Ok(());
+        }
+        if end > SIZE_LIMIT {
+            return Err(Errno::EFBIG);
+        }
+        let grows = mode & KEEP_SIZE == 0 && end > self.size();
+        if grows && state.seals & F_SEAL_GROW != 0 {
+            return Err(Errno::EPERM);
+        }
+        self.claim(&mut state, pages_of(offset, len))?;
+        if grows {
+            self.size.store(end, Ordering::Release);
+        }
+        self.times.changed();
+        Ok(())
+    }
+
+    /// SEEK_DATA and SEEK_HOLE. `ENXIO` beyond the end.
+    pub fn seek_data(&self, offset: u64, data: bool) -> Result<u64, Errno> {
+        let size = self.size();
+        if offset >= size {
+            return Err(Errno::ENXIO);
+        }
+        let state = self.state.lock();
+        let found = if state.mapped {
+            self.memory.seek(offset, size, data)
+        } else {
+            let next = state.pages.next(offset / PAGE_SIZE, data);
+            next.map(|page| (page * PAGE_SIZE).max(offset))
+        };
+        match found.filter(|at| *at < size) {
+            Some(at) => Ok(at),
+            None if data => Err(Errno::ENXIO),
+            None => Ok(size),
+        }
+    }
+
+    /// What a mapping shows.
+    pub fn map(&self, offset: u64, len: u64, shared: bool, prot: Prot) -> Result<Vec<MapPiece>, Errno> {
+        if shared && prot.contains(Prot::WRITE) {
+            let mut state = self.state.lock();
+            if state.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0 {
+                return Err(Errno::EPERM);
+            }
+            state.mapped = true;
+        }
+        let pieces = self.memory.map(offset, len)?;
+        let piece = |(file, offset, len)| MapPiece {
+            len,
+            source: MapSource::File { file, offset },
+        };
+        Ok(pieces.into_iter().map(piece).collect())
+    }
+
+    fn add_seals(&self, add: u32) -> Result<u32, Errno> {
+        if add & !SEALS != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let mut state = self.state.lock();
+        if state.seals & F_SEAL_SEAL != 0 {
+            return Err(Errno::EPERM);
+        }
+        // TODO: F_SEAL_WRITE answers EBUSY on Linux while writable shared mappings exist; they are not counted here.
+        state.seals |= add;
+        Ok(state.seals)
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        if let Some(quota) = &self.quota {
+            quota.release(self.state.get_mut().pages.count());
+        }
+    }
+}
+
+/// An open file in memory.
+pub struct OpenMemoryFile(pub Arc<MemoryFile>);
+
+/// lseek(2) on a file of `size` bytes, without SEEK_DATA and SEEK_HOLE.
+pub fn seek_to(current: u64, whence: Whence, offset: i64, size: u64) -> Result<u64, Errno> {
+    let base = match whence {
+        Whence::Set => 0,
+        Whence::Current => current,
+        Whence::End => size,
+        Whence::Data | Whence::Hole => return Err(Errno::EINVAL),
+    };
+    let base = i64::try_from(base).map_err(|_| Errno::EOVERFLOW)?;
+    let new = base.checked_add(offset).ok_or(Errno::EOVERFLOW)?;
+    u64::try_from(new).map_err(|_| Errno::EINVAL)
+}
+
+impl FileOps for OpenMemoryFile {
+    fn read(&self, file: &FileDescription, offset: u64, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        let done = self.0.read(offset, dst)?;
+        let quiet = file.flags() & O_NOATIME != 0
+            || file
+                .path()
+                .mount
+                .flags()
+                .intersects(MountFlags::NOATIME | MountFlags::RDONLY);
+        if done > 0 && !quiet {
+            self.0.times.accessed();
+        }
+        Ok(done)
+    }
+
+    fn write(&self, _: &FileDescription, offset: u64, src: &mut dyn Source) -> Result<usize, Errno> {
+        self.0.write(Some(offset), src).map(|(done, _)| done)
+    }
+
+    fn append(&self, _: &FileDescription, src: &mut dyn Source) -> Result<(usize, u64), Errno> {
+        self.0.write(None, src)
+    }
+
+    fn seekable(&self) -> bool {
+        true
+    }
+
+    fn seek(&self, _: &FileDescription, current: u64, whence: Whence, offset: i64) -> Result<u64, Errno> {
+        match whence {
+            Whence::Data | Whence::Hole => {
+                let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+                self.0.seek_data(offset, whence == Whence::Data)
+            }
+            _ => seek_to(current, whence, offset, self.0.size()),
+        }
+    }
+
+    fn pollable(&self) -> bool {
+        false
+    }
+
+    fn map(
+        &self,
+        _: &FileDescription,
+        offset: u64,
+        len: u64,
+        shared: bool,
+        prot: Prot,
+    ) -> Result<Vec<MapPiece>, Errno> {
+        self.0.map(offset, len, shared, prot)
+    }
+
+    fn fsync(&self, _: &FileDescription, _: bool) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn fallocate(&self, _: &FileDescription, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        self.0.allocate(mode, offset, len)
+    }
+
+    fn seals(&self, file: &FileDescription, add: Option<u32>) -> Result<u32, Errno> {
+        match add {
+            None => Ok(self.0.seals()),
+            Some(_) if !file.writable() => Err(Errno::EPERM),
+            Some(add) => self.0.add_seals(add),
+        }
+    }
+}
+
+/// The inode of a file in memory that has no name: memfd_create(2), shared anonymous memory, System V segments.
+struct MemoryInode {
+    attr: Mutex<Attr>,
+    file: Arc<MemoryFile>,
+}
+
+impl InodeOps for MemoryInode {
+    fn attr(&self) -> Result<Attr, Errno> {
+        let times = &self.file.times;
+        Ok(Attr {
+            size: self.file.size(),
+            blocks: self.file.blocks(),
+            atime: times.atime.load(Ordering::Relaxed),
+            mtime: times.mtime.load(Ordering::Relaxed),
+            ctime: times.ctime.load(Ordering::Relaxed),
+            ..*self.attr.lock()
+        })
+    }
+
+    fn set_attr(&self, change: &AttrChange) -> Result<(), Errno> {
+        let exec = |perm: u32| perm & 0o111;
+        if let Some(perm) = change.perm
+            && self.file.seals() & F_SEAL_EXEC != 0
+            && exec(perm) != exec(self.attr.lock().perm)
+        {
+            return Err(Errno::EPERM);
+        }
+        if let Some(size) = change.size {
+            self.file.truncate(size)?;
+        }
+        self.attr.lock().apply(change, now_ns());
+        self.file.times.apply(change);
+        Ok(())
+    }
+
+    fn open(&self, _: &Path, _: u32) -> Result<Box<dyn FileOps>, Errno> {
+        Ok(Box::new(OpenMemoryFile(self.file.clone())))
+    }
+}
+
+/// A place outside every directory with an empty file in memory, owned by the current user; `name` is shown as it is.
+pub fn anonymous(kernel: &Kernel, name: &str, perm: u32) -> Result<(Path, Arc<MemoryFile>), Errno> {
+    let file = MemoryFile::new(&*kernel.memory, None)?;
+    let owner = crate::task::current().map_or((0, 0), |task| {
+        let cred = task.cred();
+        (cred.fsuid, cred.fsgid)
+    });
+    let attr = Attr {
+        ino: kernel.next_ino(),
+        kind: FileKind::Regular,
+        perm,
+        nlink: 0,
+        uid: owner.0,
+        gid: owner.1,
+        rdev: 0,
+        size: 0,
+        blocks: 0,
+        blksize: PAGE_SIZE as u32,
+        atime: 0,
+        mtime: 0,
+        ctime: 0,
+        btime: None,
+    };
+    let ops = MemoryInode {
+        attr: Mutex::new(rank::FS, attr),
+        file: file.clone(),
+    };
+    let inode = Inode::new(anonymous_superblock(kernel), FileKind::Regular, Box::new(ops));
+    Ok((anon_path_of(kernel, name, inode), file))
+}
+
+/// An open file for memfd_create(2): `seals` to begin with, `None` when it may not be sealed.
+pub fn memfd(
+    kernel: &Kernel,
+    name: &str,
+    flags: u32,
+    seals: Option<u32>,
+    perm: u32,
+) -> Result<Arc<FileDescription>, Errno> {
+    let (path, file) = anonymous(kernel, &format!("/memfd:{name} (deleted)"), perm)?;
+    if let Some(seals) = seals {
+        file.allow_seals(seals);
+    }
+    Ok(FileDescription::new(path, Box::new(OpenMemoryFile(file)), flags))
+}
