@@ -1,16 +1,30 @@
 //! Growth of stacks on faults.
 
 use abi::{PAGE_SIZE, UserAddr, page_down};
-use platform::MapOp;
+use platform::{Fault, MapOp};
 
 use super::area::{AreaFlags, Backing};
 use super::map::map_ops;
-use super::{Limits, Mm, MmState};
+use super::{Limits, Mm, MmState, RLIMIT_STACK};
+use crate::task::CurrentTask;
 
 /// Pages kept free below a growing area (Linux's stack_guard_gap).
 const GUARD_GAP: u64 = 256 * PAGE_SIZE;
 /// A stack grows by at least this much: faults go through the kernel, which is slow.
 const GROWTH_STEP: u64 = 128 << 10;
+
+impl CurrentTask {
+    /// Whether a fault was an access just below a stack, which has grown now: the guest tries again.
+    pub(crate) fn grow_stack(&self, fault: &Fault) -> bool {
+        const SIGSEGV: u32 = 11;
+        const SEGV_MAPERR: i32 = 1;
+        if fault.signal != SIGSEGV || fault.code != SEGV_MAPERR {
+            return false;
+        }
+        let limit = self.group.rlimit(RLIMIT_STACK);
+        self.mm_ref().grow_stack(fault.addr, limit, &Limits::of(self))
+    }
+}
 
 impl Mm {
     /// Grows the area above a faulting address when it is one that grows down and RLIMIT_STACK (`stack_limit`)

@@ -96,6 +96,7 @@ mod futex;
 mod get_robust_list;
 mod madvise;
 mod membarrier;
+mod memfd_create;
 mod mincore;
 mod mlock;
 mod mmap;

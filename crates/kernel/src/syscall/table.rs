@@ -389,7 +389,12 @@ pub const MM: &[Row] = &[
         super::process_vm_readv::process_vm_writev,
         Full
     ),
-    missing!(319, "memfd_create", ENOSYS),
+    row!(
+        319,
+        "memfd_create",
+        super::memfd_create::memfd_create,
+        Partial("no MFD_HUGETLB")
+    ),
     row!(
         324,
         "membarrier",

@@ -83,6 +83,7 @@ impl CurrentTask {
             self.meter_start();
             match event {
                 Event::Syscall => self.serve_call(),
+                Event::Fault(fault) if self.grow_stack(&fault) => {}
                 Event::Fault(fault) => signal::force_fault(self, fault),
                 Event::Interrupted => self.update_cpu_time(),
                 Event::Died(death) => self.died(death),
