@@ -50,11 +50,25 @@ impl MmTotals {
         let Some(mm) = mm else {
             return MmTotals::default();
         };
-        let resident = mm.space.resident_bytes();
+        let totals = mm.totals();
+        let layout = mm.layout();
         MmTotals {
-            resident,
-            size: resident,
-            ..MmTotals::default()
+            size: totals.size,
+            resident: totals.resident,
+            // Who else shares a page is the host's knowledge: programs and libraries count as shared.
+            shared_resident: totals.resident.min(totals.exe + totals.lib),
+            locked: totals.locked,
+            text: totals.exe,
+            library: totals.lib,
+            data_bytes: totals.data,
+            stack: totals.stack,
+            code: (layout.start_code, layout.end_code),
+            data: (layout.start_data, layout.end_data),
+            brk: layout.start_brk,
+            start_stack: layout.start_stack,
+            args: (layout.arg_start, layout.arg_end),
+            env: (layout.env_start, layout.env_end),
+            auxv: layout.auxv,
         }
     }
 }

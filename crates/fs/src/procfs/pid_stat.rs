@@ -4,9 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use abi::{Errno, PAGE_SIZE};
-use kernel::cred::Caps;
 use kernel::signal::SigInfo;
-use kernel::task::{Task, current};
+use kernel::task::current;
 
 use super::meminfo::MmTotals;
 use super::process::{Process, View};
@@ -37,18 +36,18 @@ fn state_name(letter: char) -> &'static str {
 
 /// User and system time in nanoseconds: of one thread, or of the process with its exited threads.
 pub fn cpu_times(at: &Process, view: &View) -> (u64, u64) {
-    let of = |task: &Task| {
-        let state = task.state.lock();
-        (state.user_ns, state.system_ns)
+    let Some(task) = &view.task else {
+        return view.group.cpu_ns();
     };
     if at.is_thread() {
-        return view.task.as_deref().map_or((0, 0), of);
+        return task.cpu_ns();
     }
-    let exited = view.group.state.lock().exited_ns;
-    view.threads.iter().fold(exited, |sum, task| {
-        let (user, system) = of(task);
-        (sum.0 + user, sum.1 + system)
-    })
+    let (user, system) = view.group.cpu_ns();
+    // A thread's own count lags while it stays in guest code; the engine's count of the whole process does not.
+    let before = task.state.lock().exec_user_ns;
+    let engine = task.mm().map_or(0, |mm| mm.space.cpu_time().as_nanos());
+    let engine = u64::try_from(engine).unwrap_or(u64::MAX);
+    (user.max(before.saturating_add(engine)), system)
 }
 
 /// Bit masks of signals as status and stat show them.
@@ -107,8 +106,7 @@ pub fn stat(at: &Process) -> Result<Vec<u8>, Errno> {
         let state = view.group.state.lock();
         (state.children_ns, state.rlimits[5].0)
     };
-    let state = view.task.as_ref().map(|task| task.state.lock().clone());
-    let state = state.unwrap_or_default();
+    let state = view.task.as_ref().unwrap_or(&view.leader).state.lock().clone();
     let (policy, rt) = state.sched;
     let priority = if matches!(policy, 1 | 2) {
         -1 - i64::from(rt)
@@ -216,15 +214,12 @@ pub fn status(at: &Process) -> Result<Vec<u8>, Errno> {
 }
 
 fn status_ids(out: &mut String, at: &Process, view: &View) {
-    let cred = view.task.as_ref().map(|task| task.cred());
-    let (uids, gids, groups) = match &cred {
-        Some(c) => (
-            [c.uid, c.euid, c.suid, c.fsuid],
-            [c.gid, c.egid, c.sgid, c.fsgid],
-            c.groups.clone(),
-        ),
-        None => ([0; 4], [0; 4], Vec::new()),
-    };
+    let c = view.task.as_ref().unwrap_or(&view.leader).cred();
+    let (uids, gids, groups) = (
+        [c.uid, c.euid, c.suid, c.fsuid],
+        [c.gid, c.egid, c.sgid, c.fsgid],
+        c.groups.clone(),
+    );
     let tabbed = |ids: [u32; 4]| ids.map(|id| id.to_string()).join("\t");
     let fd_size = view
         .task
@@ -286,19 +281,15 @@ fn status_signals(out: &mut String, view: &View) {
 }
 
 fn status_caps(out: &mut String, view: &View) {
-    let cred = view.task.as_ref().map(|task| task.cred());
-    let caps = match &cred {
-        Some(c) => [c.inheritable, c.permitted, c.effective, c.bounding, c.ambient],
-        None => [Caps::empty(); 5],
-    };
+    let c = view.task.as_ref().unwrap_or(&view.leader).cred();
+    let caps = [c.inheritable, c.permitted, c.effective, c.bounding, c.ambient];
     for (name, set) in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
         .iter()
         .zip(caps)
     {
         let _ = writeln!(out, "{name}:\t{:016x}", set.bits());
     }
-    let state = view.task.as_ref().map(|task| task.state.lock().clone());
-    let state = state.unwrap_or_default();
+    let state = view.task.as_ref().unwrap_or(&view.leader).state.lock().clone();
     let cpus = u64::from(view.kernel.config.cpus.clamp(1, 64));
     let all = u64::MAX >> (64 - cpus);
     let mask = if state.affinity & all == 0 {
@@ -309,10 +300,12 @@ fn status_caps(out: &mut String, view: &View) {
     let (seccomp, filters) = super::process_text::seccomp(view);
     let _ = write!(
         out,
-        "NoNewPrivs:\t{}\nSeccomp:\t{seccomp}\nSeccomp_filters:\t{filters}\nSpeculation_Store_Bypass:\tthread vulnerable\nSpeculationIndirectBranch:\tconditional enabled\nCpus_allowed:\t{}\nCpus_allowed_list:\t{}\nMems_allowed:\t00000001\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
+        "NoNewPrivs:\t{}\nSeccomp:\t{seccomp}\nSeccomp_filters:\t{filters}\nSpeculation_Store_Bypass:\tthread vulnerable\nSpeculationIndirectBranch:\tconditional enabled\nCpus_allowed:\t{}\nCpus_allowed_list:\t{}\nMems_allowed:\t00000001\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
         u32::from(state.no_new_privs),
         hex_mask(mask),
-        cpu_list(mask)
+        cpu_list(mask),
+        state.switches.0,
+        state.switches.1
     );
 }
 

@@ -10,7 +10,7 @@ use kernel::task::{Task, ThreadGroup, current};
 use kernel::vfs::{FileKind, Follow};
 
 use super::system::System;
-use super::{fd, net, pid_stat, process_text as text_of, root};
+use super::{fd, maps, mounts, net, pid_stat, process_text as text_of, root};
 use crate::kernfs::table::{dir, knob, magic, node, text};
 use crate::kernfs::{Context, Entry, Listed, Meta, Node, StaticDir};
 
@@ -35,6 +35,8 @@ pub struct View {
     pub group: Arc<ThreadGroup>,
     /// The thread, or the process's leader or any living thread; `None` for a zombie.
     pub task: Option<Arc<Task>>,
+    /// Its first thread, kept as long as a zombie is.
+    pub leader: Arc<Task>,
     /// Parent's process id.
     pub parent: u32,
     /// Process group id.
@@ -53,13 +55,11 @@ impl Context for Process {
     fn owner(&self) -> Result<(u32, u32), Errno> {
         let view = self.view()?;
         let dumpable = view.group.state.lock().dumpable;
-        Ok(match view.task {
-            Some(task) if dumpable => {
-                let cred = task.cred();
-                (cred.euid, cred.egid)
-            }
-            _ => (0, 0),
-        })
+        if !dumpable {
+            return Ok((0, 0));
+        }
+        let cred = view.task.unwrap_or(view.leader).cred();
+        Ok((cred.euid, cred.egid))
     }
 
     fn same(&self, other: &Process) -> bool {
@@ -126,6 +126,7 @@ impl Process {
         let view = View {
             group: entry.group.clone(),
             task,
+            leader: entry.leader.clone(),
             parent: entry.parent,
             pgrp: entry.pgrp,
             session: entry.session,
@@ -203,10 +204,10 @@ macro_rules! both {
         text("io", 0o400, text_of::io),
         text("limits", 0o444, text_of::limits),
         knob("loginuid", 0o644, |_| Ok(b"4294967295".to_vec()), |_, _| Err(Errno::EPERM)),
-        text("maps", 0o444, text_of::maps),
+        text("maps", 0o444, maps::maps),
         node("mem", FileKind::Regular, |at| Arc::new(fd::MemNode(at.clone()))),
-        text("mountinfo", 0o444, text_of::mountinfo),
-        text("mounts", 0o444, text_of::mounts),
+        text("mountinfo", 0o444, mounts::mountinfo),
+        text("mounts", 0o444, mounts::mounts),
         node("net", FileKind::Directory, |at| Arc::new(StaticDir::new(at.clone(), net::ENTRIES))),
         node("ns", FileKind::Directory, |at| Arc::new(StaticDir { context: at.clone(), entries: NS, perm: 0o511 })),
         text("numa_maps", 0o444, |_| Ok(Vec::new())),
@@ -222,8 +223,8 @@ macro_rules! both {
         text("schedstat", 0o444, text_of::schedstat),
         text("sessionid", 0o444, |_| Ok(b"4294967295".to_vec())),
         knob("setgroups", 0o644, |_| Ok(b"allow\n".to_vec()), |_, _| Err(Errno::EPERM)),
-        text("smaps", 0o444, text_of::smaps),
-        text("smaps_rollup", 0o444, text_of::smaps_rollup),
+        text("smaps", 0o444, maps::smaps),
+        text("smaps_rollup", 0o444, maps::smaps_rollup),
         text("stack", 0o400, |_| Ok(Vec::new())),
         text("stat", 0o444, pid_stat::stat),
         text("statm", 0o444, pid_stat::statm),
@@ -237,7 +238,7 @@ macro_rules! both {
 
 static PROCESS: &[Entry<Process>] = both![
     node("task", FileKind::Directory, |at| Arc::new(TaskDir(at.clone()))),
-    text("mountstats", 0o400, text_of::mountstats),
+    text("mountstats", 0o400, mounts::mountstats),
     knob(
         "autogroup",
         0o644,
@@ -253,7 +254,12 @@ static PROCESS: &[Entry<Process>] = both![
     knob("clear_refs", 0o200, |_| Err(Errno::EINVAL), |_, _| Ok(())),
     dir("map_files", &[]),
     text("timers", 0o444, |_| Ok(Vec::new())),
-    knob("timerslack_ns", 0o666, |_| Ok(b"50000\n".to_vec()), |_, _| Ok(())),
+    knob(
+        "timerslack_ns",
+        0o666,
+        text_of::timer_slack,
+        text_of::set_timer_slack
+    ),
 ];
 
 static THREAD: &[Entry<Process>] = both![text("children", 0o444, text_of::children),];

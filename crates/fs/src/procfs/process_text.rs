@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use abi::{Errno, PAGE_SIZE};
+use kernel::cred::Caps;
 use kernel::task::current;
 use kernel::vfs::{Follow, Path};
 
@@ -16,19 +17,14 @@ const STRINGS_MAX: u64 = 2 << 20;
 
 /// A task's name as text.
 pub fn comm_of(view: &View) -> String {
-    match &view.task {
-        Some(task) => String::from_utf8_lossy(&task.comm.lock()).into_owned(),
-        None => String::new(),
-    }
+    let task = view.task.as_ref().unwrap_or(&view.leader);
+    String::from_utf8_lossy(&task.comm.lock()).into_owned()
 }
 
 /// /proc/PID/comm.
 pub fn comm(at: &Process) -> Result<Vec<u8>, Errno> {
     let view = at.view()?;
-    let mut name = match &view.task {
-        Some(task) => task.comm.lock().clone(),
-        None => Vec::new(),
-    };
+    let mut name = view.task.as_ref().unwrap_or(&view.leader).comm.lock().clone();
     name.push(b'\n');
     Ok(name)
 }
@@ -68,8 +64,10 @@ pub fn tracer(view: &View) -> u32 {
 
 /// Seccomp mode and number of filters.
 pub fn seccomp(view: &View) -> (u32, u32) {
-    let _ = view;
-    (0, 0)
+    match &view.task {
+        Some(task) if task.filtered() => (2, 1),
+        _ => (0, 0),
+    }
 }
 
 /// Guest bytes of a process from `start` to `end`, as far as they can be read.
@@ -119,18 +117,18 @@ pub fn auxv(at: &Process) -> Result<Vec<u8>, Errno> {
 
 /// The working directory.
 pub fn cwd(at: &Process) -> Result<Path, Errno> {
-    Ok(at.task()?.fs().state.lock().cwd.clone())
+    Ok(at.task()?.fs().cwd())
 }
 
 /// The root directory.
 pub fn root(at: &Process) -> Result<Path, Errno> {
-    Ok(at.task()?.fs().state.lock().root.clone())
+    Ok(at.task()?.fs().root())
 }
 
 /// The program.
 pub fn exe(at: &Process) -> Result<Path, Errno> {
-    at.task()?;
-    Err(Errno::ENOENT)
+    let mm = at.mm()?.ok_or(Errno::ENOENT)?;
+    Ok(mm.exe().ok_or(Errno::ENOENT)?.path().clone())
 }
 
 /// A magic link's destination, for those who may look.
@@ -218,41 +216,6 @@ pub fn limits(at: &Process) -> Result<Vec<u8>, Errno> {
     Ok(out.into_bytes())
 }
 
-/// /proc/PID/maps.
-pub fn maps(at: &Process) -> Result<Vec<u8>, Errno> {
-    at.may_access()?;
-    at.mm()?;
-    Ok(Vec::new())
-}
-
-/// /proc/PID/smaps.
-pub fn smaps(at: &Process) -> Result<Vec<u8>, Errno> {
-    maps(at)
-}
-
-/// /proc/PID/smaps_rollup.
-pub fn smaps_rollup(at: &Process) -> Result<Vec<u8>, Errno> {
-    maps(at)
-}
-
-/// /proc/PID/mountinfo.
-pub fn mountinfo(at: &Process) -> Result<Vec<u8>, Errno> {
-    at.task()?;
-    Ok(Vec::new())
-}
-
-/// /proc/PID/mounts.
-pub fn mounts(at: &Process) -> Result<Vec<u8>, Errno> {
-    at.task()?;
-    Ok(Vec::new())
-}
-
-/// /proc/PID/mountstats.
-pub fn mountstats(at: &Process) -> Result<Vec<u8>, Errno> {
-    at.task()?;
-    Ok(Vec::new())
-}
-
 /// Text of a namespace link; the numbers are those of Linux's initial namespaces.
 pub fn ns_text(kind: &str) -> Vec<u8> {
     let ino = match kind {
@@ -274,23 +237,47 @@ pub fn oom_score(at: &Process) -> Result<Vec<u8>, Errno> {
     let mm = view.task.as_ref().and_then(|task| task.mm());
     let resident = super::meminfo::MmTotals::of(mm.as_deref()).resident;
     let share = resident / PAGE_SIZE * 1000 / (view.kernel.config.total_memory / PAGE_SIZE).max(1);
-    let score = 666 + i64::try_from(share).unwrap_or(1000) * 2 / 3;
+    let adjust = i64::from(view.group.state.lock().oom_score_adj);
+    let badness = (1000 + adjust + i64::try_from(share).unwrap_or(1000)).max(0);
+    let score = badness * 2 / 3;
     Ok(format!("{score}\n").into_bytes())
 }
 
 /// /proc/PID/oom_score_adj.
 pub fn oom_score_adj(at: &Process) -> Result<Vec<u8>, Errno> {
-    at.view()?;
-    Ok(b"0\n".to_vec())
+    let adjust = at.view()?.group.state.lock().oom_score_adj;
+    Ok(format!("{adjust}\n").into_bytes())
 }
 
-/// Writing /proc/PID/oom_score_adj: checked, without an effect (the host picks among sandboxes, not processes).
+/// Writing /proc/PID/oom_score_adj: kept and shown, without an effect (the host picks among sandboxes, not processes).
+/// Less than before takes CAP_SYS_RESOURCE.
 pub fn set_oom_score_adj(at: &Process, data: &[u8]) -> Result<(), Errno> {
-    at.view()?;
-    match parse_i64(data)? {
-        -1000..=1000 => Ok(()),
-        _ => Err(Errno::EINVAL),
+    let view = at.view()?;
+    let value = i32::try_from(parse_i64(data)?).map_err(|_| Errno::EINVAL)?;
+    if !(-1000..=1000).contains(&value) {
+        return Err(Errno::EINVAL);
     }
+    let mut state = view.group.state.lock();
+    let privileged = || current().is_none_or(|me| me.cred().has(Caps::SYS_RESOURCE));
+    if value < state.oom_score_adj && !privileged() {
+        return Err(Errno::EACCES);
+    }
+    state.oom_score_adj = value;
+    Ok(())
+}
+
+/// /proc/PID/timerslack_ns.
+pub fn timer_slack(at: &Process) -> Result<Vec<u8>, Errno> {
+    let slack = at.task()?.state.lock().timer_slack;
+    Ok(format!("{slack}\n").into_bytes())
+}
+
+/// Writing /proc/PID/timerslack_ns.
+pub fn set_timer_slack(at: &Process, data: &[u8]) -> Result<(), Errno> {
+    at.may_access()?;
+    let slack = crate::kernfs::parse_u64(data)?;
+    at.task()?.state.lock().timer_slack = slack;
+    Ok(())
 }
 
 /// /proc/PID/oom_adj.

@@ -1,9 +1,7 @@
 //! Time and activity: /proc/{stat,uptime,interrupts,softirqs,schedstat,pressure}.
 
 use std::fmt::Write;
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use abi::Errno;
 use kernel::Kernel;
@@ -11,37 +9,28 @@ use kernel::Kernel;
 use super::process::View;
 use super::system::{System, ticks};
 
-static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Nanoseconds since the sandbox started (CLOCK_BOOTTIME).
+/// Nanoseconds since the sandbox started (CLOCK_BOOTTIME, which never was suspended: CLOCK_MONOTONIC).
 pub fn uptime_ns(kernel: &Kernel) -> u64 {
-    let _ = kernel;
-    u64::try_from(STARTED.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    kernel.time.monotonic_ns()
 }
 
 /// When a process started, on the same clock.
 pub fn start_ns(view: &View) -> u64 {
-    view.task.as_ref().map_or(0, |task| task.state.lock().start_ns)
+    view.leader.state.lock().start_ns
 }
 
 /// User and system time of all processes so far, nanoseconds.
 fn busy_ns(kernel: &Kernel) -> (u64, u64) {
-    let (groups, tasks) = {
+    let groups: Vec<_> = {
         let pids = kernel.pids.read();
-        let groups: Vec<_> = pids.groups.values().map(|entry| entry.group.clone()).collect();
-        let tasks: Vec<_> = pids.tasks.values().cloned().collect();
-        (groups, tasks)
+        pids.groups.values().map(|entry| entry.group.clone()).collect()
     };
     let mut sum = (0u64, 0u64);
     for group in groups {
-        let state = group.state.lock();
-        sum.0 += state.exited_ns.0 + state.children_ns.0;
-        sum.1 += state.exited_ns.1 + state.children_ns.1;
-    }
-    for task in tasks {
-        let state = task.state.lock();
-        sum.0 += state.user_ns;
-        sum.1 += state.system_ns;
+        let (user, system) = group.cpu_ns();
+        let children = group.state.lock().children_ns;
+        sum.0 += user + children.0;
+        sum.1 += system + children.1;
     }
     sum
 }
@@ -81,7 +70,7 @@ pub fn show(at: &System) -> Result<Vec<u8>, Errno> {
             share(idle)
         );
     }
-    let now = u64::try_from(crate::kernfs::now()).unwrap_or(0);
+    let now = kernel.time.realtime_ns();
     let (running, _) = running(&kernel);
     let forks = kernel.pids.read().last_pid;
     let _ = write!(

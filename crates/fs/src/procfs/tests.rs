@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use abi::Errno;
 use kernel::file::HeapMemory;
 use kernel::{Kernel, KernelConfig, NoLog};
 use platform::scripted::Scripted;
@@ -9,6 +10,7 @@ use platform::scripted::Scripted;
 use super::root::Root;
 use super::system::System;
 use crate::kernfs::Node;
+use crate::testing::{guest, names, open, readlink, slurp, write};
 
 fn kernel() -> Arc<Kernel> {
     let config = KernelConfig {
@@ -83,4 +85,108 @@ fn sysctls_check_what_they_take() {
     let boot_id = text(&root, "sys/kernel/random/boot_id");
     assert_eq!(boot_id, text(&root, "sys/kernel/random/boot_id"));
     assert_eq!(boot_id.len(), 37);
+}
+
+#[test]
+fn a_process_shows_itself() {
+    let guest = guest();
+    assert_eq!(readlink(&guest, "/proc/self").unwrap(), "1");
+    assert_eq!(readlink(&guest, "/proc/thread-self").unwrap(), "1/task/1");
+    assert_eq!(readlink(&guest, "/proc/self/cwd").unwrap(), "/");
+    assert_eq!(slurp(&guest, "/proc/self/comm").unwrap(), "test\n");
+    let stat = slurp(&guest, "/proc/1/stat").unwrap();
+    assert!(stat.starts_with("1 (test) R 0 1 1 "), "{stat}");
+    assert_eq!(stat.trim().split(' ').count(), 52, "{stat}");
+    let status = slurp(&guest, "/proc/self/status").unwrap();
+    assert!(
+        status.contains("\nUid:\t0\t0\t0\t0\n") && status.contains("\nThreads:\t1\n"),
+        "{status}"
+    );
+    let maps = slurp(&guest, "/proc/self/maps").unwrap();
+    assert!(
+        maps.starts_with("00100000-00500000 rw-p 00000000 00:00 0 \n"),
+        "{maps}"
+    );
+    assert!(slurp(&guest, "/proc/self/smaps").unwrap().contains("\nRss:"));
+    assert_eq!(slurp(&guest, "/proc/self/statm").unwrap().split(' ').count(), 7);
+    assert!(
+        names(&guest, "/proc/self/task")
+            .unwrap()
+            .contains(&"1".to_string())
+    );
+    assert_eq!(slurp(&guest, "/proc/self/cgroup").unwrap(), "0::/\n");
+    assert_eq!(open(&guest, "/proc/77", 0), Err(Errno::ENOENT));
+    assert_eq!(open(&guest, "/proc/01", 0), Err(Errno::ENOENT));
+}
+
+#[test]
+fn every_file_of_a_process_can_be_read() {
+    let guest = guest();
+    for name in names(&guest, "/proc/self").unwrap() {
+        let path = format!("/proc/self/{name}");
+        match slurp(&guest, &path) {
+            Ok(_) | Err(Errno::EISDIR | Errno::EINVAL | Errno::EPERM | Errno::EACCES) => {}
+            // Nothing is mapped at 0, no program was loaded.
+            Err(Errno::EIO) if name == "mem" => {}
+            Err(Errno::ENOENT) if name == "exe" => {}
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn mounts_are_shown() {
+    let guest = guest();
+    let mounts = slurp(&guest, "/proc/mounts").unwrap();
+    assert!(mounts.contains("\nproc /proc proc rw 0 0\n"), "{mounts}");
+    let info = slurp(&guest, "/proc/self/mountinfo").unwrap();
+    assert!(info.contains(" / /dev/pts rw - devpts devpts rw\n"), "{info}");
+}
+
+#[test]
+fn descriptors_are_links_to_their_files() {
+    let guest = guest();
+    let fd = open(&guest, "/dev/null", 2).unwrap();
+    let link = format!("/proc/self/fd/{fd}");
+    assert_eq!(readlink(&guest, &link).unwrap(), "/dev/null");
+    let again = open(&guest, &link, 0).unwrap();
+    assert_eq!(
+        readlink(&guest, &format!("/dev/fd/{again}")).unwrap(),
+        "/dev/null"
+    );
+    let info = slurp(&guest, &format!("/proc/self/fdinfo/{fd}")).unwrap();
+    assert!(info.starts_with("pos:\t0\nflags:\t02\nmnt_id:\t"), "{info}");
+    assert_eq!(open(&guest, "/proc/self/fd/99", 0), Err(Errno::ENOENT));
+}
+
+#[test]
+fn memory_can_be_read_at_its_addresses() {
+    let guest = guest();
+    let at = guest.bytes(b"needle");
+    let fd = open(&guest, "/proc/self/mem", 2).unwrap();
+    let room = guest.room(6);
+    assert_eq!(guest.call("pread64", &[fd as u64, room.0, 6, at.0]), Ok(6));
+    assert_eq!(guest.read(room, 6), b"needle");
+    assert_eq!(
+        guest.call("pread64", &[fd as u64, room.0, 6, guest.bad().0]),
+        Err(Errno::EIO)
+    );
+}
+
+#[test]
+fn the_name_can_be_changed_and_is_cut() {
+    let guest = guest();
+    let fd = open(&guest, "/proc/self/comm", 1).unwrap();
+    write(&guest, fd, b"a name that is too long\n").unwrap();
+    assert_eq!(slurp(&guest, "/proc/self/comm").unwrap(), "a name that is \n");
+}
+
+#[test]
+fn other_users_see_little() {
+    let guest = guest();
+    assert!(names(&guest, "/proc/1/fd").is_ok());
+    let fd = open(&guest, "/proc/sys/vm/swappiness", 2).unwrap();
+    guest.become_user(1000, 1000);
+    assert_eq!(write(&guest, fd, b"1"), Err(Errno::EPERM));
+    assert_eq!(open(&guest, "/proc/sys/vm/swappiness", 2), Err(Errno::EACCES));
 }

@@ -299,6 +299,7 @@ impl CurrentTask {
                 personality: parent.personality,
                 ioprio: parent.ioprio,
                 timer_slack: parent.timer_slack,
+                start_ns: self.kernel.time.monotonic_ns(),
                 ..super::TaskState::default()
             };
         }

@@ -41,6 +41,8 @@ pub struct GroupState {
     pub child_subreaper: bool,
     /// Whether it has called execve(2) since it was forked (setpgid(2)).
     pub did_exec: bool,
+    /// /proc/PID/oom_score_adj.
+    pub oom_score_adj: i32,
     /// CPU time of waited-for children: user, system, nanoseconds.
     pub children_ns: (u64, u64),
     /// CPU time of its threads that have exited.
@@ -99,6 +101,7 @@ impl ThreadGroup {
             dumpable: true,
             child_subreaper: false,
             did_exec: false,
+            oom_score_adj: 0,
             children_ns: (0, 0),
             exited_ns: (0, 0),
         };

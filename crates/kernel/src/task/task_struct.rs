@@ -169,6 +169,10 @@ impl Task {
         comm: Vec<u8>,
     ) -> Arc<Task> {
         let (mm, files, fs) = shared;
+        let state = TaskState {
+            start_ns: kernel.time.monotonic_ns(),
+            ..TaskState::default()
+        };
         Arc::new_cyclic(|me| Task {
             tid,
             kernel: kernel.clone(),
@@ -183,7 +187,7 @@ impl Task {
             waiter: Arc::new(Waiter::default()),
             interrupter: Mutex::new(rank::LEAF, None),
             comm: Mutex::new(rank::LEAF, comm),
-            state: Mutex::new(rank::LEAF, TaskState::default()),
+            state: Mutex::new(rank::LEAF, state),
             seccomp: Mutex::new(rank::LEAF, None),
             run_state: AtomicU32::new(u32::from(b'R')),
         })
