@@ -15,7 +15,7 @@ use crate::process::{Parked, Process, Slot};
 /// Threads without a context that a process keeps for the next one.
 const MAX_PARKED: usize = 32;
 /// How long to wait for the host to report the end of a process whose thread is known to be gone.
-const DEATH_WAIT: Duration = Duration::from_millis(50);
+const DEATH_WAIT: Duration = Duration::from_millis(300);
 /// One past the lower half of the address space, where canonical user addresses end.
 const CANONICAL_END: u64 = 1 << 47;
 /// `si_code` of a signal sent by the host's kernel for a general protection fault.
@@ -157,7 +157,7 @@ impl Thread {
     /// The thread is gone: waits for the host to tell how its process ended.
     fn await_death(&self) -> Death {
         let start = Instant::now();
-        while !self.process.is_dead() && start.elapsed() < DEATH_WAIT {
+        while !self.process.is_dead() && !self.process.reap() && start.elapsed() < DEATH_WAIT {
             std::thread::sleep(Duration::from_millis(1));
         }
         if self.process.is_dead() {

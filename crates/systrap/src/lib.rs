@@ -24,6 +24,7 @@ mod xstate;
 mod zygote;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::{Errno, UserAddr};
 use platform::{AddressSpace, Platform, UserRange, Vdso};
@@ -32,6 +33,11 @@ pub use space::Space;
 
 use crate::engine::Engine;
 use crate::process::Process;
+
+/// Scheduler turns of guest threads.
+const GUEST_TURN: Duration = Duration::from_micros(300);
+/// Scheduler turns of sentry threads, shorter so that they run before any guest that computes.
+const SENTRY_TURN: Duration = Duration::from_micros(100);
 
 /// The platform.
 pub struct Systrap {
@@ -45,7 +51,10 @@ impl Systrap {
     /// the same ones. The descriptor table stays shared with guest processes' helpers: never unshare it.
     pub fn new() -> Result<Systrap, Errno> {
         let engine = Arc::new(Engine::new()?);
+        // Both sides of a hand-off must run soon after they wake, whoever else computes. Only a hint to the host.
+        let _ = host::process::short_turns(GUEST_TURN);
         let zygote = zygote::spawn(engine.clone())?;
+        let _ = host::process::short_turns(SENTRY_TURN);
         Ok(Systrap { engine, zygote })
     }
 

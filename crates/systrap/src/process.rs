@@ -179,10 +179,13 @@ impl Process {
         }
     }
 
-    /// Called by the reaper when the host says that the process has ended. False: not yet.
+    /// Reaps the process if it has ended, and wakes its waiters. False: not yet.
     pub fn reap(&self) -> bool {
         {
             let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+            if end.is_some() {
+                return true;
+            }
             match process::reap(&self.pidfd) {
                 Ok(None) => return false,
                 Ok(Some(exit)) => *end = Some(exit),
