@@ -1,6 +1,10 @@
 //! /proc/PID/net: the tables of sockets and interfaces.
 
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
 use abi::Errno;
+use kernel::socket::inet::Summary;
 
 use super::process::Process;
 use crate::kernfs::Entry;
@@ -58,13 +62,13 @@ pub static ENTRIES: &[Entry<Process>] = &[
         only("TCP6: inuse 0\nUDP6: inuse 0\nUDPLITE6: inuse 0\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n")
     }),
     dir("stat", &[]),
-    text("tcp", 0o444, |_| only(TCP_HEADER)),
-    text("tcp6", 0o444, |_| only(TCP6_HEADER)),
-    text("udp", 0o444, |_| only(UDP_HEADER)),
-    text("udp6", 0o444, |_| only(UDP6_HEADER)),
+    text("tcp", 0o444, |process| tcp(process, false)),
+    text("tcp6", 0o444, |process| tcp(process, true)),
+    text("udp", 0o444, |process| udp(process, false)),
+    text("udp6", 0o444, |process| udp(process, true)),
     text("udplite", 0o444, |_| only(UDP_HEADER)),
     text("udplite6", 0o444, |_| only(UDP6_HEADER)),
-    text("unix", 0o444, |_| only(UNIX_HEADER)),
+    text("unix", 0o444, unix),
     text("wireless", 0o444, |_| {
         only(
             "Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE\n face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22\n",
@@ -82,4 +86,90 @@ fn dev(_: &Process) -> Result<Vec<u8>, Errno> {
 /// /proc/net/if_inet6.
 fn if_inet6(_: &Process) -> Result<Vec<u8>, Errno> {
     only("00000000000000000000000000000001 01 80 10 80       lo\n")
+}
+
+/// An address as the tables show it: words of the host's byte order, then the port.
+fn shown(addr: SocketAddr, ipv6: bool) -> String {
+    let word = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rev()
+            .fold(String::new(), |text, byte| format!("{text}{byte:02X}"))
+    };
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if !ipv6 => word(&ip.octets()),
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets().chunks(4).map(word).collect(),
+        IpAddr::V6(ip) => ip.octets().chunks(4).map(word).collect(),
+    };
+    format!("{ip}:{:04X}", addr.port())
+}
+
+fn line(number: usize, socket: &Summary) -> String {
+    format!(
+        "{} {} {:02X} {:08X}:{:08X} 00:00000000 00000000 {:5} {:8} {} 1 0000000000000000",
+        format_args!("{number:4}: {}", shown(socket.local, socket.ipv6)),
+        shown(socket.remote, socket.ipv6),
+        socket.state,
+        socket.to_send,
+        socket.to_read,
+        socket.uid,
+        0,
+        socket.ino,
+    )
+}
+
+/// /proc/net/tcp and tcp6: listeners first, as in Linux.
+fn tcp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
+    const LISTEN: u8 = 10;
+    const CLOSE: u8 = 7;
+    let kernel = process.kernel()?;
+    let sockets = kernel.sockets.ports().tcp.sockets();
+    let mut found: Vec<Summary> = sockets.iter().map(|socket| socket.summary()).collect();
+    found.retain(|socket| socket.ipv6 == ipv6 && socket.state != CLOSE);
+    found.sort_by_key(|socket| socket.state != LISTEN);
+    let mut out = String::from(if ipv6 { TCP6_HEADER } else { TCP_HEADER });
+    for (number, socket) in found.iter().enumerate() {
+        let text = format!("{} 100 0 0 10 0", line(number, socket));
+        let _ = writeln!(out, "{text:149}");
+    }
+    Ok(out.into_bytes())
+}
+
+/// /proc/net/udp and udp6.
+fn udp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
+    let kernel = process.kernel()?;
+    let sockets = kernel.sockets.ports().udp.sockets();
+    let bound = sockets.iter().filter(|socket| socket.is_bound());
+    let mut found: Vec<Summary> = bound.map(|socket| socket.summary()).collect();
+    found.retain(|socket| socket.ipv6 == ipv6);
+    let mut out = String::from(if ipv6 { UDP6_HEADER } else { UDP_HEADER });
+    for (number, socket) in found.iter().enumerate() {
+        let text = format!("{} 0", line(number, socket));
+        let _ = writeln!(out, "{text:127}");
+    }
+    Ok(out.into_bytes())
+}
+
+/// /proc/net/unix.
+fn unix(process: &Process) -> Result<Vec<u8>, Errno> {
+    const SO_ACCEPTCON: u32 = 1 << 16;
+    let kernel = process.kernel()?;
+    let mut out = UNIX_HEADER.as_bytes().to_vec();
+    for socket in kernel.sockets.unix_sockets() {
+        let socket = socket.summary();
+        let flags = if socket.listening { SO_ACCEPTCON } else { 0 };
+        let state = if socket.connected { 3 } else { 1 };
+        let text = format!(
+            "0000000000000000: 00000002 00000000 {flags:08X} {:04X} {state:02X} {:5}",
+            socket.kind as u32, socket.ino
+        );
+        out.extend(text.into_bytes());
+        if let Some(name) = socket.name {
+            out.push(b' ');
+            // The NULs of abstract names are shown like their first one.
+            out.extend(name.iter().map(|byte| if *byte == 0 { b'@' } else { *byte }));
+        }
+        out.push(b'\n');
+    }
+    Ok(out)
 }

@@ -149,6 +149,11 @@ impl Process {
         Ok(self.view()?.task.and_then(|task| task.mm()))
     }
 
+    /// The kernel.
+    pub fn kernel(&self) -> Result<Arc<kernel::Kernel>, Errno> {
+        self.system.kernel()
+    }
+
     /// Whether it is one thread (/proc/PID/task/TID).
     pub fn is_thread(&self) -> bool {
         self.thread.is_some()

@@ -44,6 +44,8 @@ pub struct Base {
     pub protocol: i32,
     /// Inode number.
     pub ino: u64,
+    /// Effective user id of whoever made it.
+    pub uid: u32,
     /// Who waits for it.
     pub queue: WaitQueue,
     /// SOL_SOCKET options.
@@ -59,6 +61,7 @@ impl Base {
             kind,
             protocol,
             ino,
+            uid: crate::task::current().map_or(0, |task| task.cred().euid),
             queue: WaitQueue::new(),
             options: Mutex::new(rank::LEAF, Options::new(buffers)),
             error: AtomicI32::new(0),

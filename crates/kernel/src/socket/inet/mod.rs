@@ -46,6 +46,27 @@ pub(super) fn create(
     }
 }
 
+/// What /proc/net shows of a socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    /// Whether it is an AF_INET6 socket.
+    pub ipv6: bool,
+    /// Own address.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+    /// TCP_ESTABLISHED (1) and so on.
+    pub state: u8,
+    /// Inode number.
+    pub ino: u64,
+    /// Who made it.
+    pub uid: u32,
+    /// Bytes sent and not read by the peer.
+    pub to_send: usize,
+    /// Bytes that can be read (connections of a listener: not counted).
+    pub to_read: usize,
+}
+
 /// Any address of a family.
 fn unspecified(family: u16) -> IpAddr {
     if family == AF_INET6 {

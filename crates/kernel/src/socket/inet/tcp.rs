@@ -10,7 +10,7 @@ use sync::{Events, Mutex, PollTable, rank};
 
 use super::knobs::Knobs;
 use super::ports::Claim;
-use super::{decode_local, unspecified};
+use super::{Summary, decode_local, unspecified};
 use crate::Kernel;
 use crate::cred::Caps;
 use crate::io::Sink;
@@ -175,24 +175,24 @@ impl TcpSocket {
         }
     }
 
-    /// Addresses, owner-visible numbers: family, local, remote, state, inode, bytes to send and to read.
-    pub fn summary(&self) -> (u16, SocketAddr, SocketAddr, u8, u64, usize, usize) {
-        let number = self.state_number();
+    /// Its line of /proc/net/tcp.
+    pub fn summary(&self) -> Summary {
+        let state = self.state_number();
         let none = SocketAddr::new(unspecified(self.base.family), 0);
         let (local, remote) = {
             let state = self.state.lock();
             (state.local.unwrap_or(none), state.remote.unwrap_or(none))
         };
-        let queued = self.link().map_or((0, 0), |link| (link.tx.len(), link.rx.len()));
-        (
-            self.base.family,
+        Summary {
+            ipv6: self.base.family == AF_INET6,
             local,
             remote,
-            number,
-            self.base.ino,
-            queued.0,
-            queued.1,
-        )
+            state,
+            ino: self.base.ino,
+            uid: self.base.uid,
+            to_send: self.link().map_or(0, |link| link.tx.len()),
+            to_read: self.link().map_or(0, |link| link.rx.len()),
+        }
     }
 
     fn shut_listener(&self) {

@@ -9,7 +9,7 @@ use sync::{Events, Mutex, PollTable, rank};
 use super::knobs::Knobs;
 use super::ports::Claim;
 use super::tcp::FIRST_FREE_PORT;
-use super::{decode, decode_local, route, unspecified};
+use super::{Summary, decode, decode_local, route, unspecified};
 use crate::Kernel;
 use crate::cred::Caps;
 use crate::io::Sink;
@@ -101,15 +101,28 @@ impl UdpSocket {
         !state.closed && !state.shut_read && state.remote.is_none_or(|remote| remote == from)
     }
 
-    /// Addresses for /proc/net/udp: family, local, remote, state, inode, bytes to read.
-    pub fn summary(&self) -> (u16, SocketAddr, SocketAddr, u8, u64, usize) {
+    /// Its line of /proc/net/udp.
+    pub fn summary(&self) -> Summary {
         let none = SocketAddr::new(unspecified(self.base.family), 0);
-        let state = self.state.lock();
-        let number = if state.remote.is_some() { 1 } else { 7 };
-        let (local, remote) = (state.local.unwrap_or(none), state.remote.unwrap_or(none));
-        drop(state);
-        let bytes = self.inbox.total_len();
-        (self.base.family, local, remote, number, self.base.ino, bytes)
+        let (local, remote) = {
+            let state = self.state.lock();
+            (state.local, state.remote)
+        };
+        Summary {
+            ipv6: self.base.family == AF_INET6,
+            local: local.unwrap_or(none),
+            remote: remote.unwrap_or(none),
+            state: if remote.is_some() { 1 } else { 7 },
+            ino: self.base.ino,
+            uid: self.base.uid,
+            to_send: 0,
+            to_read: self.inbox.total_len(),
+        }
+    }
+
+    /// Whether it has a port (only those are in /proc/net/udp).
+    pub fn is_bound(&self) -> bool {
+        self.state.lock().local.is_some()
     }
 
     fn deliver(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>, message: &mut Outgoing<'_>) -> bool {

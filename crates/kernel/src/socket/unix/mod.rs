@@ -74,6 +74,21 @@ pub struct UnixSocket {
     full: Mutex<Vec<Weak<UnixSocket>>>,
 }
 
+/// What /proc/net/unix shows of a socket.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// It listens.
+    pub listening: bool,
+    /// It has a peer.
+    pub connected: bool,
+    /// SOCK_*.
+    pub kind: Kind,
+    /// Inode number.
+    pub ino: u64,
+    /// Its name; abstract ones begin with `@`.
+    pub name: Option<Vec<u8>>,
+}
+
 /// What is attached to the inode of a bound path.
 pub(super) struct Bound(Weak<UnixSocket>);
 
@@ -182,16 +197,16 @@ impl UnixSocket {
         }
     }
 
-    /// A line's worth for /proc/net/unix: flags (1 << 16 when listening), state (1 unconnected, 3 connected), inode, name.
-    pub fn summary(&self) -> (u32, u32, u64, Option<Vec<u8>>) {
+    /// Its line of /proc/net/unix.
+    pub fn summary(&self) -> Summary {
         let state = self.state.lock();
-        let (flags, number) = match state.phase {
-            Phase::Listening { .. } => (1 << 16, 1),
-            Phase::Connected { .. } => (0, 3),
-            _ => (0, 1),
-        };
-        let name = state.name.as_ref().map(UnixName::shown);
-        (flags, number, self.base.ino, name)
+        Summary {
+            listening: matches!(state.phase, Phase::Listening { .. }),
+            connected: matches!(state.phase, Phase::Connected { .. }),
+            kind: self.base.kind,
+            ino: self.base.ino,
+            name: state.name.as_ref().map(UnixName::shown),
+        }
     }
 
     fn poll_stream(&self) -> Events {
