@@ -29,12 +29,15 @@ fn pipe_of(inode: &Inode) -> Arc<Pipe> {
 /// non-blocking writer without readers.
 pub fn open(task: &CurrentTask, inode: &Arc<Inode>, flags: u32) -> Result<Box<dyn FileOps>, Errno> {
     let pipe = pipe_of(inode);
+    // A pipe(2) that is opened again through /proc/PID/fd waits for nobody (fs/pipe.c: fifo_open's `is_pipe`).
+    let anonymous = inode.sb.ops.name() == crate::vfs::ANONYMOUS_FS;
     let nonblocking = flags & O_NONBLOCK != 0;
+    let waits = !nonblocking && !anonymous;
     match flags & O_ACCMODE {
         O_RDONLY => {
             let before = pipe.writer_opens.load(Ordering::SeqCst);
             let end = pipe.end(true, false);
-            if !nonblocking {
+            if waits {
                 task.wait_on(&pipe.opened, None, || {
                     let came = pipe.writer_opens.load(Ordering::SeqCst) != before;
                     if came || pipe.writers() > 0 {
@@ -47,12 +50,12 @@ pub fn open(task: &CurrentTask, inode: &Arc<Inode>, flags: u32) -> Result<Box<dy
             Ok(Box::new(end))
         }
         O_WRONLY => {
-            if nonblocking && pipe.readers() == 0 {
+            if nonblocking && !anonymous && pipe.readers() == 0 {
                 return Err(Errno::ENXIO);
             }
             let before = pipe.reader_opens.load(Ordering::SeqCst);
             let end = pipe.end(false, true);
-            if !nonblocking {
+            if waits {
                 task.wait_on(&pipe.opened, None, || {
                     let came = pipe.reader_opens.load(Ordering::SeqCst) != before;
                     if came || pipe.readers() > 0 {

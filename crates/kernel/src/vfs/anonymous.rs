@@ -15,11 +15,14 @@ use crate::file::{FileDescription, FileOps};
 /// f_type of anonymous inodes (ANON_INODE_FS_MAGIC).
 const ANON_INODE_MAGIC: u64 = 0x0904_1934;
 
+/// The name of the file system of inodes without a place in the tree: pipes, eventfds and the like.
+pub const ANONYMOUS_FS: &str = "anon_inodefs";
+
 struct AnonymousFs;
 
 impl SuperblockOps for AnonymousFs {
     fn name(&self) -> &'static str {
-        "anon_inodefs"
+        ANONYMOUS_FS
     }
     fn statfs(&self) -> Result<StatFs, Errno> {
         Ok(StatFs {

@@ -138,8 +138,10 @@ C
     node_basics, ["node"], "node -e 'const fs=require(\"fs\"),{execSync}=require(\"child_process\");fs.writeFileSync(\"f\",\"x\".repeat(100000));console.log(fs.statSync(\"f\").size,execSync(\"echo sub\").toString().trim());setTimeout(()=>console.log(\"later\"),20);Promise.resolve(1).then(console.log)'";
     java_version, ["java"], "java -version 2>&1 | head -1";
     open_files_and_limits, ["python3"], r#"
+        exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
         python3 -c '
 import os, resource
+os.closerange(3, 100)
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
 fds = []
