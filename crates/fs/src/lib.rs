@@ -1,6 +1,7 @@
 //! File systems above the kernel: what guests can mount, and what the sandbox mounts for them.
 #![forbid(unsafe_code)]
 
+pub mod cgroupfs;
 pub mod devfs;
 pub mod devpts;
 pub mod hostfs;
@@ -9,6 +10,7 @@ pub mod memory;
 pub mod overlay;
 pub mod procfs;
 pub mod stdio;
+pub mod sysfs;
 #[cfg(test)]
 mod testing;
 pub mod tmpfs;
@@ -23,6 +25,8 @@ pub fn types() -> Vec<Arc<dyn FilesystemType>> {
     let terminals = Arc::new(tty::Terminals::default());
     vec![
         Arc::new(procfs::ProcFs),
+        Arc::new(sysfs::SysFs),
+        Arc::new(cgroupfs::CgroupFs),
         Arc::new(tmpfs::TmpFs),
         Arc::new(devfs::DevFs::new(terminals.clone())),
         Arc::new(devpts::DevPts::new(terminals)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abi::{AbiField, Errno, UserAddr};
+use abi::{AbiField, Errno};
 use kernel::testing::Guest;
 use kernel::vfs::{FileKind, LookupFlags, MountFlags, Walker};
 
@@ -38,6 +38,7 @@ pub fn guest() -> Guest {
         ("devtmpfs", "/dev"),
         ("devpts", "/dev/pts"),
         ("sysfs", "/sys"),
+        ("cgroup2", "/sys/fs/cgroup"),
     ] {
         let Ok(kind) = guest.kernel.vfs.filesystem_type(name.as_bytes()) else {
             continue;
@@ -149,9 +150,4 @@ pub fn ioctl<T: AbiField>(guest: &Guest, fd: i32, command: u32, value: &mut T) -
 /// ioctl(2) with a number.
 pub fn ioctl_number(guest: &Guest, fd: i32, command: u32, value: u64) -> Result<u64, Errno> {
     guest.call("ioctl", &[fd as u64, u64::from(command), value])
-}
-
-/// An address that the guest cannot use.
-pub fn bad(guest: &Guest) -> UserAddr {
-    guest.bad()
 }

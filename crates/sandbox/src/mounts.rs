@@ -37,6 +37,12 @@ const KERNEL_MOUNTS: &[Mounted] = &[
         flags: SAFE.union(MountFlags::RDONLY),
     },
     Mounted {
+        kind: "cgroup2",
+        at: b"/sys/fs/cgroup",
+        options: b"",
+        flags: SAFE.union(MountFlags::RDONLY),
+    },
+    Mounted {
         kind: "devtmpfs",
         at: b"/dev",
         options: b"mode=0755",

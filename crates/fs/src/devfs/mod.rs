@@ -1,7 +1,5 @@
-//! /dev: the nodes that every program expects, links into /proc/self/fd, and the places for devpts, shm and mqueue.
-//!
-//! The names are fixed: a guest that wants more mounts a file system of its own. Drivers are in `mem` (null, zero,
-//! full, random) and in [`crate::tty`].
+//! /dev: a tmpfs with the nodes that every program expects, links into /proc/self/fd, and the places for devpts, shm
+//! and mqueue. Drivers are in `mem` (null, zero, full, random) and in [`crate::tty`].
 
 mod mem;
 #[cfg(test)]
@@ -11,14 +9,11 @@ use std::sync::Arc;
 
 use abi::Errno;
 use kernel::Kernel;
-use kernel::vfs::{FileKind, FilesystemType, Inode, MountFlags, make_dev};
+use kernel::vfs::{AttrChange, FileKind, FilesystemType, Inode, MountFlags, NewInode, make_dev};
 
-use crate::kernfs::table::{link, node};
-use crate::kernfs::{Context, Entry, KernSuper, Meta, Node, StaticDir, root_inode};
+use crate::kernfs::{Meta, Node};
+use crate::tmpfs::{self, Options};
 use crate::tty::Terminals;
-
-/// TMPFS_MAGIC: programs look whether /dev is a devtmpfs by its name, and by this number.
-const MAGIC: u64 = 0x0102_1994;
 
 /// The type `devtmpfs`.
 pub struct DevFs {
@@ -42,25 +37,67 @@ impl FilesystemType for DevFs {
         kernel: &Arc<Kernel>,
         _source: &[u8],
         _flags: MountFlags,
-        _data: &[u8],
+        data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
         mem::register(kernel);
         crate::tty::register(kernel, &self.terminals);
-        let sb = KernSuper::new("devtmpfs", MAGIC, true);
-        let root = StaticDir {
-            context: Dev,
-            entries: ENTRIES,
-            perm: 0o755,
-        };
-        Ok(root_inode(&sb, Arc::new(root)))
+        let options = Options::parse(data, kernel.config.total_memory)?;
+        let root = tmpfs::new_root(kernel, &options)?;
+        root.ops.set_attr(&AttrChange {
+            perm: Some(0o755),
+            ..AttrChange::default()
+        })?;
+        populate(&root)?;
+        Ok(root)
     }
 }
 
-/// Nothing: the nodes are the same for every kernel.
-#[derive(Clone)]
-struct Dev;
+/// Makes the usual names in an empty directory.
+fn populate(root: &Arc<Inode>) -> Result<(), Errno> {
+    let new = |kind, perm, rdev| NewInode {
+        kind,
+        perm,
+        uid: 0,
+        gid: 0,
+        rdev,
+    };
+    for (name, perm, major, minor) in DEVICES {
+        let node = new(FileKind::CharDevice, *perm, make_dev(*major, *minor));
+        root.ops.create(name.as_bytes(), &node)?;
+    }
+    for (name, perm) in PLACES {
+        root.ops
+            .create(name.as_bytes(), &new(FileKind::Directory, *perm, 0))?;
+    }
+    for (name, target) in LINKS {
+        let link = new(FileKind::Symlink, 0o777, 0);
+        root.ops.symlink(name.as_bytes(), target.as_bytes(), &link)?;
+    }
+    Ok(())
+}
 
-impl Context for Dev {}
+/// Names, permission bits, major and minor numbers.
+const DEVICES: &[(&str, u32, u32, u32)] = &[
+    ("console", 0o600, 5, 1),
+    ("full", 0o666, 1, 7),
+    ("null", 0o666, 1, 3),
+    ("ptmx", 0o666, 5, 2),
+    ("random", 0o666, 1, 8),
+    ("tty", 0o666, 5, 0),
+    ("urandom", 0o666, 1, 9),
+    ("zero", 0o666, 1, 5),
+];
+
+/// Directories for other mounts, and their permission bits.
+const PLACES: &[(&str, u32)] = &[("mqueue", 0o1777), ("pts", 0o755), ("shm", 0o1777)];
+
+/// Symbolic links.
+const LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stderr", "/proc/self/fd/2"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+];
 
 /// A device node.
 pub struct DeviceNode {
@@ -81,44 +118,3 @@ impl Node for DeviceNode {
         })
     }
 }
-
-macro_rules! device {
-    ($name:literal, $perm:literal, $major:literal, $minor:literal) => {
-        node($name, FileKind::CharDevice, |_| {
-            Arc::new(DeviceNode {
-                perm: $perm,
-                number: ($major, $minor),
-            })
-        })
-    };
-}
-
-macro_rules! place {
-    ($name:literal, $perm:literal) => {
-        node($name, FileKind::Directory, |_| {
-            Arc::new(StaticDir {
-                context: Dev,
-                entries: &[],
-                perm: $perm,
-            })
-        })
-    };
-}
-
-static ENTRIES: &[Entry<Dev>] = &[
-    device!("console", 0o600, 5, 1),
-    link("fd", |_| Ok(b"/proc/self/fd".to_vec())),
-    device!("full", 0o666, 1, 7),
-    place!("mqueue", 0o1777),
-    device!("null", 0o666, 1, 3),
-    device!("ptmx", 0o666, 5, 2),
-    place!("pts", 0o755),
-    device!("random", 0o666, 1, 8),
-    place!("shm", 0o1777),
-    link("stderr", |_| Ok(b"/proc/self/fd/2".to_vec())),
-    link("stdin", |_| Ok(b"/proc/self/fd/0".to_vec())),
-    link("stdout", |_| Ok(b"/proc/self/fd/1".to_vec())),
-    device!("tty", 0o666, 5, 0),
-    device!("urandom", 0o666, 1, 9),
-    device!("zero", 0o666, 1, 5),
-];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use abi::{Errno, PAGE_SIZE, UserAddr};
+use abi::{Errno, PAGE_SIZE};
 use kernel::mm::{Area, AreaFlags, AreaName, Backing, Mm};
 use kernel::vfs::device::{major, minor};
 use platform::Prot;
@@ -14,8 +14,6 @@ use super::process_text::path_text;
 const NAME_COLUMN: usize = 73;
 /// Bytes of one area of which residency is counted; more are not looked at.
 const COUNT_MAX: u64 = 4 << 30;
-/// Bytes asked about at once.
-const COUNT_STEP: u64 = 64 << 20;
 
 /// Device, inode number and name of what an area shows.
 fn shown(area: &Area) -> (u64, u64, Vec<u8>) {
@@ -97,20 +95,6 @@ pub fn maps(at: &Process) -> Result<Vec<u8>, Errno> {
     Ok(out)
 }
 
-/// Resident bytes of an area.
-fn resident(mm: &Mm, area: &Area) -> u64 {
-    let end = area.end.min(area.start.saturating_add(COUNT_MAX));
-    let mut at = area.start;
-    let mut pages = 0;
-    while at < end {
-        let step = (end - at).min(COUNT_STEP);
-        let state = mm.space.mincore(UserAddr(at), step).unwrap_or_default();
-        pages += state.iter().filter(|page| **page & 1 != 0).count() as u64;
-        at += step;
-    }
-    pages * PAGE_SIZE
-}
-
 /// Sums of smaps_rollup, and the numbers of one area of smaps, in bytes.
 #[derive(Clone, Copy, Default)]
 struct Sums {
@@ -122,7 +106,7 @@ struct Sums {
 
 impl Sums {
     fn of(mm: &Mm, area: &Area) -> Sums {
-        let resident = resident(mm, area);
+        let resident = mm.resident_in(area.start, area.end.min(area.start.saturating_add(COUNT_MAX)));
         let anonymous = area.private_anonymous();
         Sums {
             resident,

@@ -55,8 +55,7 @@ impl MmTotals {
         MmTotals {
             size: totals.size,
             resident: totals.resident,
-            // Who else shares a page is the host's knowledge: programs and libraries count as shared.
-            shared_resident: totals.resident.min(totals.exe + totals.lib),
+            shared_resident: totals.resident_files,
             locked: totals.locked,
             text: totals.exe,
             library: totals.lib,
@@ -84,13 +83,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Now: the resident memory of all address spaces, each counted once.
+    /// Now: the resident private memory of all address spaces, each counted once.
     pub fn now(kernel: &Kernel) -> Usage {
         let tasks: Vec<_> = kernel.pids.read().tasks.values().cloned().collect();
         let mut spaces: Vec<Arc<Mm>> = tasks.iter().filter_map(|task| task.mm()).collect();
         spaces.sort_by_key(|mm| Arc::as_ptr(mm).addr());
         spaces.dedup_by(|one, two| Arc::ptr_eq(one, two));
-        let used: u64 = spaces.iter().map(|mm| mm.space.resident_bytes()).sum();
+        let used: u64 = spaces.iter().map(|mm| mm.resident().0).sum();
         let total = kernel.config.total_memory;
         Usage {
             total,

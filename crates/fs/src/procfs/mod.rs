@@ -8,16 +8,16 @@ mod fd;
 mod identity;
 mod loadavg;
 mod maps;
-mod meminfo;
+pub(crate) mod meminfo;
 mod mounts;
 mod net;
-mod pid_stat;
+pub(crate) mod pid_stat;
 mod process;
 mod process_text;
 mod root;
-mod stat;
+pub(crate) mod stat;
 mod sysctl;
-mod system;
+pub(crate) mod system;
 
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ pub fn start_ns(view: &View) -> u64 {
 }
 
 /// User and system time of all processes so far, nanoseconds.
-fn busy_ns(kernel: &Kernel) -> (u64, u64) {
+pub fn busy_ns(kernel: &Kernel) -> (u64, u64) {
     let groups: Vec<_> = {
         let pids = kernel.pids.read();
         pids.groups.values().map(|entry| entry.group.clone()).collect()

@@ -51,6 +51,8 @@ pub struct Totals {
     pub locked: u64,
     /// VmRSS.
     pub resident: u64,
+    /// Of that, pages of files and shared memory.
+    pub resident_files: u64,
     /// VmData: private writable areas.
     pub data: u64,
     /// VmStk.
@@ -107,8 +109,10 @@ impl Mm {
 
     /// Sums for /proc.
     pub fn totals(&self) -> Totals {
+        let (anonymous, files) = self.resident();
         let mut totals = Totals {
-            resident: self.space.resident_bytes(),
+            resident: anonymous + files,
+            resident_files: files,
             ..Totals::default()
         };
         let state = self.state.lock();

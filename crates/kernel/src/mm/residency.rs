@@ -6,7 +6,44 @@ use platform::{MapFlags, MapOp, MapSource, Prot};
 use super::area::{AreaFlags, Backing};
 use super::{Mm, TASK_SIZE};
 
+/// Bytes of an address space of which residency is counted; more are not looked at.
+const COUNT_MAX: u64 = 16 << 30;
+/// Bytes asked about at once.
+const COUNT_STEP: u64 = 64 << 20;
+
 impl Mm {
+    /// Resident bytes of private anonymous areas and of all others. Pages of files count when the host has them in
+    /// memory, whoever brought them there.
+    pub fn resident(&self) -> (u64, u64) {
+        let (mut anonymous, mut others, mut left) = (0, 0, COUNT_MAX);
+        for area in self.areas() {
+            if area.prot.is_empty() || left == 0 {
+                continue;
+            }
+            let bytes = self.resident_in(area.start, area.end.min(area.start.saturating_add(left)));
+            left -= left.min(area.len());
+            if area.private_anonymous() {
+                anonymous += bytes;
+            } else {
+                others += bytes;
+            }
+        }
+        (anonymous, others)
+    }
+
+    /// Resident bytes of a range of areas.
+    pub fn resident_in(&self, start: u64, end: u64) -> u64 {
+        let mut pages = 0;
+        let mut at = start;
+        while at < end {
+            let step = (end - at).min(COUNT_STEP);
+            let state = self.space.mincore(UserAddr(at), step).unwrap_or_default();
+            pages += state.iter().filter(|page| **page & 1 != 0).count() as u64;
+            at += step;
+        }
+        pages * PAGE_SIZE
+    }
+
     /// msync(2): writes back shared file areas when `write`; `invalidate` refuses locked areas.
     pub fn sync(&self, addr: UserAddr, len: u64, write: bool, invalidate: bool) -> Result<(), Errno> {
         let len = page_up(len).ok_or(Errno::ENOMEM)?;

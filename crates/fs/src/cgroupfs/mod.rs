@@ -1,0 +1,137 @@
+//! A read-only cgroup2 tree of one group: all of the sandbox, as cgroups(7) shows a container its own root.
+//!
+//! Limits are enforced by the host's cgroup that the sandbox is in; guests cannot make groups of their own.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use abi::Errno;
+use kernel::Kernel;
+use kernel::vfs::{FilesystemType, Inode, MountFlags};
+
+use crate::kernfs::table::text;
+use crate::kernfs::{Entry, KernSuper, StaticDir, root_inode};
+use crate::procfs::meminfo::Usage;
+use crate::procfs::pid_stat::cpu_list;
+use crate::procfs::stat::busy_ns;
+use crate::procfs::system::System;
+
+/// CGROUP2_SUPER_MAGIC.
+const MAGIC: u64 = 0x6367_7270;
+
+/// The type `cgroup2`.
+pub struct CgroupFs;
+
+impl FilesystemType for CgroupFs {
+    fn name(&self) -> &'static str {
+        "cgroup2"
+    }
+
+    fn mount(
+        &self,
+        kernel: &Arc<Kernel>,
+        _source: &[u8],
+        _flags: MountFlags,
+        _data: &[u8],
+    ) -> Result<Arc<Inode>, Errno> {
+        let sb = KernSuper::new("cgroup2", MAGIC, true);
+        Ok(root_inode(
+            &sb,
+            Arc::new(StaticDir::new(System::new(kernel), ENTRIES)),
+        ))
+    }
+}
+
+fn line(text: impl std::fmt::Display) -> Result<Vec<u8>, Errno> {
+    Ok(format!("{text}\n").into_bytes())
+}
+
+static ENTRIES: &[Entry<System>] = &[
+    text("cgroup.controllers", 0o444, |_| line("cpuset cpu io memory pids")),
+    text("cgroup.events", 0o444, |_| line("populated 1\nfrozen 0")),
+    text("cgroup.freeze", 0o444, |_| line(0)),
+    text("cgroup.max.depth", 0o444, |_| line("max")),
+    text("cgroup.max.descendants", 0o444, |_| line("max")),
+    text("cgroup.procs", 0o444, processes),
+    text("cgroup.stat", 0o444, |_| {
+        line("nr_descendants 0\nnr_dying_descendants 0")
+    }),
+    text("cgroup.subtree_control", 0o444, |_| Ok(b"\n".to_vec())),
+    text("cgroup.threads", 0o444, threads),
+    text("cgroup.type", 0o444, |_| line("domain")),
+    text("cpu.idle", 0o444, |_| line(0)),
+    text("cpu.max", 0o444, |_| line("max 100000")),
+    text("cpu.max.burst", 0o444, |_| line(0)),
+    text("cpu.stat", 0o444, cpu_stat),
+    text("cpu.weight", 0o444, |_| line(100)),
+    text("cpu.weight.nice", 0o444, |_| line(0)),
+    text("cpuset.cpus", 0o444, |_| line("")),
+    text("cpuset.cpus.effective", 0o444, cpus),
+    text("cpuset.mems", 0o444, |_| line("")),
+    text("cpuset.mems.effective", 0o444, |_| line(0)),
+    text("io.max", 0o444, |_| Ok(Vec::new())),
+    text("io.stat", 0o444, |_| Ok(Vec::new())),
+    text("io.weight", 0o444, |_| line("default 100")),
+    text("memory.current", 0o444, memory_current),
+    text("memory.events", 0o444, |_| {
+        line("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0")
+    }),
+    text("memory.high", 0o444, |_| line("max")),
+    text("memory.low", 0o444, |_| line(0)),
+    text("memory.max", 0o444, |_| line("max")),
+    text("memory.min", 0o444, |_| line(0)),
+    text("memory.oom.group", 0o444, |_| line(0)),
+    text("memory.peak", 0o444, memory_current),
+    text("memory.stat", 0o444, memory_stat),
+    text("memory.swap.current", 0o444, |_| line(0)),
+    text("memory.swap.max", 0o444, |_| line("max")),
+    text("pids.current", 0o444, |at| {
+        line(at.kernel()?.pids.read().tasks.len())
+    }),
+    text("pids.events", 0o444, |_| line("max 0")),
+    text("pids.max", 0o444, |_| line("max")),
+];
+
+fn processes(at: &System) -> Result<Vec<u8>, Errno> {
+    let kernel = at.kernel()?;
+    let mut out = String::new();
+    for pid in kernel.pids.read().groups.keys() {
+        let _ = writeln!(out, "{pid}");
+    }
+    Ok(out.into_bytes())
+}
+
+fn threads(at: &System) -> Result<Vec<u8>, Errno> {
+    let kernel = at.kernel()?;
+    let mut out = String::new();
+    for tid in kernel.pids.read().tasks.keys() {
+        let _ = writeln!(out, "{tid}");
+    }
+    Ok(out.into_bytes())
+}
+
+fn cpus(at: &System) -> Result<Vec<u8>, Errno> {
+    let cpus = at.kernel()?.config.cpus.clamp(1, 64);
+    line(cpu_list(u64::MAX >> (64 - cpus)))
+}
+
+fn cpu_stat(at: &System) -> Result<Vec<u8>, Errno> {
+    let (user, system) = busy_ns(&*at.kernel()?);
+    line(format!(
+        "usage_usec {}\nuser_usec {}\nsystem_usec {}\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\nnr_bursts 0\nburst_usec 0",
+        (user + system) / 1000,
+        user / 1000,
+        system / 1000
+    ))
+}
+
+fn memory_current(at: &System) -> Result<Vec<u8>, Errno> {
+    line(Usage::now(&*at.kernel()?).anonymous)
+}
+
+fn memory_stat(at: &System) -> Result<Vec<u8>, Errno> {
+    let anonymous = Usage::now(&*at.kernel()?).anonymous;
+    line(format!(
+        "anon {anonymous}\nfile 0\nkernel 0\nkernel_stack 0\npagetables 0\nsock 0\nshmem 0\nfile_mapped 0\nfile_dirty 0\nfile_writeback 0\nswapcached 0\nanon_thp 0\ninactive_anon 0\nactive_anon {anonymous}\ninactive_file 0\nactive_file 0\nunevictable 0\nslab_reclaimable 0\nslab_unreclaimable 0\nslab 0\npgfault 0\npgmajfault 0"
+    ))
+}
