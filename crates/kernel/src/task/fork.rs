@@ -9,7 +9,9 @@ use abi::{Errno, UserAddr};
 use platform::{Context, Registers};
 use sync::{Events, Mutex, rank};
 
-use super::{CurrentTask, GroupEntry, GroupState, PidTable, TASKS_MAX, Task, ThreadGroup, rlimit};
+use super::{
+    CurrentTask, GroupEntry, GroupState, PROCESSES_MAX, PidTable, TASKS_MAX, Task, ThreadGroup, rlimit,
+};
 use crate::cred::Caps;
 use crate::mm::Mm;
 use crate::vfs::FsContext;
@@ -110,8 +112,14 @@ impl CurrentTask {
     pub fn clone_task(&self, args: &CloneArgs) -> Result<u32, Errno> {
         let flags = args.flags;
         check_flags(self, flags)?;
+        // Looked at again when the task enters the table; here it spares the host a process that could not stay.
+        self.check_task_limit(&self.kernel.pids.read(), flags & f::THREAD == 0)?;
         let mm = self.mm_ref();
-        let mm = if flags & f::VM != 0 { mm } else { mm.fork()? };
+        let mm = if flags & f::VM != 0 {
+            mm
+        } else {
+            mm.fork().map_err(no_room)?
+        };
         let context = self.child_context(&mm, args)?;
         let child = self.new_task(&mm, args)?;
         if flags & f::PARENT_SETTID != 0 {
@@ -191,7 +199,7 @@ impl CurrentTask {
         let comm = self.comm.lock().clone();
         let inherited = self.inherited_group_state();
         let mut table = self.kernel.pids.write();
-        self.check_task_limit(&table)?;
+        self.check_task_limit(&table, flags & f::THREAD == 0)?;
         let tid = match args.set_tid {
             0 => table.allocate()?,
             wanted => table.reserve(wanted)?,
@@ -249,7 +257,10 @@ impl CurrentTask {
     }
 
     /// RLIMIT_NPROC counts the user's tasks; the privileged are bound by the sandbox's limit only.
-    fn check_task_limit(&self, table: &PidTable) -> Result<(), Errno> {
+    fn check_task_limit(&self, table: &PidTable, new_process: bool) -> Result<(), Errno> {
+        if new_process && table.groups.len() >= PROCESSES_MAX {
+            return Err(Errno::EAGAIN);
+        }
         let limit = self.group.rlimit(rlimit::NPROC);
         let cred = self.cred();
         if limit >= TASKS_MAX as u64
@@ -324,6 +335,14 @@ impl CurrentTask {
             self.waiter.wait(None);
         }
         queue.remove(id);
+    }
+}
+
+/// A host without room for another process is, for the guest, a system at its limit of processes.
+fn no_room(error: Errno) -> Errno {
+    match error {
+        Errno::EMFILE | Errno::ENFILE => Errno::EAGAIN,
+        other => other,
     }
 }
 

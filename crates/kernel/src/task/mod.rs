@@ -28,7 +28,7 @@ pub use fork::{CloneArgs, clone_flags};
 pub use group::{GroupState, Rlimits, ThreadGroup, default_rlimits, rlimit};
 pub use init::{InitTask, Lifecycle, create_init};
 pub use pidfd::PidFd;
-pub use pids::{GroupEntry, PID_MAX, PidTable, TASKS_MAX};
+pub use pids::{GroupEntry, PID_MAX, PROCESSES_MAX, PidTable, TASKS_MAX};
 pub use run::spawn;
 pub use seccomp::{Instruction, PROGRAM_MAX as SECCOMP_PROGRAM_MAX, Seccomp, Verdict};
 pub use session::ControllingTerminal;

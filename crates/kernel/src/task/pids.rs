@@ -14,6 +14,8 @@ const RESERVED_PIDS: u32 = 300;
 /// Most tasks of a sandbox. Each costs a host thread in the guest's process, one in the sentry, and a few host
 /// mappings of the sentry, of which the host allows 65,530 by default.
 pub const TASKS_MAX: usize = 15_000;
+/// Most processes, zombies included: each takes a few of the sentry's host descriptors and a process of the host.
+pub const PROCESSES_MAX: usize = 4_000;
 
 /// A process in the table: alive or a zombie.
 pub struct GroupEntry {
