@@ -13,6 +13,8 @@ mod open;
 mod prepare;
 mod script;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 pub use args::read as read_arguments;
 pub use execve::{comm_of, execve};

@@ -15,6 +15,8 @@ mod remap;
 mod residency;
 mod shared;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
