@@ -163,7 +163,10 @@ fn spoilt_headers_are_refused() {
     assert_eq!(refused(&|b| b[54] = 55), Errno::ENOEXEC);
     assert_eq!(refused(&|b| b[56] = 0), Errno::ENOEXEC);
     assert_eq!(refused(&|b| b[32..40].fill(0xff)), Errno::ENOEXEC);
-    assert_eq!(refused(&|b| b[32..40].copy_from_slice(&0x10_0000_u64.to_le_bytes())), Errno::EIO);
+    assert_eq!(
+        refused(&|b| b[32..40].copy_from_slice(&0x10_0000_u64.to_le_bytes())),
+        Errno::EIO
+    );
     // More bytes in the file than in memory; an address beyond everything; an offset that does not fit its page.
     assert_eq!(refused(&|b| b[64 + 40] = 1), Errno::EINVAL);
     assert_eq!(refused(&|b| b[64 + 16 + 7] = 0xff), Errno::EINVAL);
@@ -194,7 +197,9 @@ fn no_mutation_of_an_image_makes_the_loader_panic() {
                 _ => random() as u8,
             };
         }
-        let Ok((elf, file)) = parse(&guest, bytes) else { continue };
+        let Ok((elf, file)) = parse(&guest, bytes) else {
+            continue;
+        };
         let mut builder = Builder::new(guest.kernel.platform.user_range(), true, 8 << 20);
         // Only planned, not made: a hostile image may ask for terabytes.
         if let Ok(placed) = builder.add_elf(&elf, &file, Role::Program) {
@@ -212,12 +217,13 @@ fn head(text: &[u8]) -> [u8; HEAD] {
 
 #[test]
 fn first_lines_of_scripts_are_read_as_linux_reads_them() {
-    let parsed = |text: &[u8]| {
-        script::parse(&head(text)).map(|script| (script.interpreter, script.argument))
-    };
+    let parsed = |text: &[u8]| script::parse(&head(text)).map(|script| (script.interpreter, script.argument));
     let found = |name: &[u8], argument: Option<&[u8]>| Ok((name.to_vec(), argument.map(<[u8]>::to_vec)));
     assert_eq!(parsed(b"#!/bin/sh\necho"), found(b"/bin/sh", None));
-    assert_eq!(parsed(b"#! \t/bin/sh  -e  x \t\n"), found(b"/bin/sh", Some(b"-e  x")));
+    assert_eq!(
+        parsed(b"#! \t/bin/sh  -e  x \t\n"),
+        found(b"/bin/sh", Some(b"-e  x"))
+    );
     assert_eq!(parsed(b"#!/bin/sh -e"), found(b"/bin/sh", Some(b"-e")));
     assert_eq!(parsed(b"#!/bin/sh"), found(b"/bin/sh", None));
     assert_eq!(parsed(b"#!\n"), Err(Errno::ENOEXEC));
@@ -227,7 +233,10 @@ fn first_lines_of_scripts_are_read_as_linux_reads_them() {
     assert_eq!(parsed(&long), Err(Errno::ENOEXEC));
     long[200] = b' ';
     let (name, argument) = parsed(&long).unwrap();
-    assert_eq!((name.len(), argument.map(|text| text.len())), (198, Some(HEAD - 202)));
+    assert_eq!(
+        (name.len(), argument.map(|text| text.len())),
+        (198, Some(HEAD - 202))
+    );
 }
 
 #[test]
@@ -248,11 +257,18 @@ fn the_stack_holds_what_the_abi_says() {
         image.bytes[from..from + end].to_vec()
     };
     assert_eq!(word(0), 2);
-    assert_eq!((text(word(1)), text(word(2)), word(3)), (b"prog".to_vec(), b"".to_vec(), 0));
+    assert_eq!(
+        (text(word(1)), text(word(2)), word(3)),
+        (b"prog".to_vec(), b"".to_vec(), 0)
+    );
     assert_eq!((text(word(4)), word(5)), (b"A=1".to_vec(), 0));
     assert_eq!((word(6), word(7)), (Auxv::PAGESZ, PAGE_SIZE));
     let entry = |kind: u64| {
-        (6..).step_by(2).find(|index| word(*index) == kind).map(|index| word(index + 1)).unwrap()
+        (6..)
+            .step_by(2)
+            .find(|index| word(*index) == kind)
+            .map(|index| word(index + 1))
+            .unwrap()
     };
     assert_eq!(text(entry(Auxv::EXECFN)), b"/bin/prog");
     assert_eq!(text(entry(Auxv::PLATFORM)), b"x86_64");

@@ -13,6 +13,7 @@ use super::page_set::PageSet;
 use super::{FileDescription, FileMemory, FileOps, MapPiece, MemoryProvider, Whence};
 use crate::Kernel;
 use crate::io::{self, Sink, Source};
+use crate::task::{self, Task};
 use crate::vfs::{
     Attr, AttrChange, FileKind, Inode, InodeOps, MountFlags, Path, TimeChange, anon_path_of,
     anonymous_superblock, now_ns,
@@ -430,7 +431,6 @@ impl MemoryFile {
         if state.seals & F_SEAL_SEAL != 0 {
             return Err(Errno::EPERM);
         }
-        // TODO: F_SEAL_WRITE answers EBUSY on Linux while writable shared mappings exist; they are not counted here.
         state.seals |= add;
         Ok(state.seals)
     }
@@ -524,7 +524,17 @@ impl FileOps for OpenMemoryFile {
         match add {
             None => Ok(self.0.seals()),
             Some(_) if !file.writable() => Err(Errno::EPERM),
-            Some(add) => self.0.add_seals(add),
+            Some(add) => {
+                let inode = file.path().inode()?;
+                let mapped = |task: Arc<Task>| task.kernel.mapped_writable(&inode);
+                if add & F_SEAL_WRITE != 0
+                    && self.0.seals() & (F_SEAL_SEAL | F_SEAL_WRITE) == 0
+                    && task::current().is_some_and(mapped)
+                {
+                    return Err(Errno::EBUSY);
+                }
+                self.0.add_seals(add)
+            }
         }
     }
 }

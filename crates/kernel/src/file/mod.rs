@@ -8,7 +8,6 @@ mod fd_table;
 pub mod fifo;
 pub mod inotify;
 pub mod lock;
-pub mod memfd;
 mod memory;
 pub mod memory_file;
 mod ops;

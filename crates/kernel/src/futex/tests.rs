@@ -47,12 +47,21 @@ fn waiting_needs_the_expected_value_and_ends_in_time() {
     time.extend(1_000_000_i64.to_le_bytes());
     let time = guest.bytes(&time);
     assert_eq!(guest.call("futex", &[word.0, WAIT, 8, 0]), Err(Errno::EAGAIN));
-    assert_eq!(guest.call("futex", &[word.0, WAIT | PRIVATE, 7, time.0]), Err(Errno::ETIMEDOUT));
+    assert_eq!(
+        guest.call("futex", &[word.0, WAIT | PRIVATE, 7, time.0]),
+        Err(Errno::ETIMEDOUT)
+    );
     assert_eq!(guest.call("futex", &[word.0 + 1, WAIT, 7, 0]), Err(Errno::EINVAL));
-    assert_eq!(guest.call("futex", &[guest.bad().0, WAIT | PRIVATE, 7, 0]), Err(Errno::EFAULT));
+    assert_eq!(
+        guest.call("futex", &[guest.bad().0, WAIT | PRIVATE, 7, 0]),
+        Err(Errno::EFAULT)
+    );
     assert_eq!(guest.call("futex", &[word.0, 99, 7, 0]), Err(Errno::ENOSYS));
     let bad_time = guest.bytes(&[0xff; 16]);
-    assert_eq!(guest.call("futex", &[word.0, WAIT, 7, bad_time.0]), Err(Errno::EINVAL));
+    assert_eq!(
+        guest.call("futex", &[word.0, WAIT, 7, bad_time.0]),
+        Err(Errno::EINVAL)
+    );
     assert_eq!(guest.kernel.futexes.lock_waiters.load(Ordering::SeqCst), 0);
 }
 
@@ -75,7 +84,10 @@ fn requeued_waiters_wake_on_the_other_word() {
     let waiters: Vec<_> = (0..4).map(|_| plain(&guest, one)).collect();
     let wrong = [one.0, CMP_REQUEUE | PRIVATE, 1, 2, two.0, 5];
     assert_eq!(guest.call("futex", &wrong), Err(Errno::EAGAIN));
-    assert_eq!(guest.call("futex", &[one.0, REQUEUE | PRIVATE, 1, 2, two.0]), Ok(3));
+    assert_eq!(
+        guest.call("futex", &[one.0, REQUEUE | PRIVATE, 1, 2, two.0]),
+        Ok(3)
+    );
     assert!(waiters[0].is_woken() && !waiters[1].is_woken());
     assert_eq!(guest.call("futex", &[two.0, WAKE | PRIVATE, 10]), Ok(2));
     assert!(guest.kernel.futexes.cancel(&waiters[3]));
@@ -94,7 +106,10 @@ fn wake_op_changes_the_second_word_and_compares_its_old_value() {
     let second = plain(&guest, two);
     // Add 3; wake the second if the old value was more than 4.
     let op = (1 << 28) | (4 << 24) | (3 << 12) | 4;
-    assert_eq!(guest.call("futex", &[one.0, WAKE_OP | PRIVATE, 1, 1, two.0, op]), Ok(2));
+    assert_eq!(
+        guest.call("futex", &[one.0, WAKE_OP | PRIVATE, 1, 1, two.0, op]),
+        Ok(2)
+    );
     assert!(first.is_woken() && second.is_woken());
     assert_eq!(guest.read_u32(two), 8);
 }
@@ -106,16 +121,28 @@ fn locks_are_taken_marked_and_handed_over() {
     let word = guest.room(4);
     assert_eq!(guest.call("futex", &[word.0, LOCK_PI | PRIVATE, 0, 0]), Ok(0));
     assert_eq!(guest.read_u32(word), tid);
-    assert_eq!(guest.call("futex", &[word.0, LOCK_PI | PRIVATE, 0, 0]), Err(Errno::EDEADLK));
+    assert_eq!(
+        guest.call("futex", &[word.0, LOCK_PI | PRIVATE, 0, 0]),
+        Err(Errno::EDEADLK)
+    );
     let heir = wait(&guest, word, 77, Kind::Lock, tid);
     let later = wait(&guest, word, 78, Kind::Lock, tid);
     assert_eq!(guest.call("futex", &[word.0, UNLOCK_PI | PRIVATE]), Ok(0));
     assert!(heir.is_woken() && !later.is_woken());
     assert_eq!(guest.read_u32(word), 77 | 0x8000_0000);
-    assert_eq!(guest.call("futex", &[word.0, UNLOCK_PI | PRIVATE]), Err(Errno::EPERM));
-    assert_eq!(guest.call("futex", &[word.0, TRYLOCK_PI | PRIVATE]), Err(Errno::EAGAIN));
+    assert_eq!(
+        guest.call("futex", &[word.0, UNLOCK_PI | PRIVATE]),
+        Err(Errno::EPERM)
+    );
+    assert_eq!(
+        guest.call("futex", &[word.0, TRYLOCK_PI | PRIVATE]),
+        Err(Errno::EAGAIN)
+    );
     // The owner that the word names does not exist.
-    assert_eq!(guest.call("futex", &[word.0, LOCK_PI | PRIVATE, 0, 0]), Err(Errno::ESRCH));
+    assert_eq!(
+        guest.call("futex", &[word.0, LOCK_PI | PRIVATE, 0, 0]),
+        Err(Errno::ESRCH)
+    );
 }
 
 #[test]

@@ -58,12 +58,18 @@ fn semaphore_operations_are_all_or_nothing_and_undone_at_the_end() {
     assert_eq!((value(0), value(1)), (1, 3));
     super::exit_process(&guest.kernel, guest.task.tgid());
     assert_eq!((value(0), value(1)), (3, 0));
-    assert_eq!(guest.call("semop", &[id, ops(&guest, &[(9, 1, 0)]), 1]), Err(Errno::EFBIG));
+    assert_eq!(
+        guest.call("semop", &[id, ops(&guest, &[(9, 1, 0)]), 1]),
+        Err(Errno::EFBIG)
+    );
     assert_eq!(guest.call("semop", &[id, undo, 0]), Err(Errno::EINVAL));
     assert_eq!(guest.call("semop", &[id, undo, 501]), Err(Errno::E2BIG));
     let time = guest.bytes(&[0; 16]);
     let take = ops(&guest, &[(1, -1, 0)]);
-    assert_eq!(guest.call("semtimedop", &[id, take, 1, time.0]), Err(Errno::EAGAIN));
+    assert_eq!(
+        guest.call("semtimedop", &[id, take, 1, time.0]),
+        Err(Errno::EAGAIN)
+    );
 }
 
 #[test]
@@ -141,7 +147,10 @@ fn posix_queues_order_by_priority_and_tell_when_full() {
     send(1).unwrap();
     send(3).unwrap();
     assert_eq!(send(2), Err(Errno::EAGAIN));
-    assert_eq!(guest.call("mq_timedsend", &[fd, text.0, 17, 0, 0]), Err(Errno::EMSGSIZE));
+    assert_eq!(
+        guest.call("mq_timedsend", &[fd, text.0, 17, 0, 0]),
+        Err(Errno::EMSGSIZE)
+    );
     let (into, prio) = (guest.room(16), guest.room(4));
     let take = |len: u64| guest.call("mq_timedreceive", &[fd, into.0, len, prio.0, 0]);
     assert_eq!(take(15), Err(Errno::EMSGSIZE));

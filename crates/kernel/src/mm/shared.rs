@@ -8,7 +8,8 @@ use super::area::{Area, Backing, SharedObject};
 use super::{MapRequest, Mm, Place};
 use crate::Kernel;
 use crate::file::{FileMemory, MapPiece};
-use platform::MapSource;
+use crate::vfs::Inode;
+use platform::{MapSource, Prot};
 
 /// The pieces that show `[offset, offset + len)` of a memory object.
 pub fn memory_pieces(memory: &dyn FileMemory, offset: u64, len: u64) -> Result<Vec<MapPiece>, Errno> {
@@ -20,6 +21,23 @@ pub fn memory_pieces(memory: &dyn FileMemory, offset: u64, len: u64) -> Result<V
 }
 
 impl Kernel {
+    /// Whether any task has the file mapped shared with a chance to write: then it cannot be sealed against that.
+    pub fn mapped_writable(&self, inode: &Arc<Inode>) -> bool {
+        let tasks: Vec<_> = self.pids.read().tasks.values().cloned().collect();
+        let shows = |area: &Area| {
+            area.shared()
+                && area.max_prot.contains(Prot::WRITE)
+                && area
+                    .backing
+                    .inode()
+                    .is_some_and(|mapped| Arc::ptr_eq(&mapped, inode))
+        };
+        tasks
+            .iter()
+            .filter_map(|task| task.mm())
+            .any(|mm| mm.areas().iter().any(shows))
+    }
+
     /// A new shared object.
     pub fn new_shared_object(&self, name: Vec<u8>) -> Result<Arc<SharedObject>, Errno> {
         Ok(Arc::new(SharedObject {

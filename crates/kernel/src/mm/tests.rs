@@ -44,7 +44,10 @@ fn removing_the_middle_splits_and_changing_it_back_joins() {
     map.insert(area(0x1000, 5, Prot::READ));
     assert_eq!(map.splits(0x2000, 0x3000), 2);
     map.update(0x2000, 0x3000, |area| area.prot = Prot::empty());
-    assert_eq!(spans(&map), [(0x1000, 0x2000), (0x2000, 0x3000), (0x3000, 0x6000)]);
+    assert_eq!(
+        spans(&map),
+        [(0x1000, 0x2000), (0x2000, 0x3000), (0x3000, 0x6000)]
+    );
     map.update(0x2000, 0x3000, |area| area.prot = Prot::READ);
     assert_eq!(spans(&map), [(0x1000, 0x6000)]);
     let gone = map.remove(0x3000, 0x4000);
@@ -58,11 +61,15 @@ fn removing_the_middle_splits_and_changing_it_back_joins() {
 fn gaps_are_found_from_the_top_also_after_what_was_learnt_is_outdated() {
     let mut map = AreaMap::default();
     let (low, high) = (0x1_0000, 0x10_0000);
-    let mut place = |map: &mut AreaMap, pages: u64| {
+    let place = |map: &mut AreaMap, pages: u64| {
         let at = map
             .gap_below(pages * PAGE_SIZE, PAGE_SIZE, (low, high), true)
             .expect("there is room");
-        map.insert(area(at, pages, if pages % 2 == 0 { Prot::READ } else { Prot::WRITE }));
+        map.insert(area(
+            at,
+            pages,
+            if pages % 2 == 0 { Prot::READ } else { Prot::WRITE },
+        ));
         at
     };
     let first = place(&mut map, 1);
@@ -99,12 +106,21 @@ fn mmap_checks_its_arguments_in_linux_order() {
     let mmap = |args: [u64; 6]| guest.call("mmap", &args);
     assert_eq!(mmap([0, 0, RW, PRIVATE_ANON, NO_FD, 0]), Err(Errno::EINVAL));
     assert_eq!(mmap([0, 1, RW, PRIVATE_ANON, NO_FD, 1]), Err(Errno::EINVAL));
-    assert_eq!(mmap([0, u64::MAX, RW, PRIVATE_ANON, NO_FD, 0]), Err(Errno::ENOMEM));
+    assert_eq!(
+        mmap([0, u64::MAX, RW, PRIVATE_ANON, NO_FD, 0]),
+        Err(Errno::ENOMEM)
+    );
     assert_eq!(mmap([0, 1 << 60, RW, PRIVATE_ANON, NO_FD, 0]), Err(Errno::ENOMEM));
     assert_eq!(mmap([0, 1, RW, 0x20, NO_FD, 0]), Err(Errno::EINVAL));
     assert_eq!(mmap([0, 1, RW, 2, 99, 0]), Err(Errno::EBADF));
-    assert_eq!(mmap([0, 1, RW, PRIVATE_ANON | 0x40000, NO_FD, 0]), Err(Errno::ENOMEM));
-    assert_eq!(mmap([0x1001, 1, RW, PRIVATE_ANON | 0x10, NO_FD, 0]), Err(Errno::EINVAL));
+    assert_eq!(
+        mmap([0, 1, RW, PRIVATE_ANON | 0x40000, NO_FD, 0]),
+        Err(Errno::ENOMEM)
+    );
+    assert_eq!(
+        mmap([0x1001, 1, RW, PRIVATE_ANON | 0x10, NO_FD, 0]),
+        Err(Errno::EINVAL)
+    );
     assert_eq!(mmap([0, 1, RW, PRIVATE_ANON | 0x10, NO_FD, 0]), Err(Errno::EPERM));
     let taken = mmap([0, 1, RW, PRIVATE_ANON, NO_FD, 0]).unwrap();
     assert_eq!(
@@ -118,7 +134,9 @@ fn mmap_checks_its_arguments_in_linux_order() {
 #[test]
 fn protection_changes_what_precedes_a_hole_and_reports_it() {
     let guest = Guest::new();
-    let at = guest.call("mmap", &[0, 0x4000, RW, PRIVATE_ANON, NO_FD, 0]).unwrap();
+    let at = guest
+        .call("mmap", &[0, 0x4000, RW, PRIVATE_ANON, NO_FD, 0])
+        .unwrap();
     guest.call("munmap", &[at + 0x2000, 0x1000]).unwrap();
     assert_eq!(guest.call("mprotect", &[at, 0x4000, 1]), Err(Errno::ENOMEM));
     let prot = |at: u64| guest.task.mm_ref().area_at(UserAddr(at)).map(|area| area.prot);
@@ -149,10 +167,19 @@ fn mremap_grows_in_place_moves_and_keeps_the_bytes() {
     assert_eq!(guest.call("mremap", &[moved, 0x1000, 0x3000, 0]), Ok(moved));
     let target = map(0x3000);
     let fixed = guest.call("mremap", &[moved, 0x3000, 0x3000, 3, target]).unwrap();
-    assert_eq!((fixed, guest.read(UserAddr(fixed), 4)), (target, b"kept".to_vec()));
-    assert_eq!(guest.call("mremap", &[moved, 0x1000, 0x1000, 1]), Err(Errno::EFAULT));
+    assert_eq!(
+        (fixed, guest.read(UserAddr(fixed), 4)),
+        (target, b"kept".to_vec())
+    );
+    assert_eq!(
+        guest.call("mremap", &[moved, 0x1000, 0x1000, 1]),
+        Err(Errno::EFAULT)
+    );
     assert_eq!(guest.call("mremap", &[target, 0, 0x1000, 1]), Err(Errno::EINVAL));
-    assert_eq!(guest.call("mremap", &[target, 0x1000, 0x1000, 2]), Err(Errno::EINVAL));
+    assert_eq!(
+        guest.call("mremap", &[target, 0x1000, 0x1000, 2]),
+        Err(Errno::EINVAL)
+    );
 }
 
 #[test]
@@ -211,7 +238,9 @@ fn too_many_areas_are_refused() {
 #[test]
 fn advice_skips_holes_and_is_noted_where_it_matters() {
     let guest = Guest::new();
-    let at = guest.call("mmap", &[0, 0x3000, RW, PRIVATE_ANON, NO_FD, 0]).unwrap();
+    let at = guest
+        .call("mmap", &[0, 0x3000, RW, PRIVATE_ANON, NO_FD, 0])
+        .unwrap();
     assert_eq!(guest.call("madvise", &[at, 0x1000, 99]), Err(Errno::EINVAL));
     assert_eq!(guest.call("madvise", &[at + 1, 0x1000, 4]), Err(Errno::EINVAL));
     assert_eq!(guest.call("madvise", &[at, 0x1000, 9]), Err(Errno::EINVAL));

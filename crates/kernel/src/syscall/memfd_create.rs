@@ -4,8 +4,7 @@ use abi::fcntl::O_RDWR;
 use abi::{Errno, UserAddr};
 
 use super::arg::{Fd, Flags};
-use crate::file::FileDescription;
-use crate::file::memfd::{self, SEAL_EXEC, SEAL_SEAL};
+use crate::file::memory_file::{self, F_SEAL_EXEC};
 use crate::task::CurrentTask;
 
 const MFD_CLOEXEC: u32 = 1;
@@ -29,19 +28,13 @@ pub fn memfd_create(task: &CurrentTask, name: UserAddr, flags: Flags) -> Result<
         return Err(Errno::EINVAL);
     }
     let name = task.read_cstring(name, NAME_MAX, Errno::EINVAL)?;
-    let shown = format!("/memfd:{} (deleted)", String::from_utf8_lossy(&name));
-    let (perm, mut seals) = if flags & MFD_NOEXEC_SEAL != 0 {
-        (0o666, SEAL_EXEC)
-    } else {
-        (0o777, 0)
+    let (perm, seals) = match flags & (MFD_NOEXEC_SEAL | MFD_ALLOW_SEALING) {
+        0 => (0o777, None),
+        MFD_ALLOW_SEALING => (0o777, Some(0)),
+        _ => (0o666, Some(F_SEAL_EXEC)),
     };
-    if flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) == 0 {
-        seals |= SEAL_SEAL;
-    }
-    let cred = task.cred();
-    let path = memfd::create(&task.kernel, &shown, perm, seals, (cred.fsuid, cred.fsgid))?;
-    let ops = path.inode()?.ops.open(&path, O_RDWR)?;
-    let file = FileDescription::new(path, ops, O_RDWR);
+    let name = String::from_utf8_lossy(&name);
+    let file = memory_file::memfd(&task.kernel, &name, O_RDWR, seals, perm)?;
     let limit = task.group.fd_limit();
     let cloexec = flags & MFD_CLOEXEC != 0;
     task.files().install(file, cloexec, 0, limit).map(Fd)
