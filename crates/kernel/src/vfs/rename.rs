@@ -72,7 +72,11 @@ impl Walker<'_> {
             let _changing = first.dir_lock.lock();
             return self.rename_locked(&ends, flags);
         }
-        let (low, high) = if Arc::as_ptr(first).addr() < Arc::as_ptr(second).addr() {
+        // The one above the other first, like every removal of a directory; unrelated ones by address.
+        let first_is_above = ends.new_dir.dentry.is_below(&ends.old_dir.dentry);
+        let second_is_above = ends.old_dir.dentry.is_below(&ends.new_dir.dentry);
+        let by_address = Arc::as_ptr(first).addr() < Arc::as_ptr(second).addr();
+        let (low, high) = if first_is_above || (!second_is_above && by_address) {
             (first, second)
         } else {
             (second, first)
