@@ -287,6 +287,9 @@ impl MemoryFile {
         {
             return Err(Errno::EPERM);
         }
+        if end > self.size() {
+            self.clear_tail(state)?;
+        }
         // Near the limit as much as fits, page by page.
         let want = match self.claim(state, pages_of(at, want as u64)) {
             Ok(()) => want,
@@ -343,10 +346,20 @@ impl MemoryFile {
             self.memory.punch(size, end - size)?;
             self.give_back(&mut state, size.div_ceil(PAGE_SIZE)..u64::MAX / PAGE_SIZE);
         } else {
+            self.clear_tail(&state)?;
             self.size.store(size, Ordering::Release);
         }
         self.times.modified();
         Ok(())
+    }
+
+    /// What a mapping left behind the end reads as zeroes once the file grows over it.
+    fn clear_tail(&self, state: &State) -> Result<(), Errno> {
+        let size = self.size();
+        if !state.mapped || size.is_multiple_of(PAGE_SIZE) {
+            return Ok(());
+        }
+        self.memory.punch(size, PAGE_SIZE - size % PAGE_SIZE)
     }
 
     /// fallocate(2): plain, KEEP_SIZE, and PUNCH_HOLE | KEEP_SIZE.
@@ -380,6 +393,7 @@ impl MemoryFile {
         }
         self.claim(&mut state, pages_of(offset, len))?;
         if grows {
+            self.clear_tail(&state)?;
             self.size.store(end, Ordering::Release);
         }
         self.times.changed();
@@ -423,7 +437,8 @@ impl MemoryFile {
         Ok(pieces.into_iter().map(piece).collect())
     }
 
-    fn add_seals(&self, add: u32) -> Result<u32, Errno> {
+    /// F_ADD_SEALS; `executable`: the file has an execute permission.
+    fn add_seals(&self, add: u32, executable: bool) -> Result<u32, Errno> {
         if add & !SEALS != 0 {
             return Err(Errno::EINVAL);
         }
@@ -432,6 +447,10 @@ impl MemoryFile {
             return Err(Errno::EPERM);
         }
         state.seals |= add;
+        // A file that stays executable cannot be changed any more.
+        if add & F_SEAL_EXEC != 0 && executable {
+            state.seals |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+        }
         Ok(state.seals)
     }
 }
@@ -533,7 +552,7 @@ impl FileOps for OpenMemoryFile {
                 {
                     return Err(Errno::EBUSY);
                 }
-                self.0.add_seals(add)
+                self.0.add_seals(add, inode.attr()?.perm & 0o111 != 0)
             }
         }
     }
