@@ -156,6 +156,7 @@ impl InodeOps for HostInode {
         let (from, old_name) = target.node.place().ok_or(Errno::ENOENT)?;
         let from = from.directory(&self.fs)?;
         dir::link(from.as_fd(), &old_name, self.directory()?.as_fd(), name)?;
+        target.node.stay_at((self.node.clone(), name.into()));
         target.node.changed();
         self.node.entries_changed();
         Ok(())

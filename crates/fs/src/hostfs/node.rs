@@ -281,13 +281,14 @@ impl Node {
         drop((old, same));
     }
 
-    /// The name stayed after all.
+    /// It has this name: a new link, or one that was not removed after all.
     pub fn stay_at(&self, place: Place) {
         let mut state = self.state.lock();
+        let gone = (state.places.len() >= MAX_PLACES).then(|| state.places.remove(0));
         state.places.push(place);
         let pin = state.pinned.take();
         drop(state);
-        drop(pin);
+        drop((gone, pin));
     }
 }
 

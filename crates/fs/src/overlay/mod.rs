@@ -18,7 +18,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
 use kernel::file::FileDescription;
-use kernel::vfs::{Dentry, FileKind, Inode, Mount, MountFlags, Path, StatFs, Superblock, SuperblockOps};
+use kernel::vfs::{
+    Dentry, FileKind, Inode, Mount, MountFlags, NewInode, Path, StatFs, Superblock, SuperblockOps,
+};
 use sync::{Mutex, rank};
 
 use inode::OverlayInode;
@@ -39,21 +41,35 @@ struct Slot {
 /// An overlay.
 struct Overlay {
     sb: OnceLock<Weak<Superblock>>,
+    /// The upper layer's root.
     upper: Arc<Inode>,
+    /// Beside it: names for files that have lost theirs in the upper layer, but not all that they have in lower ones.
+    spare: Arc<Inode>,
     table: Mutex<HashMap<Key, Slot>>,
     /// Held while a file is copied up, and by whoever finds an unknown file in the upper layer: it may be half a copy.
     copying: Mutex<()>,
 }
 
-/// The root inode of an overlay; the first of `lowers` is the topmost.
+/// The root inode of an overlay; the first of `lowers` is the topmost. `upper` is empty and for the overlay alone.
 pub fn mount(lowers: Vec<Arc<Inode>>, upper: Arc<Inode>) -> Result<Arc<Inode>, Errno> {
     let is_dir = |inode: &Arc<Inode>| inode.kind == FileKind::Directory;
     if lowers.is_empty() || !lowers.iter().all(is_dir) || !is_dir(&upper) {
         return Err(Errno::ENOTDIR);
     }
+    let own = upper.attr()?;
+    let part = NewInode {
+        kind: FileKind::Directory,
+        perm: 0o755,
+        uid: own.uid,
+        gid: own.gid,
+        rdev: 0,
+    };
+    let spare = upper.ops.create(b"links", &part)?;
+    let upper = upper.ops.create(b"root", &part)?;
     let overlay = Arc::new(Overlay {
         sb: OnceLock::new(),
         upper: upper.clone(),
+        spare,
         table: Mutex::new(rank::LEAF, HashMap::new()),
         copying: Mutex::new(rank::OVERLAY, ()),
     });

@@ -89,9 +89,33 @@ impl Overlay {
         Ok(true)
     }
 
+    /// The file is about to lose a name: if that is its last in the upper layer, but lower ones have more, it gets a spare one,
+    /// for a file without any cannot be linked again.
+    fn keep_linked(&self, node: &Node) -> Result<(), Errno> {
+        let (upper, links) = {
+            let state = node.state.lock();
+            (state.upper.clone(), state.links.unwrap_or(1))
+        };
+        match upper {
+            Some(upper) if node.kind != FileKind::Directory && links > 1 && upper.attr()?.nlink == 1 => {
+                let _alone = self.copying.lock();
+                self.spare.ops.link(node.ino.to_string().as_bytes(), &upper)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The last of all names is gone, so the spare one goes too.
+    pub(super) fn drop_spare(&self, node: &Node) {
+        let _alone = self.copying.lock();
+        // Mostly there is none.
+        let _ = Self::remove_upper(&self.spare, node.ino.to_string().as_bytes(), false);
+    }
+
     /// The name goes; the caller knows that it may.
     fn remove(self: &Arc<Self>, dir: &Arc<Node>, name: &[u8], victim: &Arc<Node>) -> Result<(), Errno> {
         let upper = self.copy_up(dir, false)?;
+        self.keep_linked(victim)?;
         // First hidden, then removed: nobody sees the lower file in between.
         let newly = self.hide(dir, name);
         let removed = Self::remove_upper(&upper, name, victim.kind == FileKind::Directory);
@@ -169,6 +193,9 @@ impl Overlay {
         let (from_upper, to_upper) = (self.copy_up(from, false)?, self.copy_up(to, false)?);
         if let (true, Some(replaced)) = (exchange, &replaced) {
             self.name_in_upper(to, new_name, replaced)?;
+        }
+        if let (false, Some(replaced)) = (exchange, &replaced) {
+            self.keep_linked(replaced)?;
         }
         let newly = (self.hide(from, name), self.hide(to, new_name));
         // A directory is replaced only by one: what the upper layer has there is empty.

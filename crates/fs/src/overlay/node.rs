@@ -184,6 +184,9 @@ impl Node {
         state.links = Some(links);
         drop(state);
         if links == 0 {
+            if self.is_copied() {
+                overlay.drop_spare(self);
+            }
             self.forget(overlay);
         } else if let Some(slot) = overlay.table.lock().get_mut(&self.origin) {
             slot.kept = Some(self.clone());

@@ -84,7 +84,7 @@ fn a_write_copies_up_and_open_files_see_it() {
         (after.ino, after.nlink, 5)
     );
     assert_eq!(fs::read(layers.lower.path("dir/a")).unwrap(), b"a");
-    assert_eq!(fs::read(layers.upper.path("dir/a")).unwrap(), b"after");
+    assert_eq!(fs::read(layers.upper.path("root/dir/a")).unwrap(), b"after");
     // Also when nobody held it meanwhile.
     drop((inode, reader));
     assert_eq!(at(&root, "dir/a").unwrap().attr().unwrap().ino, before.ino);
@@ -122,11 +122,12 @@ fn hard_links_stay_one_file() {
         bytes(&opened(&at(&root, "twin").unwrap(), O_RDONLY).unwrap(), 0),
         b"Lower"
     );
-    root.ops.unlink(b"file", &file).unwrap();
-    assert_eq!(at(&root, "file").err(), Some(Errno::ENOENT));
+    // The name that the copy has in the upper layer.
+    root.ops.unlink(b"twin", &file).unwrap();
+    assert_eq!(at(&root, "twin").err(), Some(Errno::ENOENT));
     assert_eq!(file.attr().unwrap().nlink, 1);
     drop(file);
-    let file = at(&root, "twin").unwrap();
+    let file = at(&root, "file").unwrap();
     assert_eq!(bytes(&opened(&file, O_RDONLY).unwrap(), 0), b"Lower");
     root.ops.link(b"again", &file).unwrap();
     assert_eq!(at(&root, "again").unwrap().attr().unwrap().nlink, 2);
@@ -175,7 +176,10 @@ fn a_lower_directory_moves_with_all_it_holds() {
         .create(b"new", &layers.new_file(FileKind::Regular))
         .unwrap();
     assert_eq!(listed(&at(&root, "moved/sub").unwrap()), ["deep", "new"]);
-    assert_eq!(fs::read(layers.upper.path("moved/sub/deep")).unwrap(), b"Deep");
+    assert_eq!(
+        fs::read(layers.upper.path("root/moved/sub/deep")).unwrap(),
+        b"Deep"
+    );
     let moved = at(&root, "moved").unwrap();
     moved.ops.rename(b"a", &root, b"file", 0).unwrap();
     assert_eq!(
