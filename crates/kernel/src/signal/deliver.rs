@@ -37,10 +37,17 @@ pub(crate) fn attend(task: &CurrentTask, mut restart: Option<Errno>) -> Flow {
             if group.exec_by.is_some_and(|tid| tid != task.tid) {
                 return Flow::Exit(0);
             }
-            group.stop.is_some()
+            group.stop
         };
-        if stopping {
-            stop::park(task);
+        if task.traced() {
+            task.trace_interrupt();
+        }
+        if let Some(signal) = stopping {
+            if task.traced() {
+                task.trace_group_stop(signal);
+            } else {
+                stop::park(task);
+            }
             continue;
         }
         let next = {
@@ -63,6 +70,18 @@ pub(crate) fn attend(task: &CurrentTask, mut restart: Option<Errno>) -> Flow {
 }
 
 fn deliver(task: &CurrentTask, info: &SigInfo, restart: &mut Option<Errno>) -> Flow {
+    let changed;
+    let info = if task.traced() && info.signal != SIGKILL {
+        match task.trace_signal(*info) {
+            Some(info) => {
+                changed = info;
+                &changed
+            }
+            None => return Flow::Continue,
+        }
+    } else {
+        info
+    };
     let action = take_action(task, info.signal);
     if task.kernel.config.strace {
         crate::syscall::strace::signal(task, info);

@@ -115,6 +115,9 @@ fn ignored(
     if blocked.has(info.signal) {
         return false;
     }
+    if target.traced() {
+        return false;
+    }
     if signals.protected && action.handler == SIG_DFL && info.code <= 0 {
         return true;
     }

@@ -129,6 +129,7 @@ mod kcmp;
 mod personality;
 mod pidfd_open;
 mod prctl;
+mod ptrace;
 mod restart_syscall;
 mod sched;
 mod seccomp;

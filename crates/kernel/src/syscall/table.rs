@@ -460,7 +460,12 @@ pub const TASK: &[Row] = &[
         super::getrusage::getrusage,
         Partial("CPU times and resident size only")
     ),
-    missing!(101, "ptrace", ENOSYS),
+    row!(
+        101,
+        "ptrace",
+        super::ptrace::ptrace,
+        Partial("no hardware breakpoints, no system call emulation, no seccomp events")
+    ),
     row!(109, "setpgid", super::setpgid::setpgid, Full),
     row!(110, "getppid", super::getpid::getppid, Full),
     row!(111, "getpgrp", super::setpgid::getpgrp, Full),
@@ -604,7 +609,7 @@ pub const TASK: &[Row] = &[
         317,
         "seccomp",
         super::seccomp::seccomp,
-        Partial("no listener; SECCOMP_RET_TRACE has nobody to ask")
+        Partial("no listener; SECCOMP_RET_TRACE asks nobody")
     ),
     row!(322, "execveat", super::execve::execveat, Full),
     row!(

@@ -101,7 +101,7 @@ impl CurrentTask {
     pub fn update_local_answers(&self) {
         let cred = self.cred();
         let answers = LocalAnswers {
-            enabled: !self.kernel.config.strace && !self.filtered(),
+            enabled: !self.kernel.config.strace && !self.filtered() && !self.traced(),
             pid: self.tgid(),
             tid: self.tid,
             // The parent may change at any time.
@@ -126,6 +126,11 @@ impl CurrentTask {
             let mut table = old.kernel.pids.write();
             table.tasks.remove(&old.tid);
             table.tasks.insert(leader.tid, leader.clone());
+            for tracees in table.tracees.values_mut() {
+                if tracees.remove(&old.tid) {
+                    tracees.insert(leader.tid);
+                }
+            }
             if let Some(GroupEntry {
                 tasks, leader: place, ..
             }) = table.groups.get_mut(&leader.tid)

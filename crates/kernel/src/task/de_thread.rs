@@ -6,6 +6,7 @@ use abi::Errno;
 use sync::Events;
 
 use super::CurrentTask;
+use super::ptrace::{event, options};
 
 impl CurrentTask {
     /// Ends all other threads of the process and waits for their end. After it the caller is alone and runs on under the
@@ -51,6 +52,23 @@ impl CurrentTask {
         result
     }
 
+    /// A tracer hears of execve(2): by an event, or by SIGTRAP when it neither asked for that nor seized.
+    fn trace_exec(&self) {
+        let asked = self
+            .trace
+            .lock()
+            .as_ref()
+            .map(|trace| (trace.options & options::TRACEEXEC != 0, trace.seized));
+        match asked {
+            Some((true, _)) => self.trace_event(options::TRACEEXEC, event::EXEC, u64::from(self.tid)),
+            Some((false, false)) => {
+                let info = crate::signal::SigInfo::user(abi::signal::SIGTRAP, self.tgid(), self.cred().uid);
+                crate::signal::send_to_task(self.task(), info);
+            }
+            _ => {}
+        }
+    }
+
     /// What execve(2) resets on the task's side once the new program is in place: handlers, the alternate stack, CPU
     /// meters, the exit signal.
     pub fn after_exec(&self) {
@@ -69,5 +87,8 @@ impl CurrentTask {
         }
         drop(table);
         self.update_local_answers();
+        if self.traced() {
+            self.trace_exec();
+        }
     }
 }

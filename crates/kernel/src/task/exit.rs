@@ -64,6 +64,7 @@ impl CurrentTask {
         *task.mm.lock() = None;
         task.run_state.store(u32::from(b'Z'), Ordering::Relaxed);
         let group_status = task.leave_group(status);
+        task.leave_trace(group_status.unwrap_or(status));
         if let Some(status) = group_status {
             task.end_process(status);
         } else {
@@ -104,6 +105,29 @@ impl Task {
             for entry in table.remove_where(|_, _| true) {
                 let _ = entry.file.ops().flush(&entry.file, self.tgid());
             }
+        }
+    }
+
+    /// A traced task's end is told to its tracer: as a child's when it is one, else by a record of its own.
+    fn leave_trace(&self, status: i32) {
+        if !self.traced() {
+            return;
+        }
+        let mut table = self.kernel.pids.write();
+        let tracer = self.trace.lock().as_ref().map(|trace| trace.tracer);
+        self.end_trace(&mut table, 0);
+        let Some(tracer) = tracer else { return };
+        let parent = table.groups.get(&self.tgid()).map(|entry| entry.parent);
+        let tracing = table.groups.get(&tracer).map(|entry| entry.group.clone());
+        if self.tid != self.tgid() || parent != Some(tracer) {
+            let uid = self.cred().uid;
+            table
+                .traced_exits
+                .insert(self.tid, super::ptrace::TracedExit { tracer, status, uid });
+        }
+        drop(table);
+        if let Some(group) = tracing {
+            group.child_events.wake(Events::READABLE);
         }
     }
 
@@ -151,6 +175,7 @@ impl Task {
             if session == pid {
                 leave_terminal(&mut table, session, &mut out);
             }
+            out.tasks.extend(super::ptrace::release_tracees(&mut table, pid));
             let inherited = reparent(&mut table, pid, &mut out);
             hang_up_orphans(&table, pgrp, pid, &inherited, &mut out);
             become_zombie(&mut table, pid, status, &mut out);

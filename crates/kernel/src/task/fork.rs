@@ -9,6 +9,7 @@ use abi::{Errno, UserAddr};
 use platform::{Context, Registers};
 use sync::{Events, Mutex, rank};
 
+use super::ptrace::{event, options};
 use super::{
     CurrentTask, GroupEntry, GroupState, PROCESSES_MAX, PidTable, TASKS_MAX, Task, ThreadGroup, rlimit,
 };
@@ -136,12 +137,17 @@ impl CurrentTask {
             child.state.lock().vfork = true;
         }
         let tid = child.tid;
+        let traced = self.trace_child(&child, flags, args.exit_signal);
         if let Err(error) = super::spawn(child.clone(), context, mm) {
             child.abandon();
             return Err(error);
         }
+        if let Some((option, event)) = traced {
+            self.trace_event(option, event, u64::from(tid));
+        }
         if flags & f::VFORK != 0 {
             self.wait_vfork(&child);
+            self.trace_event(options::TRACEVFORKDONE, event::VFORK_DONE, u64::from(tid));
         }
         Ok(tid)
     }
@@ -392,6 +398,7 @@ impl Task {
             .threads
             .retain(|thread| thread.tid != self.tid);
         let mut table = self.kernel.pids.write();
+        self.end_trace(&mut table, 0);
         table.tasks.remove(&self.tid);
         if self.tid == self.tgid() {
             table.forget(self.tid);

@@ -11,6 +11,7 @@ mod group;
 mod init;
 mod pidfd;
 mod pids;
+pub mod ptrace;
 mod restart;
 mod run;
 mod seccomp;

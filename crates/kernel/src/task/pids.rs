@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 
+use super::ptrace::TracedExit;
 use super::{ControllingTerminal, Task, ThreadGroup};
 
 /// Largest process id plus one (/proc/sys/kernel/pid_max).
@@ -48,6 +49,10 @@ pub struct PidTable {
     pub groups: BTreeMap<u32, GroupEntry>,
     /// The id given last.
     pub last_pid: u32,
+    /// Traced tasks by the id of the tracing process.
+    pub tracees: BTreeMap<u32, BTreeSet<u32>>,
+    /// Traced tasks that have ended, until their tracers wait for them.
+    pub traced_exits: BTreeMap<u32, TracedExit>,
     /// Controlling terminals by session.
     pub terminals: BTreeMap<u32, Arc<dyn ControllingTerminal>>,
 }
@@ -85,6 +90,7 @@ impl PidTable {
 
     fn in_use(&self, id: u32) -> bool {
         self.tasks.contains_key(&id)
+            || self.traced_exits.contains_key(&id)
             || self.groups.contains_key(&id)
             || self
                 .groups

@@ -7,6 +7,7 @@ use abi::signal::*;
 use abi::{Errno, UserAddr};
 use platform::{Context, Death, Event};
 
+use super::ptrace::{StopKind, event, options};
 use super::{CurrentTask, Task, Verdict};
 use crate::mm::Mm;
 use crate::signal::{self, Flow, SigInfo};
@@ -50,7 +51,11 @@ impl CurrentTask {
                 }
                 Ok(Next::Exit(status)) => {
                     let nr = current.serving.get();
-                    catch_unwind(AssertUnwindSafe(|| current.exit(status))).map_err(|_| nr)
+                    let end = || {
+                        current.trace_event(options::TRACEEXIT, event::EXIT, status as u64);
+                        current.exit(status);
+                    };
+                    catch_unwind(AssertUnwindSafe(end)).map_err(|_| nr)
                 }
                 Err(_) => Err(current.serving.get()),
             };
@@ -103,10 +108,19 @@ impl CurrentTask {
         let nr = self.context.borrow().regs().orig_rax;
         loop {
             self.serving.set(nr);
+            let traced = self.traced();
+            if traced && !self.trace_entry() {
+                return;
+            }
             if !self.passes_seccomp() {
                 return;
             }
             let outcome = syscall::dispatch(self);
+            let ending = self.exit_status.take();
+            self.exit_status.set(ending);
+            if traced && ending.is_none() && !self.group.signals.lock().exiting() {
+                self.trace_syscall(StopKind::SyscallExit);
+            }
             if self.temporary_mask.get() && !matches!(outcome, Some(error) if interrupted(error)) {
                 self.restore_mask();
             }
@@ -127,6 +141,28 @@ impl CurrentTask {
         self.restart.set(None);
         self.resumed.set(None);
         self.serving.set(u64::MAX);
+    }
+
+    /// Stops before a call for the tracer; false when the tracer made it no call.
+    fn trace_entry(&self) -> bool {
+        let nr = {
+            let mut context = self.context.borrow_mut();
+            let nr = context.regs().orig_rax;
+            // What a tracer sees at the entry.
+            context.set_return((-i64::from(Errno::ENOSYS.raw())) as u64);
+            nr
+        };
+        self.trace_syscall(StopKind::SyscallEntry);
+        let mut context = self.context.borrow_mut();
+        let now = context.regs().orig_rax;
+        if now == u64::MAX {
+            drop(context);
+            self.trace_syscall(StopKind::SyscallExit);
+            return false;
+        }
+        context.set_return(nr);
+        self.serving.set(now);
+        true
     }
 
     /// Whether the task's own filters let the call pass; else what they want was done.

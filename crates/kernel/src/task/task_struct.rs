@@ -7,12 +7,13 @@ use abi::{Errno, UserAddr};
 use platform::Interrupter;
 use sync::{Mutex, RwLock, Waiter, rank};
 
+use super::ptrace::{Trace, TraceStop};
 use super::{Seccomp, ThreadGroup};
 use crate::Kernel;
 use crate::cred::Credentials;
 use crate::file::{FdTable, FileDescription};
 use crate::mm::Mm;
-use crate::signal::TaskSignals;
+use crate::signal::{SigInfo, TaskSignals};
 use crate::vfs::FsContext;
 
 /// A guest thread.
@@ -47,6 +48,14 @@ pub struct Task {
     pub state: Mutex<TaskState>,
     /// System call filters, the newest with a link to those before it.
     pub seccomp: Mutex<Option<Arc<Seccomp>>>,
+    /// Whether `trace` is set: what the run loop looks at.
+    pub traced: AtomicBool,
+    /// Who traces it, and the stop it sits in.
+    pub trace: Mutex<Option<Trace>>,
+    /// The stop it sat in when tracing ended.
+    pub(super) trace_left: Mutex<Option<TraceStop>>,
+    /// PTRACE_SETSIGINFO for the signal being delivered.
+    pub(crate) trace_info: Mutex<Option<SigInfo>>,
     /// R, S, D, T, t, Z, X as in /proc/PID/stat (an ASCII code).
     pub run_state: AtomicU32,
 }
@@ -151,6 +160,9 @@ impl Task {
         *task.state.lock() = state;
         let filters = self.seccomp.lock().clone();
         *task.seccomp.lock() = filters;
+        let trace = self.trace.lock().take();
+        task.traced.store(trace.is_some(), Ordering::SeqCst);
+        *task.trace.lock() = trace;
         task
     }
 
@@ -189,6 +201,10 @@ impl Task {
             comm: Mutex::new(rank::LEAF, comm),
             state: Mutex::new(rank::LEAF, state),
             seccomp: Mutex::new(rank::LEAF, None),
+            traced: AtomicBool::new(false),
+            trace: Mutex::new(rank::LEAF, None),
+            trace_left: Mutex::new(rank::LEAF, None),
+            trace_info: Mutex::new(rank::LEAF, None),
             run_state: AtomicU32::new(u32::from(b'R')),
         })
     }

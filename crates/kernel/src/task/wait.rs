@@ -5,7 +5,7 @@ use abi::signal::{SIGCHLD, SIGCONT};
 use bitflags::bitflags;
 
 use super::exit::exit_code;
-use super::{CurrentTask, GroupEntry};
+use super::{CurrentTask, GroupEntry, PidTable};
 use crate::signal::ChildEvent;
 
 /// Which children.
@@ -103,7 +103,84 @@ impl CurrentTask {
             }
             return Ok(found);
         }
+        match self.scan_tracees(&mut table, which, options) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(_) => eligible = true,
+        }
         Err(if eligible { Errno::EAGAIN } else { Errno::ECHILD })
+    }
+}
+
+impl CurrentTask {
+    /// Looks at traced tasks: their stops and ends. `EAGAIN`: there are some, with nothing to tell.
+    fn scan_tracees(
+        &self,
+        table: &mut PidTable,
+        which: WaitFor,
+        options: WaitOptions,
+    ) -> Result<Option<Waited>, Errno> {
+        let mut eligible = false;
+        let keep = options.contains(WaitOptions::NOWAIT);
+        let chosen = |tid: u32, tgid: u32, table: &PidTable| match which {
+            WaitFor::Any => true,
+            WaitFor::Pid(wanted) => tid == wanted,
+            WaitFor::Pgrp(wanted) => table.groups.get(&tgid).is_some_and(|entry| entry.pgrp == wanted),
+        };
+        let tids: Vec<u32> = table
+            .tracees
+            .get(&self.tgid())
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
+        for task in tids.iter().filter_map(|tid| table.task(*tid)) {
+            if !chosen(task.tid, task.tgid(), table) {
+                continue;
+            }
+            eligible = true;
+            let mut slot = task.trace.lock();
+            let Some(stop) = slot.as_mut().and_then(|trace| trace.stop.as_mut()) else {
+                continue;
+            };
+            if stop.reported || stop.resumed.is_some() {
+                continue;
+            }
+            stop.reported = !keep;
+            let code = stop.code;
+            drop(slot);
+            return Ok(Some(Waited {
+                pid: task.tid,
+                uid: task.cred().uid,
+                status: code << 8 | 0x7f,
+                code: abi::signal::CLD_TRAPPED,
+                value: code,
+                cpu_ns: task.cpu_ns(),
+            }));
+        }
+        let own = self.tgid();
+        let ended = table
+            .traced_exits
+            .iter()
+            .find(|(tid, exit)| exit.tracer == own && chosen(**tid, **tid, table));
+        if let Some((tid, exit)) = ended.map(|(tid, exit)| (*tid, *exit)) {
+            if options.contains(WaitOptions::EXITED) {
+                if !keep {
+                    table.traced_exits.remove(&tid);
+                }
+                let (code, value) = exit_code(exit.status);
+                return Ok(Some(Waited {
+                    pid: tid,
+                    uid: exit.uid,
+                    status: exit.status,
+                    code,
+                    value,
+                    cpu_ns: (0, 0),
+                }));
+            }
+            eligible = true;
+        }
+        if eligible { Err(Errno::EAGAIN) } else { Ok(None) }
     }
 }
 
