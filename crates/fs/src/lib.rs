@@ -7,6 +7,7 @@ pub mod devpts;
 pub mod hostfs;
 pub mod kernfs;
 pub mod memory;
+pub mod mqueue;
 pub mod overlay;
 pub mod procfs;
 pub mod stdio;
@@ -27,6 +28,7 @@ pub fn types() -> Vec<Arc<dyn FilesystemType>> {
         Arc::new(procfs::ProcFs),
         Arc::new(sysfs::SysFs),
         Arc::new(cgroupfs::CgroupFs),
+        Arc::new(mqueue::MqueueFs),
         Arc::new(tmpfs::TmpFs),
         Arc::new(devfs::DevFs::new(terminals.clone())),
         Arc::new(devpts::DevPts::new(terminals)),

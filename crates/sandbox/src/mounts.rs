@@ -55,6 +55,12 @@ const KERNEL_MOUNTS: &[Mounted] = &[
         flags: MountFlags::NOSUID.union(MountFlags::NOEXEC),
     },
     Mounted {
+        kind: "mqueue",
+        at: b"/dev/mqueue",
+        options: b"",
+        flags: SAFE,
+    },
+    Mounted {
         kind: "tmpfs",
         at: b"/dev/shm",
         options: b"mode=1777",

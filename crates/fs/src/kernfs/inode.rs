@@ -164,6 +164,10 @@ impl InodeOps for KernInode {
         Ok(inode_for(&self.sb, ino, self.ino, node))
     }
 
+    fn unlink(&self, name: &[u8], _: &Arc<Inode>) -> Result<(), Errno> {
+        self.node.unlink(name)
+    }
+
     fn readlink(&self) -> Result<Vec<u8>, Errno> {
         self.node.readlink()
     }

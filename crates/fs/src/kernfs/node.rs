@@ -75,6 +75,11 @@ pub trait Node: Any + Send + Sync {
     fn list(&self) -> Result<Vec<Listed>, Errno> {
         Err(Errno::ENOTDIR)
     }
+    /// Directories: unlink(2) of a name.
+    fn unlink(&self, name: &[u8]) -> Result<(), Errno> {
+        let _ = name;
+        Err(Errno::EPERM)
+    }
     /// Regular files: the content.
     fn text(&self) -> Result<Vec<u8>, Errno> {
         Err(Errno::EINVAL)

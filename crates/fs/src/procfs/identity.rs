@@ -46,18 +46,3 @@ pub fn cgroups(_: &System) -> Result<Vec<u8>, Errno> {
 pub fn tty_drivers(_: &System) -> Result<Vec<u8>, Errno> {
     Ok(b"/dev/tty             /dev/tty        5       0 system:/dev/tty\n/dev/console         /dev/console    5       1 system:console\n/dev/ptmx            /dev/ptmx       5       2 system\npty_slave            /dev/pts      136 0-1048575 pty:slave\npty_master           /dev/ptm      128 0-1048575 pty:master\n".to_vec())
 }
-
-/// /proc/sysvipc/msg.
-pub fn sysvipc_msg(_: &System) -> Result<Vec<u8>, Errno> {
-    Ok(b"       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n".to_vec())
-}
-
-/// /proc/sysvipc/sem.
-pub fn sysvipc_sem(_: &System) -> Result<Vec<u8>, Errno> {
-    Ok(b"       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n".to_vec())
-}
-
-/// /proc/sysvipc/shm.
-pub fn sysvipc_shm(_: &System) -> Result<Vec<u8>, Errno> {
-    Ok(b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n".to_vec())
-}

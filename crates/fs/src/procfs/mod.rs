@@ -11,6 +11,7 @@ mod maps;
 pub(crate) mod meminfo;
 mod mounts;
 mod net;
+mod nsfs;
 pub(crate) mod pid_stat;
 mod process;
 mod process_text;
@@ -18,6 +19,7 @@ mod root;
 pub(crate) mod stat;
 mod sysctl;
 pub(crate) mod system;
+mod sysvipc;
 
 #[cfg(test)]
 mod tests;

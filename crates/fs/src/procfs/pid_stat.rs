@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use abi::{Errno, PAGE_SIZE};
 use kernel::signal::SigInfo;
-use kernel::task::current;
+use kernel::task::{Task, ThreadGroup, current};
 
 use super::meminfo::MmTotals;
 use super::process::{Process, View};
@@ -42,7 +42,12 @@ pub fn cpu_times(at: &Process, view: &View) -> (u64, u64) {
     if at.is_thread() {
         return task.cpu_ns();
     }
-    let (user, system) = view.group.cpu_ns();
+    process_times(&view.group, task)
+}
+
+/// User and system time of a process with this living thread, in nanoseconds.
+pub fn process_times(group: &ThreadGroup, task: &Task) -> (u64, u64) {
+    let (user, system) = group.cpu_ns();
     // A thread's own count lags while it stays in guest code; the engine's count of the whole process does not.
     let before = task.state.lock().exec_user_ns;
     let engine = task.mm().map_or(0, |mm| mm.space.cpu_time().as_nanos());

@@ -7,10 +7,10 @@ use kernel::Kernel;
 use kernel::cred::{Caps, Credentials};
 use kernel::mm::Mm;
 use kernel::task::{Task, ThreadGroup, current};
-use kernel::vfs::{FileKind, Follow};
+use kernel::vfs::FileKind;
 
 use super::system::System;
-use super::{fd, maps, mounts, net, pid_stat, process_text as text_of, root};
+use super::{fd, maps, mounts, net, nsfs, pid_stat, process_text as text_of, root};
 use crate::kernfs::table::{dir, knob, magic, node, text};
 use crate::kernfs::{Context, Entry, Listed, Meta, Node, StaticDir};
 
@@ -278,14 +278,10 @@ static ATTR: &[Entry<Process>] = &[
     knob("sockcreate", 0o666, |_| Ok(Vec::new()), |_, _| Err(Errno::EINVAL)),
 ];
 
-/// A namespace link: text only, each sandbox has one namespace of each kind.
+/// Namespace links: name, and the kind that is shown.
 macro_rules! ns {
     ($($name:literal $shown:literal;)*) => { &[$(
-        magic(
-            $name,
-            |at: &Process| at.may_access().map(|()| Follow::Text(text_of::ns_text($shown))),
-            |at: &Process| at.may_access().map(|()| text_of::ns_text($shown)),
-        ),
+        magic($name, |at| nsfs::follow(at, $shown), |at| nsfs::text(at, $shown)),
     )*] };
 }
 

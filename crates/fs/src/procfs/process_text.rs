@@ -216,21 +216,6 @@ pub fn limits(at: &Process) -> Result<Vec<u8>, Errno> {
     Ok(out.into_bytes())
 }
 
-/// Text of a namespace link; the numbers are those of Linux's initial namespaces.
-pub fn ns_text(kind: &str) -> Vec<u8> {
-    let ino = match kind {
-        "time" => 4_026_531_834_u32,
-        "cgroup" => 4_026_531_835,
-        "pid" => 4_026_531_836,
-        "user" => 4_026_531_837,
-        "uts" => 4_026_531_838,
-        "ipc" => 4_026_531_839,
-        "net" => 4_026_531_840,
-        _ => 4_026_531_841,
-    };
-    format!("{kind}:[{ino}]").into_bytes()
-}
-
 /// /proc/PID/oom_score: the share of memory in thousandths, shifted by the adjustment.
 pub fn oom_score(at: &Process) -> Result<Vec<u8>, Errno> {
     let view = at.view()?;

@@ -8,7 +8,7 @@ use kernel::vfs::FileKind;
 
 use super::process::{self, Process};
 use super::system::System;
-use super::{cpuinfo, identity, loadavg, meminfo, stat, sysctl};
+use super::{cpuinfo, identity, loadavg, meminfo, stat, sysctl, sysvipc};
 use crate::kernfs::table::{dir, link, node, text};
 use crate::kernfs::{Entry, Listed, Meta, Node, StaticDir};
 
@@ -74,9 +74,9 @@ static PRESSURE: &[Entry<System>] = &[
 ];
 
 static SYSVIPC: &[Entry<System>] = &[
-    text("msg", 0o444, identity::sysvipc_msg),
-    text("sem", 0o444, identity::sysvipc_sem),
-    text("shm", 0o444, identity::sysvipc_shm),
+    text("msg", 0o444, sysvipc::msg),
+    text("sem", 0o444, sysvipc::sem),
+    text("shm", 0o444, sysvipc::shm),
 ];
 
 static TTY: &[Entry<System>] = &[

@@ -23,11 +23,14 @@ pub fn start_ns(view: &View) -> u64 {
 pub fn busy_ns(kernel: &Kernel) -> (u64, u64) {
     let groups: Vec<_> = {
         let pids = kernel.pids.read();
-        pids.groups.values().map(|entry| entry.group.clone()).collect()
+        let entries = pids.groups.values();
+        entries
+            .map(|entry| (entry.group.clone(), entry.leader.clone()))
+            .collect()
     };
     let mut sum = (0u64, 0u64);
-    for group in groups {
-        let (user, system) = group.cpu_ns();
+    for (group, leader) in groups {
+        let (user, system) = super::pid_stat::process_times(&group, &leader);
         let children = group.state.lock().children_ns;
         sum.0 += user + children.0;
         sum.1 += system + children.1;

@@ -8,7 +8,7 @@ use abi::Errno;
 use kernel::Kernel;
 use kernel::cred::Caps;
 use kernel::syscall::{RELEASE, VERSION};
-use kernel::task::current;
+use kernel::task::{PID_MAX, TASKS_MAX, current};
 use kernel::vfs::FileKind;
 
 use super::system::System;
@@ -104,7 +104,7 @@ static ROWS: &[Row] = &[
     row("kernel/panic", "0", Int(i32::MIN as i64, MAX)),
     row("kernel/panic_on_oops", "0", Int(0, 1)),
     row("kernel/perf_event_paranoid", "4", Int(-1, 4)),
-    row("kernel/pid_max", "4194304", Int(301, 4_194_304)),
+    row("kernel/pid_max", "", Made(|_| PID_MAX.to_string())),
     row("kernel/print-fatal-signals", "0", Int(0, 1)),
     row("kernel/printk", "4\t4\t1\t7", Ints(4)),
     row("kernel/pty/max", "4096", Int(0, MAX)),
@@ -135,7 +135,7 @@ static ROWS: &[Row] = &[
     row("kernel/shmmni", "4096", Int(0, 32768)),
     row("kernel/sysrq", "0", Int(0, 511)),
     row("kernel/tainted", "0", Fixed),
-    row("kernel/threads-max", "126935", Int(20, MAX)),
+    row("kernel/threads-max", "", Made(|_| TASKS_MAX.to_string())),
     row("kernel/timer_migration", "1", Int(0, 1)),
     row("kernel/unprivileged_bpf_disabled", "2", Int(0, 2)),
     row("kernel/version", VERSION, Fixed),

@@ -190,3 +190,26 @@ fn other_users_see_little() {
     assert_eq!(write(&guest, fd, b"1"), Err(Errno::EPERM));
     assert_eq!(open(&guest, "/proc/sys/vm/swappiness", 2), Err(Errno::EACCES));
 }
+
+#[test]
+fn namespaces_are_files_with_their_numbers() {
+    let guest = guest();
+    assert_eq!(readlink(&guest, "/proc/self/ns/net").unwrap(), "net:[4026531840]");
+    let fd = open(&guest, "/proc/self/ns/net", 0).unwrap();
+    let link = format!("/proc/self/fd/{fd}");
+    assert_eq!(readlink(&guest, &link).unwrap(), "net:[4026531840]");
+}
+
+#[test]
+fn system_v_objects_are_listed() {
+    let guest = guest();
+    assert_eq!(slurp(&guest, "/proc/sysvipc/shm").unwrap().lines().count(), 1);
+    guest.call("shmget", &[7, 4096, 0o1600]).unwrap();
+    guest.call("msgget", &[8, 0o1600]).unwrap();
+    guest.call("semget", &[9, 2, 0o1600]).unwrap();
+    let shm = slurp(&guest, "/proc/sysvipc/shm").unwrap();
+    let fields: Vec<&str> = shm.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!((fields[0], fields[2], fields[3]), ("7", "600", "4096"));
+    assert_eq!(slurp(&guest, "/proc/sysvipc/msg").unwrap().lines().count(), 2);
+    assert_eq!(slurp(&guest, "/proc/sysvipc/sem").unwrap().lines().count(), 2);
+}

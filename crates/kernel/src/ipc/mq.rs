@@ -125,6 +125,11 @@ impl Mq {
         self.state.lock().count
     }
 
+    /// Bytes of all messages.
+    pub fn bytes(&self) -> u64 {
+        self.state.lock().bytes
+    }
+
     /// Adds a message: `EAGAIN` when the queue is full.
     pub fn send(&self, text: &[u8], prio: u32, sender: (u32, u32)) -> Result<(), Errno> {
         let notify = {
