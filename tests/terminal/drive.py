@@ -104,6 +104,7 @@ def main():
 
     t.send("cat\n")
     t.expect("cat\r?\n")
+    time.sleep(0.5)
     t.send("typed\n")
     t.expect("typed\r?\ntyped\r?\n")
     t.send("\x04")
