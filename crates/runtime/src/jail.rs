@@ -18,10 +18,9 @@ use host::prctl;
 use host::rlimit::{self, Resource};
 use host::signal::SignalSet;
 use sandbox::control::FromSentry;
-use sandbox::{Config, Handles, Io};
+use sandbox::{Config, Handles, Io, Timing};
 
 use crate::failure::{Failure, OWN_ERROR, While, describe};
-use crate::timing::Timing;
 
 use trees::Copy;
 pub use trees::Tree;
@@ -68,10 +67,7 @@ pub fn start(trees: Vec<Tree>, config: Config, io: Io, timing: &mut Timing) -> R
                 before,
             };
             match entry.close_walls(&io, &mut child_timing) {
-                Ok(handles) => {
-                    child_timing.print("sentry");
-                    sandbox::run(config, handles, io, theirs)
-                }
+                Ok(handles) => sandbox::run(config, handles, io, theirs, child_timing),
                 Err(failure) => {
                     let report = FromSentry::Failed(failure.status, failure.message);
                     let _ = fd::send(theirs.as_fd(), &report.encode());

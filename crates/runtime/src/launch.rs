@@ -7,13 +7,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use sandbox::{Config, Io};
+use sandbox::{Config, Io, Timing};
 
 use crate::failure::{Failure, While};
 use crate::jail::{self, Jail, Tree};
 use crate::supervise;
 use crate::terminal::Terminal;
-use crate::timing::Timing;
 
 /// A sandbox to start.
 #[derive(Debug)]

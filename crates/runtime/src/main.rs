@@ -9,7 +9,6 @@ mod jail;
 mod launch;
 mod supervise;
 mod terminal;
-mod timing;
 
 use std::process::ExitCode;
 

@@ -13,6 +13,7 @@ use kernel::vfs::{LookupFlags, Path, Walker};
 use kernel::{CpuModel, Kernel, KernelConfig};
 use systrap::Systrap;
 
+use crate::Timing;
 use crate::config::{Config, Handles, Io, Terminal};
 use crate::control::FromSentry;
 use crate::log::LineLog;
@@ -29,12 +30,13 @@ pub struct Running {
 }
 
 /// Makes the sandbox and starts the command. The caller has one thread.
-pub fn start(config: Config, handles: Handles, io: Io) -> Result<Running, FromSentry> {
+pub fn start(config: Config, handles: Handles, io: Io, timing: &mut Timing) -> Result<Running, FromSentry> {
     let own = |what: &'static str| move |errno: Errno| failed(125, &format!("{what}: {}", words(errno)));
     // Before threads are made: they inherit it.
     host::clock::exact_sleeps().map_err(own("timer slack"))?;
     // While there is one thread, and before the filter, which guest processes do not need on top of their own.
     let platform = Systrap::new().map_err(own("execution engine"))?;
+    timing.done("execution engine");
     host::prctl::not_dumpable().map_err(own("closing the process to others"))?;
     // The C library sets up signals with the first thread, by calls that the filter does not let through.
     let first = std::thread::Builder::new()
@@ -43,6 +45,7 @@ pub fn start(config: Config, handles: Handles, io: Io) -> Result<Running, FromSe
         .map_err(own("threads"))?;
     let _ = first.join();
     host::surface::close_sentry().map_err(own("filter of host calls"))?;
+    timing.done("filter");
     seed_random().map_err(own("random numbers"))?;
     let kernel = new_kernel(&config, platform, io.log, &io.stdio).map_err(own("kernel"))?;
     let root = mounts::build(&kernel, handles, &config).map_err(|error| {
@@ -51,6 +54,7 @@ pub fn start(config: Config, handles: Handles, io: Io) -> Result<Running, FromSe
             &format!("mounting {}: {}", shown(&error.at), words(error.errno)),
         )
     })?;
+    timing.done("kernel and mounts");
     let poller = Poller::start().map_err(own("standard descriptors"))?;
     let terminal = match &io.terminal {
         Some(wanted) => {
@@ -114,12 +118,7 @@ fn new_kernel(
         ..KernelConfig::default()
     };
     let memory = Arc::new(fs::memory::SandboxMemory::new()?);
-    let kernel = Kernel::new(
-        Arc::new(platform),
-        memory,
-        Box::new(LineLog::new(log)),
-        settings,
-    );
+    let kernel = Kernel::new(Arc::new(platform), memory, Box::new(LineLog::new(log)), settings);
     // The moment first: what is read a little later is then never behind what the guest reads by itself.
     let now = std::time::Instant::now();
     let (monotonic, boottime) = (host::clock::monotonic()?, host::clock::boottime()?);

@@ -13,18 +13,20 @@ mod mounts;
 mod program;
 mod serve;
 mod terminal;
+mod timing;
 
 use std::os::fd::OwnedFd;
 
 pub use config::{Config, Handles, Io, Terminal};
+pub use timing::Timing;
 
 /// Runs the sandbox in the calling process, which is the first of its pid namespace, inside closed walls, and has one thread.
 ///
 /// Returns the process's exit status; the outcome of the command goes through `control`.
-pub fn run(config: Config, handles: Handles, io: Io, control: OwnedFd) -> i32 {
+pub fn run(config: Config, handles: Handles, io: Io, control: OwnedFd, mut timing: Timing) -> i32 {
     serve::catch_panics();
-    match boot::start(config, handles, io) {
-        Ok(running) => serve::until_the_end(running, control),
+    match boot::start(config, handles, io, &mut timing) {
+        Ok(running) => serve::until_the_end(running, control, timing),
         Err(report) => serve::report(&control, &report),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use host::ns::exit_now;
 use kernel::Kernel;
 
+use crate::Timing;
 use crate::boot::Running;
 use crate::control::{FromSentry, MAX_PACKET, ToSentry};
 
@@ -27,7 +28,7 @@ pub fn catch_panics() {
 }
 
 /// Serves until the first process has ended, reports how, and returns the sentry's exit status.
-pub fn until_the_end(running: Running, control: OwnedFd) -> i32 {
+pub fn until_the_end(running: Running, control: OwnedFd, mut timing: Timing) -> i32 {
     let control = Arc::new(control);
     let running = Arc::new(running);
     let (listening, packets) = (running.clone(), control.clone());
@@ -38,10 +39,13 @@ pub fn until_the_end(running: Running, control: OwnedFd) -> i32 {
             &FromSentry::Failed(125, "no thread for the control socket".into()),
         );
     }
+    timing.done("command started");
     let status = running.kernel.wait_init();
+    timing.done("command ended");
     if let Some(terminal) = &running.terminal {
         terminal.drain();
     }
+    timing.print("sentry");
     report(&control, &outcome(status))
 }
 
