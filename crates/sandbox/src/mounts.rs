@@ -90,10 +90,6 @@ pub fn build(kernel: &Arc<Kernel>, handles: Handles, config: &Config) -> Result<
     let root = kernel.vfs.mount_root(root, b"overlay", MountFlags::empty());
     let walker = Walker::as_root(kernel, root.clone());
     for mount in KERNEL_MOUNTS {
-        // TODO: types that do not exist yet.
-        if kernel.vfs.filesystem_type(mount.kind.as_bytes()).is_err() {
-            continue;
-        }
         mount_kind(kernel, &walker, mount).map_err(failed(mount.at))?;
     }
     for (handle, (at, read_only)) in handles.volumes.into_iter().zip(&config.volumes) {
