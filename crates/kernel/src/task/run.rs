@@ -15,7 +15,11 @@ use crate::syscall;
 
 /// Stack of a sentry thread, in bytes: the deepest path walk and the largest local buffers fit several times.
 /// Unoptimised code takes more.
-const STACK_BYTES: usize = if cfg!(debug_assertions) { 2 << 20 } else { 512 << 10 };
+const STACK_BYTES: usize = if cfg!(debug_assertions) {
+    2 << 20
+} else {
+    512 << 10
+};
 /// The wait status of a sandbox whose sentry failed: as if ended by SIGABRT.
 const ABORTED: i32 = SIGABRT as i32;
 

@@ -9,7 +9,7 @@ use abi::fcntl::{
 };
 
 use super::permission::{MAY_EXEC, MAY_READ, MAY_WRITE, is_owner, may_create, permission};
-use super::walk::{LastName, Walk, devices_allowed};
+use super::walk::{Walk, devices_allowed};
 use super::{AttrChange, Dentry, FileKind, LookupFlags, NewInode, Path, Walker, device, notify};
 use crate::file::{FileDescription, FileOps};
 
@@ -160,8 +160,7 @@ impl Walker<'_> {
         let exclusive = how.flags & O_EXCL != 0;
         let mut walk = Walk::new(self, dir, path, lookup)?;
         loop {
-            let last = walk.to_last()?;
-            let LastName::Name(name) = last.name else {
+            let Some((name, slashes)) = walk.to_last()? else {
                 let at = walk.finish()?;
                 return if exclusive {
                     Err(Errno::EEXIST)
@@ -169,12 +168,12 @@ impl Walker<'_> {
                     self.open_path(&at, how.flags)
                 };
             };
-            if last.slashes {
+            if slashes {
                 return Err(Errno::EISDIR);
             }
-            let mut dentry = self.child(&last.dir, &name)?;
+            let mut dentry = self.child(&walk.at, walk.text(name.clone()))?;
             if dentry.is_negative() {
-                match self.create_for_open(&last.dir, &name, how)? {
+                match self.create_for_open(&walk.at, walk.text(name), how)? {
                     Created::New(path) => {
                         // A new file may be opened whatever its mode says, and is empty already.
                         return self.open_checked(&path, how.flags & !O_TRUNC);

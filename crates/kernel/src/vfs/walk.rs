@@ -1,6 +1,7 @@
 //! The path walk (path_resolution(7)): from text to a place, with the caller's root, credentials and limits.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use abi::Errno;
@@ -109,13 +110,12 @@ impl<'a> Walker<'a> {
             return walk.finish();
         }
         loop {
-            let last = walk.to_last()?;
-            let LastName::Name(name) = last.name else {
+            let Some((name, slashes)) = walk.to_last()? else {
                 return walk.finish();
             };
-            let follow = flags.contains(LookupFlags::FOLLOW) || last.slashes;
-            walk.must_be_dir |= last.slashes;
-            if !walk.step(&name, follow, true)? {
+            let follow = flags.contains(LookupFlags::FOLLOW) || slashes;
+            walk.must_be_dir |= slashes;
+            if !walk.step(name, follow, true)? {
                 return walk.finish();
             }
         }
@@ -124,7 +124,14 @@ impl<'a> Walker<'a> {
     /// The directory and the name of the last component, which need not exist. A symbolic link there is not followed.
     pub(super) fn resolve_parent(&self, dir: Option<&Path>, path: &[u8]) -> Result<LastComponent, Errno> {
         let mut walk = Walk::new(self, dir, path, LookupFlags::empty())?;
-        walk.to_last()
+        let last = walk.to_last()?;
+        let slashes = last.as_ref().is_none_or(|(_, slashes)| *slashes);
+        let name = last.map_or(LastName::Here, |(name, _)| LastName::Name(walk.text(name).into()));
+        Ok(LastComponent {
+            dir: walk.at,
+            name,
+            slashes,
+        })
     }
 
     /// The dentry of a name, perhaps negative; search permission is checked.
@@ -155,7 +162,7 @@ pub(super) struct Walk<'w, 'a, 'p> {
     /// The place reached.
     pub at: Path,
     /// Bounds `..` and absolute links.
-    root: Path,
+    root: &'w Path,
     text: Cow<'p, [u8]>,
     position: usize,
     links: u32,
@@ -166,7 +173,7 @@ pub(super) struct Walk<'w, 'a, 'p> {
 impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
     pub fn new(
         walker: &'w Walker<'a>,
-        dir: Option<&Path>,
+        dir: Option<&'w Path>,
         path: &'p [u8],
         flags: LookupFlags,
     ) -> Result<Self, Errno> {
@@ -183,7 +190,7 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
         Ok(Walk {
             walker,
             at: if absolute { root.clone() } else { start.clone() },
-            root: root.clone(),
+            root,
             text: Cow::Borrowed(path),
             position: 0,
             links: 0,
@@ -193,7 +200,7 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
     }
 
     /// The next component's range in the text; moves behind it and the slashes that follow.
-    fn next_component(&mut self) -> Option<(std::ops::Range<usize>, bool)> {
+    fn next_component(&mut self) -> Option<(Range<usize>, bool)> {
         let text = &*self.text;
         let slash = |at: usize| text.get(at) == Some(&b'/');
         let mut start = self.position;
@@ -216,40 +223,29 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
         Some((start..end, next > end))
     }
 
-    /// Walks all components but the last.
-    pub fn to_last(&mut self) -> Result<LastComponent, Errno> {
-        while let Some((range, slashes)) = self.next_component() {
+    /// The text of a component.
+    pub fn text(&self, name: Range<usize>) -> &[u8] {
+        self.text.get(name).unwrap_or_default()
+    }
+
+    /// Walks all components but the last: its place in the text, and whether slashes follow it.
+    /// `None` when the path ends in `/`, `.` or `..`: then the place reached is the result.
+    pub fn to_last(&mut self) -> Result<Option<(Range<usize>, bool)>, Errno> {
+        while let Some((name, slashes)) = self.next_component() {
             let last = self.position >= self.text.len();
-            let name: Cow<'_, [u8]> = match &self.text {
-                Cow::Borrowed(text) => {
-                    let text: &'p [u8] = text;
-                    Cow::Borrowed(&text[range])
-                }
-                Cow::Owned(text) => Cow::Owned(text[range].to_vec()),
-            };
-            match &*name {
+            match self.text(name.clone()) {
                 b"." => self.check_search()?,
                 b".." => {
                     self.check_search()?;
                     self.up()?;
                 }
-                name if last => {
-                    return Ok(LastComponent {
-                        dir: self.at.clone(),
-                        name: LastName::Name(name.into()),
-                        slashes,
-                    });
-                }
-                name => {
+                _ if last => return Ok(Some((name, slashes))),
+                _ => {
                     self.step(name, true, false)?;
                 }
             }
         }
-        Ok(LastComponent {
-            dir: self.at.clone(),
-            name: LastName::Here,
-            slashes: true,
-        })
+        Ok(None)
     }
 
     /// `.` and `..` need a directory that may be searched, too.
@@ -262,7 +258,7 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
     }
 
     fn up(&mut self) -> Result<(), Errno> {
-        if self.at.same(&self.root) {
+        if self.at.same(self.root) {
             // Above the start there is nothing to see.
             return if self.flags.contains(LookupFlags::BENEATH) {
                 Err(Errno::EXDEV)
@@ -270,7 +266,7 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
                 Ok(())
             };
         }
-        let above = self.at.above(&self.root);
+        let above = self.at.above(self.root);
         let above = self.walker.cross_mounts(above);
         self.check_crossing(&above)?;
         self.at = above;
@@ -286,8 +282,8 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
 
     /// Steps to a child; a symbolic link is followed when `follow`: its text comes first then, and true is returned.
     /// A link inside the path (`!last`) is always to be followed.
-    pub fn step(&mut self, name: &[u8], follow: bool, last: bool) -> Result<bool, Errno> {
-        let dentry = self.walker.child(&self.at, name)?;
+    pub fn step(&mut self, name: Range<usize>, follow: bool, last: bool) -> Result<bool, Errno> {
+        let dentry = self.walker.child(&self.at, self.text(name))?;
         self.enter(dentry, follow, last)
     }
 
@@ -300,6 +296,10 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
         }
         if !last && inode.kind != FileKind::Directory {
             return Err(Errno::ENOTDIR);
+        }
+        if !dentry.is_mountpoint() {
+            self.at.dentry = dentry;
+            return Ok(false);
         }
         let mount = self.at.mount.clone();
         let next = self.walker.cross_mounts(Path { mount, dentry });
