@@ -83,6 +83,6 @@ fn close_on_exec(task: &CurrentTask) {
     };
     for entry in files.remove_where(|_, entry| entry.cloexec) {
         // As close(2): errors of the last flush have nobody to go to.
-        let _ = entry.file.ops().flush(&entry.file, task.tgid());
+        let _ = crate::file::close(&task.kernel, entry.file, task.tgid());
     }
 }

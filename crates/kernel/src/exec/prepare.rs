@@ -125,11 +125,7 @@ pub fn prepare(
     };
     let vdso = builder.add_vdso(kernel)?;
     let auxv = auxv(kernel, &elf, main, linker, vdso, &cred, secure);
-    let slide = if randomize {
-        random::number() % 8192 & !15
-    } else {
-        0
-    };
+    let slide = if randomize { random::number() & 0x1ff0 } else { 0 };
     let image = stack::build(builder.stack_top(), &arguments, name, auxv, random_bytes(), slide);
     builder.add_stack(caller.stack_limit, image.bytes.len() as u64, elf.stack_exec)?;
     let layout = builder.layout();

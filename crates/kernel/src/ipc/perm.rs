@@ -145,7 +145,7 @@ impl<T> Ids<T> {
     }
 
     /// Number of objects.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.objects.len()
     }
 

@@ -98,7 +98,7 @@ impl Kernel {
 
     /// Number of segments and the highest slot.
     pub fn segment_count(&self) -> (usize, u32) {
-        self.shm_table(|table| (table.len(), table.highest()))
+        self.shm_table(|table| (table.count(), table.highest()))
     }
 
     /// Pages of all segments: their sizes, and what is in memory.
@@ -207,9 +207,8 @@ pub fn attach(task: &CurrentTask, id: i32, addr: UserAddr, flags: u32) -> Result
     let mut prot = Prot::READ;
     prot.set(Prot::WRITE, flags & SHM_RDONLY == 0);
     prot.set(Prot::EXEC, flags & SHM_EXEC != 0);
-    let wanted = 0o444 * u32::from(prot.contains(Prot::READ))
-        | 0o222 * u32::from(prot.contains(Prot::WRITE))
-        | 0o111 * u32::from(prot.contains(Prot::EXEC));
+    let bits = |access: Prot, bits: u32| if prot.contains(access) { bits } else { 0 };
+    let wanted = bits(Prot::READ, 0o444) | bits(Prot::WRITE, 0o222) | bits(Prot::EXEC, 0o111);
     let object = {
         let state = segment.state.lock();
         state.perm.check(&task.cred(), wanted)?;

@@ -265,3 +265,67 @@ fn stacks_grow_down_to_their_limit() {
     assert!(mm.area_at(UserAddr(0x4000_2000 - 0x8_0000)).is_some());
     assert!(!mm.grow_stack(UserAddr(0x4001_0000), limit, &Limits::NONE));
 }
+
+#[test]
+fn books_and_memory_agree_after_any_calls() {
+    const BASE: u64 = 0x2000_0000;
+    const PAGES: u64 = 48;
+    let guest = Guest::new();
+    let mm = guest.task.mm_ref();
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    for _ in 0..4000 {
+        let at = BASE + random(PAGES) * PAGE_SIZE;
+        let other = BASE + random(PAGES) * PAGE_SIZE;
+        let len = (1 + random(8)) * PAGE_SIZE;
+        let new_len = (1 + random(8)) * PAGE_SIZE;
+        let prot = random(4);
+        let call = random(6);
+        let _ = match call {
+            0 | 1 => guest.call("mmap", &[at, len, prot, PRIVATE_ANON | 0x10, NO_FD, 0]),
+            2 => guest.call("munmap", &[at, len]),
+            3 => guest.call("mprotect", &[at, len, prot]),
+            4 => guest.call("mremap", &[at, len, new_len, 3, other]),
+            _ => guest.call("mremap", &[at, len, new_len, 0]),
+        };
+        let mut end = 0;
+        for area in mm.areas() {
+            assert!(area.start < area.end && area.start >= end, "areas overlap");
+            end = area.end;
+        }
+        let there = mm
+            .space
+            .mincore(UserAddr(BASE), (PAGES + 16) * PAGE_SIZE)
+            .unwrap();
+        for (index, resident) in (0..).zip(there) {
+            let page = BASE + index * PAGE_SIZE;
+            let known = mm.area_at(UserAddr(page)).is_some();
+            assert_eq!(
+                known,
+                resident == 1,
+                "{page:#x} after {call} {at:#x} {len:#x} {new_len:#x} {other:#x}"
+            );
+        }
+    }
+    for area in mm.areas() {
+        let there = mm.space.mincore(UserAddr(area.start), area.len()).unwrap();
+        assert!(
+            there.iter().all(|page| *page == 1),
+            "{:#x}-{:#x}",
+            area.start,
+            area.end
+        );
+    }
+    let sum: u64 = mm.areas().iter().map(Area::len).sum();
+    assert_eq!(sum, mm.totals().size);
+    assert_eq!(
+        sum,
+        mm.totals().resident,
+        "every mapped page and no other is there"
+    );
+}

@@ -2,7 +2,6 @@
 
 use abi::{Errno, UserAddr};
 
-use crate::cred::Caps;
 use crate::futex::ROBUST_HEAD_BYTES;
 use crate::task::CurrentTask;
 
@@ -22,8 +21,7 @@ pub fn get_robust_list(task: &CurrentTask, tid: i32, head: UserAddr, len: UserAd
     } else {
         let tid = u32::try_from(tid).map_err(|_| Errno::ESRCH)?;
         let other = task.kernel.pids.read().task(tid).ok_or(Errno::ESRCH)?;
-        let cred = task.cred();
-        if other.cred().uid != cred.uid && !cred.has(Caps::SYS_PTRACE) {
+        if !task.may_access(&other) {
             return Err(Errno::EPERM);
         }
         other.state.lock().robust_list

@@ -108,6 +108,7 @@ mod msgctl;
 mod msgop;
 mod msync;
 mod pkey_alloc;
+mod process_madvise;
 mod process_vm_readv;
 mod remap_file_pages;
 mod semctl;

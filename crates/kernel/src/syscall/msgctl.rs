@@ -110,7 +110,7 @@ fn tell_info(task: &CurrentTask, buf: UserAddr, used: bool) -> Result<i32, Errno
             messages += state.messages.len();
             bytes = bytes.saturating_add(state.bytes);
         }
-        info.msgpool = number(table.len());
+        info.msgpool = number(table.count());
         info.msgmap = number(messages);
         info.msgtql = i32::try_from(bytes).unwrap_or(i32::MAX);
     }

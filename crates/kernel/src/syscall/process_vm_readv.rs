@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use abi::{Errno, UserAddr};
 
-use crate::cred::Caps;
 use crate::mm::Mm;
 use crate::task::{CurrentTask, UserIoVec};
 
@@ -18,19 +17,8 @@ fn target(task: &CurrentTask, pid: i32) -> Result<Arc<Mm>, Errno> {
         return Ok(task.mm_ref());
     }
     let other = task.kernel.pids.read().task(pid).ok_or(Errno::ESRCH)?;
-    if other.tgid() != task.tgid() {
-        let (own, theirs) = (task.cred(), other.cred());
-        let same = own.uid == theirs.uid
-            && own.uid == theirs.euid
-            && own.uid == theirs.suid
-            && own.gid == theirs.gid
-            && own.gid == theirs.egid
-            && own.gid == theirs.sgid
-            && own.permitted.contains(theirs.permitted)
-            && other.group.state.lock().dumpable;
-        if !same && !own.has(Caps::SYS_PTRACE) {
-            return Err(Errno::EPERM);
-        }
+    if other.tgid() != task.tgid() && !task.may_access(&other) {
+        return Err(Errno::EPERM);
     }
     other.mm().ok_or(Errno::ESRCH)
 }

@@ -168,7 +168,7 @@ fn tell_info(task: &CurrentTask, buf: UserAddr, used: bool) -> Result<i32, Errno
             .iter()
             .map(|(_, set)| set.state.lock().semaphores.len())
             .sum();
-        (table.len(), count, table.highest())
+        (table.count(), count, table.highest())
     };
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let most = number(SEMMNI).saturating_mul(number(SEMMSL));

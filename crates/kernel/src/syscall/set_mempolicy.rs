@@ -3,7 +3,6 @@
 use abi::{AbiField, Errno, UserAddr, page_up};
 
 use super::arg::Flags;
-use crate::cred::Caps;
 use crate::task::{CurrentTask, Task};
 
 const MPOL_DEFAULT: u32 = 0;
@@ -78,6 +77,21 @@ pub fn mbind(
     check_policy(task, mode.0, mask, bits)
 }
 
+/// set_mempolicy_home_node(2).
+pub fn set_mempolicy_home_node(
+    _: &CurrentTask,
+    addr: UserAddr,
+    len: u64,
+    node: u64,
+    flags: Flags,
+) -> Result<(), Errno> {
+    if !addr.is_page_aligned() || flags.0 != 0 || node != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let len = page_up(len).ok_or(Errno::EINVAL)?;
+    addr.0.checked_add(len).map(|_| ()).ok_or(Errno::EINVAL)
+}
+
 /// get_mempolicy(2).
 pub fn get_mempolicy(
     task: &CurrentTask,
@@ -123,11 +137,11 @@ fn target(task: &CurrentTask, pid: i32) -> Result<std::sync::Arc<Task>, Errno> {
     }
     let pid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
     let other = task.kernel.pids.read().task(pid).ok_or(Errno::ESRCH)?;
-    let cred = task.cred();
-    if other.cred().uid != cred.uid && !cred.has(Caps::SYS_PTRACE) {
-        return Err(Errno::EPERM);
+    if task.may_access(&other) {
+        Ok(other)
+    } else {
+        Err(Errno::EPERM)
     }
-    Ok(other)
 }
 
 /// migrate_pages(2): everything is where it may be.

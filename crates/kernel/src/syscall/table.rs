@@ -426,12 +426,27 @@ pub const MM: &[Row] = &[
         Partial("no keys: as on a machine without them")
     ),
     missing!(334, "rseq", ENOSYS),
-    missing!(440, "process_madvise", ENOSYS),
+    row!(
+        440,
+        "process_madvise",
+        super::process_madvise::process_madvise,
+        Partial("as madvise")
+    ),
     missing!(447, "memfd_secret", ENOSYS),
-    missing!(448, "process_mrelease", ENOSYS),
+    row!(
+        448,
+        "process_mrelease",
+        super::process_madvise::process_mrelease,
+        Full
+    ),
     row!(449, "futex_waitv", super::futex::futex_waitv, Full),
-    missing!(450, "set_mempolicy_home_node", ENOSYS),
-    missing!(453, "map_shadow_stack", ENOSYS),
+    row!(
+        450,
+        "set_mempolicy_home_node",
+        super::set_mempolicy::set_mempolicy_home_node,
+        Partial("one node: checked, without effect")
+    ),
+    missing!(453, "map_shadow_stack", EOPNOTSUPP),
     row!(454, "futex_wake", super::futex::futex_wake, Full),
     row!(455, "futex_wait", super::futex::futex_wait, Full),
     row!(456, "futex_requeue", super::futex::futex_requeue, Full),
