@@ -5,10 +5,16 @@ use abi::Errno;
 use crate::call::check;
 
 fn read(clock: libc::clockid_t) -> Result<i64, Errno> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the call writes a timespec.
     check(unsafe { libc::clock_gettime(clock, &mut time) }.into())?;
-    Ok(time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec))
+    Ok(time
+        .tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec))
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.

@@ -10,7 +10,9 @@ use platform::{Context, Death, Event, Fault, Interrupter, LocalAnswers, Register
 use crate::frame;
 use crate::handoff::Pair;
 use crate::layout::{self as l, area, state, uc};
+use crate::patch;
 use crate::process::{Parked, Process, Slot};
+use crate::stub;
 
 /// Threads without a context that a process keeps for the next one.
 const MAX_PARKED: usize = 32;
@@ -44,6 +46,10 @@ pub struct Thread {
     dirty: bool,
     /// `rax` alone was changed.
     returned: bool,
+    /// Where the extended state is.
+    xplace: Extended,
+    /// The extended state was to be loaded when the thread was last continued.
+    xloading: bool,
     /// The segment bases that are loaded in the guest thread.
     bases: (u64, u64),
     /// The thread has yet to report that it is ready.
@@ -51,6 +57,29 @@ pub struct Thread {
     pair: Pair,
     death: Option<Death>,
     guest_time: Duration,
+}
+
+/// Where a stopped guest thread's extended state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extended {
+    /// In the signal frame, loaded from there when the thread continues.
+    Frame,
+    /// In the processor: the call came through a patched site.
+    Live,
+    /// Likewise, with a copy in the area.
+    Saved,
+    /// In the area, to be loaded when the thread continues.
+    Changed,
+}
+
+impl Extended {
+    fn of(uc: usize) -> Extended {
+        if uc == area::FAST {
+            Extended::Live
+        } else {
+            Extended::Frame
+        }
+    }
 }
 
 /// Interrupts a [`Thread`].
@@ -91,12 +120,15 @@ impl Thread {
             uc: parked.uc,
             dirty: true,
             returned: false,
+            xplace: Extended::of(parked.uc),
+            xloading: false,
             bases: (u64::MAX, u64::MAX),
             starting: parked.starting,
             pair,
             death: None,
             guest_time: Duration::ZERO,
         };
+        thread.slot.area.word(area::LOCAL).store(0, Ordering::Relaxed);
         thread.set_xstate(xstate)?;
         Ok(thread)
     }
@@ -126,13 +158,26 @@ impl Thread {
                 memory.set(area::FS_BASE, self.regs.fs_base);
                 resume |= l::RESUME_FS;
             }
-            if self.regs.gs_base != self.bases.1 {
-                memory.set(area::GS_BASE, self.regs.gs_base);
+            // A guest that has no use for GS has the area there, by which patched sites find it.
+            let gs_base = if self.regs.gs_base == 0 {
+                memory.address()
+            } else {
+                self.regs.gs_base
+            };
+            if gs_base != self.bases.1 {
+                memory.set(area::GS_BASE, gs_base);
                 resume |= l::RESUME_GS;
             }
         } else if self.returned {
             memory.set(self.uc + uc::RAX, self.regs.rax);
         }
+        if matches!(self.xplace, Extended::Live | Extended::Saved) {
+            resume |= l::RESUME_LIVE;
+            if !self.dirty && frame::is_simple(&self.regs) {
+                resume |= l::RESUME_SIMPLE;
+            }
+        }
+        self.xloading = self.xplace == Extended::Changed;
         memory.set(area::UC, memory.address() + self.uc as u64);
         memory.word(area::RESUME).store(resume, Ordering::Relaxed);
         memory.word(area::KICK).store(0, Ordering::Relaxed);
@@ -141,17 +186,28 @@ impl Thread {
     }
 
     /// Waits until the guest thread gives its area back. An error: it is gone.
-    fn wait(&mut self) -> Result<(), Death> {
+    fn wait(&mut self, order: u32) -> Result<(), Death> {
         let tid = self.slot.tid.load(Ordering::Relaxed);
-        match self
-            .pair
-            .take(&self.process.engine.cores, self.slot.area.word(area::STATE), tid)
-            & !state::SLEEP
-        {
+        let word = self.slot.area.word(area::STATE);
+        match self.pair.take(&self.process.engine.cores, word, tid, order) & !state::SLEEP {
             state::EVENT => Ok(()),
             state::DEAD => Err(self.await_death()),
             _ => Err(Death::Protocol),
         }
+    }
+
+    /// Has the guest thread save its extended state into the area.
+    fn save_extended(&mut self) -> Option<Death> {
+        if self.death.is_some() || self.process.is_reaped() {
+            return Some(self.process.death());
+        }
+        let tid = self.slot.tid.load(Ordering::Relaxed);
+        self.pair
+            .give(&self.process.engine.cores, &self.slot.area, tid, state::SAVE);
+        if self.process.is_reaped() {
+            return Some(self.process.death());
+        }
+        self.wait(state::SAVE).err()
     }
 
     /// The thread is gone: waits for the host to tell how its process ended.
@@ -183,9 +239,22 @@ impl Thread {
         self.uc = frame::check(memory, memory.get(area::UC)).ok_or(Death::Protocol)?;
         self.regs = frame::read(memory, self.uc);
         self.bases = (self.regs.fs_base, self.regs.gs_base);
+        if self.regs.gs_base == memory.address() {
+            self.regs.gs_base = 0;
+        }
+        self.xplace = match Extended::of(self.uc) {
+            // The kick undid the leaving: the state that was to be loaded may or may not have been.
+            Extended::Live if signal as i32 == l::KICK_SIGNAL && self.xloading => Extended::Changed,
+            place => place,
+        };
+        if !self.step_back(signal)? {
+            return Ok(None);
+        }
+        let memory = &self.slot.area;
         let info = self.uc + uc::SIGINFO;
         let code = memory.get(info + 8) as i32;
         Ok(match signal as i32 {
+            _ if signal == l::SIG_FAST => Some(self.called()),
             l::KICK_SIGNAL => self
                 .kicker
                 .pending
@@ -207,6 +276,26 @@ impl Thread {
         })
     }
 
+    /// An interrupted thread on its way from a patched site to the stub goes back to the site. False: it is to go on.
+    fn step_back(&mut self, signal: u32) -> Result<bool, Death> {
+        let (rip, rcx) = (self.regs.rip, self.regs.rcx);
+        if signal as i32 != l::KICK_SIGNAL && signal as i32 != libc::SIGTRAP {
+            return Ok(true);
+        }
+        let patches = self.process.patches();
+        if !stub::on_the_way(rip) && !patches.in_trampolines(rip) {
+            return Ok(true);
+        }
+        if signal as i32 == libc::SIGTRAP {
+            return Ok(false);
+        }
+        let site = patches.way_back(rip, rcx).ok_or(Death::Protocol)?;
+        drop(patches);
+        self.regs.rip = site;
+        self.dirty = true;
+        Ok(true)
+    }
+
     fn syscall(&mut self, arch: u32) -> Event {
         if arch != ARCH_X86_64 {
             // 32-bit entry does not exist here; `int 0x80` faults as it does on a kernel without it.
@@ -220,6 +309,12 @@ impl Thread {
                 error: INT80_ERROR,
             });
         }
+        let (nr, rip) = (self.regs.rax, self.regs.rip);
+        patch::trapped(&self.process, nr, rip);
+        self.called()
+    }
+
+    fn called(&mut self) -> Event {
         self.regs.orig_rax = self.regs.rax;
         if CLOCK_CALLS.contains(&self.regs.rax) {
             self.process.engine.clock.refresh();
@@ -229,7 +324,7 @@ impl Thread {
 
     fn run_once(&mut self) -> Result<Option<Event>, Death> {
         if self.starting {
-            self.wait()?;
+            self.wait(state::RUN)?;
             // What the thread reported is only that it is there; its frame is the one made for it.
             self.starting = false;
         }
@@ -246,7 +341,7 @@ impl Thread {
             return Err(self.process.death());
         }
         let start = Instant::now();
-        let waited = self.wait();
+        let waited = self.wait(state::RUN);
         self.guest_time += start.elapsed();
         waited?;
         self.event()
@@ -289,11 +384,22 @@ impl Context for Thread {
     }
 
     fn xstate(&mut self) -> Result<XState, Errno> {
+        if self.xplace == Extended::Live {
+            if let Some(death) = self.save_extended() {
+                self.died(death);
+                return Err(Errno::ESRCH);
+            }
+            self.xplace = Extended::Saved;
+        }
         frame::read_xstate(&self.slot.area, self.uc, self.process.engine.layout).map(XState)
     }
 
     fn set_xstate(&mut self, state: &XState) -> Result<(), Errno> {
-        frame::write_xstate(&self.slot.area, self.uc, self.process.engine.layout, &state.0)
+        frame::write_xstate(&self.slot.area, self.uc, self.process.engine.layout, &state.0)?;
+        if self.xplace != Extended::Frame {
+            self.xplace = Extended::Changed;
+        }
+        Ok(())
     }
 
     fn read(&mut self, _: UserAddr, _: &mut [u8]) -> Result<usize, Errno> {
@@ -308,7 +414,27 @@ impl Context for Thread {
         Ok(())
     }
 
-    fn set_local_answers(&mut self, _: &LocalAnswers) {}
+    fn set_local_answers(&mut self, answers: &LocalAnswers) {
+        let memory = &self.slot.area;
+        let ask = u32::MAX;
+        let values = [
+            (area::PID, answers.pid),
+            (area::TID, answers.tid),
+            (area::PPID, if answers.ppid == 0 { ask } else { answers.ppid }),
+            (area::UID, answers.uid),
+            (area::EUID, answers.euid),
+            (area::GID, answers.gid),
+            (area::EGID, answers.egid),
+            (area::LOCAL, u32::from(answers.enabled)),
+        ];
+        for (at, value) in values {
+            memory.word(at).store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn local_calls(&self) -> u64 {
+        self.slot.area.get(area::LOCAL_CALLS)
+    }
 
     fn interrupter(&self) -> Arc<dyn Interrupter> {
         self.kicker.clone()
@@ -337,9 +463,12 @@ impl Drop for Thread {
             slots.exiting.push(self.slot.clone());
             if self.starting {
                 // It has not reported yet, and its report would overwrite the order.
-                let _ = self
-                    .pair
-                    .take(&self.process.engine.cores, self.slot.area.word(area::STATE), tid);
+                let _ = self.pair.take(
+                    &self.process.engine.cores,
+                    self.slot.area.word(area::STATE),
+                    tid,
+                    state::RUN,
+                );
             }
             self.pair
                 .give(&self.process.engine.cores, &self.slot.area, tid, state::EXIT);

@@ -25,6 +25,9 @@ pub fn initial_offset(layout: Layout) -> usize {
 /// Checks a frame address that the guest thread reported; returns its offset in the area.
 pub fn check(area: &Area, address: u64) -> Option<usize> {
     let offset = usize::try_from(address.checked_sub(area.address())?).ok()?;
+    if offset == area::FAST {
+        return Some(offset);
+    }
     // Below the frame the stub needs room for what it pushes.
     let fits = (area::STACK + 256..=area::STACK_END - uc::LEN).contains(&offset);
     (fits && offset.is_multiple_of(8)).then_some(offset)
@@ -92,14 +95,29 @@ pub fn write(area: &Area, at: usize, r: &Registers) {
     }
 }
 
+/// Flags that `syscall` does not leave to the program that made it: with them, a call is not left the simple way.
+const ODD_FLAGS: u64 = 0x4_4500;
+
+/// Whether a call that came through a patched site may be left as it came: registers but rax untouched.
+pub fn is_simple(r: &Registers) -> bool {
+    r.eflags & ODD_FLAGS == 0
+}
+
 /// Makes the frame of a thread that has not run yet.
 pub fn create(area: &Area, at: usize, layout: Layout) {
     let fpstate = (area::STACK_END - layout.len - 64) & !63;
     area.set(at + uc::FPSTATE, area.address() + fpstate as u64);
     area.copy_in(fpstate, &xstate::initial(layout));
+    area.set(
+        area::FAST + uc::FPSTATE,
+        area.address() + area::FAST_XSTATE as u64,
+    );
 }
 
 fn fpstate(area: &Area, at: usize, layout: Layout) -> Result<usize, Errno> {
+    if at == area::FAST {
+        return Ok(area::FAST_XSTATE);
+    }
     let address = area.get(at + uc::FPSTATE);
     let offset = address.checked_sub(area.address()).ok_or(Errno::ESRCH)?;
     let offset = usize::try_from(offset).map_err(|_| Errno::ESRCH)?;
@@ -113,6 +131,7 @@ pub fn read_xstate(area: &Area, at: usize, layout: Layout) -> Result<Vec<u8>, Er
     let mut image = vec![0; layout.len];
     area.copy_out(from, &mut image);
     image[xstate::SOFTWARE].fill(0);
+    image[xstate::XSTATE_BV + 8..xstate::MIN_LEN].fill(0);
     Ok(image)
 }
 

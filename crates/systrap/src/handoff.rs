@@ -70,11 +70,11 @@ pub struct Cores {
 }
 
 /// Looks a few times, politely.
-fn glance(word: &AtomicU32) -> Option<u32> {
+fn glance(word: &AtomicU32, order: u32) -> Option<u32> {
     (0..GLANCES).find_map(|_| {
         process::yield_now();
         let now = word.load(Ordering::SeqCst);
-        (now & !state::SLEEP != state::RUN).then_some(now)
+        (now & !state::SLEEP != order).then_some(now)
     })
 }
 
@@ -237,15 +237,15 @@ impl Pair {
         self.short_calls = 0;
     }
 
-    /// Waits until the word is neither `RUN` nor `RUN | SLEEP`, and returns it.
-    pub fn take(&mut self, cores: &Cores, word: &AtomicU32, tid: i32) -> u32 {
+    /// Waits until the word is no longer `order`, asleep or not, and returns it.
+    pub fn take(&mut self, cores: &Cores, word: &AtomicU32, tid: i32, order: u32) -> u32 {
         let start = ticks();
         let seen = match self.way {
-            Way::Poll => self.poll(word, start),
-            Way::Apart => glance(word),
+            Way::Poll => self.poll(word, start, order),
+            Way::Apart => glance(word, order),
             Way::Together(_) => None,
         };
-        let value = seen.unwrap_or_else(|| self.sleep(cores, word, tid));
+        let value = seen.unwrap_or_else(|| self.sleep(cores, word, tid, order));
         self.event_at = ticks();
         if self.event_at.wrapping_sub(start) > LONG_US * self.us {
             self.part(cores, tid);
@@ -253,11 +253,11 @@ impl Pair {
         value
     }
 
-    fn poll(&mut self, word: &AtomicU32, start: u64) -> Option<u32> {
+    fn poll(&mut self, word: &AtomicU32, start: u64, order: u32) -> Option<u32> {
         loop {
             for _ in 0..SPINS {
                 let now = word.load(Ordering::SeqCst);
-                if now & !state::SLEEP != state::RUN {
+                if now & !state::SLEEP != order {
                     return Some(now);
                 }
                 std::hint::spin_loop();
@@ -277,10 +277,10 @@ impl Pair {
         }
     }
 
-    fn sleep(&mut self, cores: &Cores, word: &AtomicU32, tid: i32) -> u32 {
+    fn sleep(&mut self, cores: &Cores, word: &AtomicU32, tid: i32, order: u32) -> u32 {
         loop {
-            let sleeping = state::RUN | state::SLEEP;
-            match word.compare_exchange(state::RUN, sleeping, Ordering::SeqCst, Ordering::SeqCst) {
+            let sleeping = order | state::SLEEP;
+            match word.compare_exchange(order, sleeping, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => {}
                 Err(now) if now == sleeping => {}
                 Err(now) => return now,

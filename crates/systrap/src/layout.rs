@@ -63,10 +63,32 @@ pub mod area {
     pub const YIELDS: usize = 0x44;
     /// `stack_t` for sigaltstack(2).
     pub const STACK_T: usize = 0x80;
+    /// Non-zero: the stub answers calls from the values that follow.
+    pub const LOCAL: usize = 0xc0;
+    /// getpid(2).
+    pub const PID: usize = 0xc4;
+    /// gettid(2).
+    pub const TID: usize = 0xc8;
+    /// getppid(2); 0: ask the sentry.
+    pub const PPID: usize = 0xcc;
+    /// getuid(2).
+    pub const UID: usize = 0xd0;
+    /// geteuid(2).
+    pub const EUID: usize = 0xd4;
+    /// getgid(2).
+    pub const GID: usize = 0xd8;
+    /// getegid(2).
+    pub const EGID: usize = 0xdc;
+    /// How many calls the stub answered.
+    pub const LOCAL_CALLS: usize = 0xe0;
     /// The alternate signal stack.
     pub const STACK: usize = 0x1000;
     /// One past its end.
     pub const STACK_END: usize = 0x9000;
+    /// Registers of a call that came through a patched site, laid out as a `ucontext`. The stub's stack is below.
+    pub const FAST: usize = 0xa000;
+    /// Its extended state, saved on order.
+    pub const FAST_XSTATE: usize = 0xa400;
 }
 
 /// Values of the state word.
@@ -79,6 +101,8 @@ pub mod state {
     pub const EVENT: u32 = 2;
     /// Order: exit(2).
     pub const EXIT: u32 = 3;
+    /// Order: save the extended state, which is live in the processor, and report again.
+    pub const SAVE: u32 = 4;
     /// The side that waits sleeps on the word.
     pub const SLEEP: u32 = 0x100;
 }
@@ -87,6 +111,12 @@ pub mod state {
 pub const RESUME_FS: u32 = 1;
 /// Load GS_BASE.
 pub const RESUME_GS: u32 = 2;
+/// The extended state is live in the processor: do not load it.
+pub const RESUME_LIVE: u32 = 4;
+/// Leave as `syscall` returns: no flags, no selectors.
+pub const RESUME_SIMPLE: u32 = 8;
+/// In `SIG`: a system call through a patched site.
+pub const SIG_FAST: u32 = 0x100;
 /// In `SIG`: the stub itself faulted.
 pub const SIG_STUB_FAULT: u32 = 0xff;
 /// The host signal that interrupts guest code.
@@ -110,6 +140,8 @@ pub mod command {
 
 /// Op: compare and exchange a word of guest memory (addr, old, new).
 pub const OP_CAS: u64 = 0x1_0000;
+/// Op: compare and exchange an aligned 64-bit word of guest memory (addr, old, new); `EAGAIN` if it differs.
+pub const OP_CAS64: u64 = 0x1_0003;
 /// Op: fork the process (command file of the child).
 pub const OP_FORK: u64 = 0x1_0001;
 /// Op: start a guest thread (area, stack pointer).

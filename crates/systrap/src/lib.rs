@@ -14,6 +14,7 @@ mod filter;
 mod frame;
 mod handoff;
 mod layout;
+mod patch;
 mod process;
 mod reaper;
 mod regions;
@@ -83,7 +84,7 @@ impl Platform for Systrap {
 
     fn vdso(&self) -> Option<Vdso> {
         Some(Vdso {
-            len: (clock::PAGE_LEN + vdso::IMAGE_LEN) as u64,
+            len: (clock::PAGE_LEN + vdso::IMAGE_LEN) as u64 + patch::LEN,
             elf_offset: clock::PAGE_LEN as u64,
         })
     }

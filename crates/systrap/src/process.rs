@@ -13,6 +13,7 @@ use crate::area::Area;
 use crate::channel::{Channel, Op};
 use crate::engine::Engine;
 use crate::layout::{KICK_SIGNAL, OP_FORK, area, state};
+use crate::patch::Patches;
 use crate::regions::Regions;
 
 /// A live or dead guest process.
@@ -30,8 +31,8 @@ pub struct Process {
     end: Mutex<Option<Exit>>,
     /// Thread areas of this process, in use or not.
     pub slots: Mutex<Slots>,
-    /// What is mapped.
-    pub regions: Mutex<Regions>,
+    regions: Mutex<Regions>,
+    patches: Mutex<Patches>,
 }
 
 /// A thread area with the host thread that uses it.
@@ -74,6 +75,7 @@ impl Process {
         channel: Channel,
         engine: Arc<Engine>,
         regions: Regions,
+        patches: Patches,
     ) -> Result<Arc<Process>, Errno> {
         let process = Arc::new(Process {
             pid,
@@ -85,6 +87,7 @@ impl Process {
             end: Mutex::new(None),
             slots: Mutex::default(),
             regions: Mutex::new(regions),
+            patches: Mutex::new(patches),
         });
         if let Err(error) = process.engine.reaper.register(&process) {
             process.kill();
@@ -127,7 +130,7 @@ impl Process {
     pub fn fork(&self) -> Result<Arc<Process>, Errno> {
         let mut channel = Channel::new()?;
         // Held until the child is there: its memory must be of one moment with the record of it.
-        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let (regions, patches) = (self.regions(), self.patches());
         let op = Op {
             nr: OP_FORK,
             args: [channel.number(), 0, 0, 0, 0, 0],
@@ -140,8 +143,24 @@ impl Process {
                 return Err(error);
             }
         };
-        let regions = regions.clone();
-        Process::adopt(pid as i32, channel, self.engine.clone(), regions)
+        let (regions, patches) = (regions.clone(), patches.clone());
+        Process::adopt(pid as i32, channel, self.engine.clone(), regions, patches)
+    }
+
+    /// What is mapped. Lock order: regions, patches, slots or channel.
+    pub fn regions(&self) -> MutexGuard<'_, Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its patched call sites.
+    pub fn patches(&self) -> MutexGuard<'_, Patches> {
+        self.patches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether at most one thread can run guest code.
+    pub fn has_one_thread(&self) -> bool {
+        let slots = self.slots();
+        slots.all.len() <= slots.parked.len() + slots.exiting.len() + slots.idle.len() + 1
     }
 
     /// The thread areas.

@@ -4,9 +4,18 @@ use std::collections::BTreeMap;
 
 use platform::Prot;
 
+/// How a range may be accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// By the guest.
+    pub prot: Prot,
+    /// Whether changes are seen by others: then nothing is ever written by force.
+    pub shared: bool,
+}
+
 /// Disjoint ranges with their access.
 #[derive(Clone, Debug, Default)]
-pub struct Regions(BTreeMap<u64, (u64, Prot)>);
+pub struct Regions(BTreeMap<u64, (u64, Access)>);
 
 impl Regions {
     /// Forgets `[start, end)`.
@@ -29,21 +38,21 @@ impl Regions {
     }
 
     /// Sets the access of `[start, end)`.
-    pub fn set(&mut self, start: u64, end: u64, prot: Prot) {
+    pub fn set(&mut self, start: u64, end: u64, access: Access) {
         self.clear(start, end);
-        self.0.insert(start, (end, prot));
+        self.0.insert(start, (end, access));
     }
 
     /// Changes the access of what is mapped in `[start, end)`.
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) {
         let pieces = self.pieces(start, end);
-        for (s, e, _) in pieces {
-            self.set(s, e, prot);
+        for (s, e, access) in pieces {
+            self.set(s, e, Access { prot, ..access });
         }
     }
 
     /// The mapped pieces of `[start, end)`.
-    pub fn pieces(&self, start: u64, end: u64) -> Vec<(u64, u64, Prot)> {
+    pub fn pieces(&self, start: u64, end: u64) -> Vec<(u64, u64, Access)> {
         let before = self.0.range(..start).next_back();
         before
             .into_iter()
@@ -80,19 +89,23 @@ impl Regions {
 mod tests {
     use super::*;
 
+    fn access(prot: Prot) -> Access {
+        Access { prot, shared: false }
+    }
+
     #[test]
     fn splitting_keeps_both_ends() {
         let mut r = Regions::default();
-        r.set(0x1000, 0x9000, Prot::READ);
+        r.set(0x1000, 0x9000, access(Prot::READ));
         r.protect(0x3000, 0x4000, Prot::WRITE);
         r.clear(0x5000, 0x6000);
         assert_eq!(
             r.pieces(0, 0x10000),
             vec![
-                (0x1000, 0x3000, Prot::READ),
-                (0x3000, 0x4000, Prot::WRITE),
-                (0x4000, 0x5000, Prot::READ),
-                (0x6000, 0x9000, Prot::READ)
+                (0x1000, 0x3000, access(Prot::READ)),
+                (0x3000, 0x4000, access(Prot::WRITE)),
+                (0x4000, 0x5000, access(Prot::READ)),
+                (0x6000, 0x9000, access(Prot::READ))
             ]
         );
     }
@@ -100,11 +113,14 @@ mod tests {
     #[test]
     fn remapping_moves_and_grows() {
         let mut r = Regions::default();
-        r.set(0x1000, 0x3000, Prot::READ);
+        r.set(0x1000, 0x3000, access(Prot::READ));
         r.remap(0x1000, 0x2000, 0x8000, 0x4000, false);
         assert_eq!(
             r.pieces(0, 0x10000),
-            vec![(0x8000, 0xa000, Prot::READ), (0xa000, 0xc000, Prot::READ)]
+            vec![
+                (0x8000, 0xa000, access(Prot::READ)),
+                (0xa000, 0xc000, access(Prot::READ))
+            ]
         );
     }
 }

@@ -1,8 +1,8 @@
 //! A guest address space: mapping changes as orders to its process, and access to its memory.
 
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use abi::{Errno, PAGE_SIZE, UserAddr};
@@ -16,8 +16,9 @@ use crate::clock;
 use crate::context::Thread;
 use crate::frame;
 use crate::layout::{self as l, OP_CAS, OP_THREAD, USER_END, USER_START, area, command, state};
+use crate::patch;
 use crate::process::{Parked, Process, Slot, Slots};
-use crate::regions::Regions;
+use crate::regions::{Access, Regions};
 use crate::vdso;
 
 /// From this length on, memory that should be huge is advised so.
@@ -124,6 +125,31 @@ impl Space {
         uc
     }
 
+    /// Takes patches back before their trampolines are unmapped or replaced.
+    fn give_way(&self, ops: &[MapOp]) {
+        let mut patches = self.process.patches();
+        let touched = ops.iter().any(|op| match op {
+            MapOp::Map { addr, len, .. } | MapOp::Unmap { addr, len } => {
+                patches.touches(addr.0, addr.0.saturating_add(*len))
+            }
+            MapOp::Protect { addr, len, .. } => patches.touches(addr.0, addr.0.saturating_add(*len)),
+            MapOp::Remap {
+                old,
+                old_len,
+                new,
+                new_len,
+                ..
+            } => {
+                patches.touches(old.0, old.0.saturating_add(*old_len))
+                    || patches.touches(new.0, new.0.saturating_add(*new_len))
+            }
+            MapOp::Advise { .. } | MapOp::Sync { .. } => false,
+        });
+        if touched {
+            patches.undo(&self.process);
+        }
+    }
+
     fn clamp(addr: UserAddr, len: usize) -> Result<usize, Errno> {
         if addr.0 < USER_START || addr.0 >= USER_END {
             return Err(Errno::EFAULT);
@@ -221,7 +247,7 @@ const fn advice_number(advice: Advice) -> i32 {
 /// The clock page, shared and read-only; the image behind it, private as the text of any library.
 fn vdso_ops(addr: u64, len: u64, index: usize, fd: u64, out: &mut Vec<(usize, Op)>) -> Result<(), Errno> {
     let (page, image) = (clock::PAGE_LEN as u64, vdso::IMAGE_LEN as u64);
-    if len != page + image {
+    if len != page + image + patch::LEN {
         return Err(Errno::EINVAL);
     }
     let parts = [
@@ -238,6 +264,17 @@ fn vdso_ops(addr: u64, len: u64, index: usize, fd: u64, out: &mut Vec<(usize, Op
         let args = [at, len, prot as u64, (flags | libc::MAP_FIXED) as u64, fd, offset];
         out.push((index, Op::call(libc::SYS_mmap, args)));
     }
+    // Trampolines come later, if any.
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    let args = [
+        addr + page + image,
+        patch::LEN,
+        libc::PROT_NONE as u64,
+        flags as u64,
+        u64::MAX,
+        0,
+    ];
+    out.push((index, Op::call(libc::SYS_mmap, args)));
     Ok(())
 }
 
@@ -298,16 +335,29 @@ fn record(regions: &mut Regions, op: &MapOp) {
     match op {
         MapOp::Map {
             addr,
-            len,
             source: MapSource::Vdso,
             ..
         } => {
             // The clock page is not listed: nobody writes it by force.
             let image = addr.0 + clock::PAGE_LEN as u64;
             regions.clear(addr.0, image);
-            regions.set(image, addr.0 + len, Prot::READ | Prot::EXEC);
+            let prot = Prot::READ | Prot::EXEC;
+            regions.set(
+                image,
+                image + vdso::IMAGE_LEN as u64,
+                Access { prot, shared: false },
+            );
         }
-        MapOp::Map { addr, len, prot, .. } => regions.set(addr.0, addr.0 + len, *prot),
+        MapOp::Map {
+            addr,
+            len,
+            prot,
+            flags,
+            ..
+        } => {
+            let shared = flags.contains(MapFlags::SHARED);
+            regions.set(addr.0, addr.0 + len, Access { prot: *prot, shared });
+        }
         MapOp::Unmap { addr, len } => regions.clear(addr.0, addr.0 + len),
         MapOp::Protect { addr, len, prot } => regions.protect(addr.0, addr.0 + len, *prot),
         MapOp::Remap {
@@ -332,15 +382,21 @@ impl AddressSpace for Space {
                 break;
             }
         }
-        let mut regions = self
-            .process
-            .regions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut regions = self.process.regions();
+        self.give_way(ops);
         let result = self.orders(&orders).and_then(|()| bad.map_or(Ok(()), Err));
         let done = result.as_ref().map_or_else(|(index, _)| *index, |()| ops.len());
         for op in ops.iter().take(done) {
             record(&mut regions, op);
+            if let MapOp::Map {
+                addr,
+                source: MapSource::Vdso,
+                ..
+            } = op
+            {
+                let room = addr.0 + (clock::PAGE_LEN + vdso::IMAGE_LEN) as u64;
+                self.process.patches().offer_room(room);
+            }
         }
         result
     }
@@ -371,21 +427,23 @@ impl AddressSpace for Space {
             .unwrap_or(USER_END)
             .min(USER_END);
         // The lock keeps mappings as they are until the old access is back.
-        let regions = self
-            .process
-            .regions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let regions = self.process.regions();
         let closed: Vec<_> = regions
             .pieces(start, end)
             .into_iter()
-            .filter(|(_, _, prot)| !prot.contains(Prot::WRITE | Prot::READ))
+            .filter(|(_, _, access)| !access.shared && !access.prot.contains(Prot::WRITE | Prot::READ))
             .collect();
         let order = |writable: bool| -> Vec<(usize, Op)> {
-            let access = |prot: Prot| if writable { Prot::READ | Prot::WRITE } else { prot };
+            let access = |prot: Prot| {
+                if writable {
+                    prot | Prot::READ | Prot::WRITE
+                } else {
+                    prot
+                }
+            };
             closed
                 .iter()
-                .map(|(s, e, prot)| (0, protect(*s, e - s, access(*prot))))
+                .map(|(s, e, a)| (0, protect(*s, e - s, access(a.prot))))
                 .collect()
         };
         self.orders(&order(true)).map_err(|(_, e)| e)?;
@@ -449,11 +507,7 @@ impl AddressSpace for Space {
         check_range(addr, len)?;
         let mut result = Vec::with_capacity(usize::try_from(len / PAGE_SIZE).map_err(|_| Errno::ENOMEM)?);
         // The helper's scratch stack is shared by all that ask: hold the regions' lock meanwhile.
-        let _lock = self
-            .process
-            .regions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.process.regions();
         let mut at = addr.0;
         while at < addr.0 + len {
             let piece = (addr.0 + len - at).min(MINCORE_PAGES * PAGE_SIZE);

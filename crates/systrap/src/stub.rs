@@ -58,6 +58,7 @@ global_asm!(
     RESUME_FS = const l::RESUME_FS,
     RESUME_GS = const l::RESUME_GS,
     OP_CAS = const l::OP_CAS,
+    OP_CAS64 = const l::OP_CAS64,
     OP_FORK = const l::OP_FORK,
     OP_THREAD = const l::OP_THREAD,
     C_SEQ = const command::SEQ,
@@ -68,6 +69,22 @@ global_asm!(
     RUN = const state::RUN,
     EVENT = const state::EVENT,
     EXIT = const state::EXIT,
+    SAVE = const state::SAVE,
+    RESUME_LIVE = const l::RESUME_LIVE,
+    RESUME_SIMPLE = const l::RESUME_SIMPLE,
+    SIG_FAST = const l::SIG_FAST,
+    AREA_TOP = const l::AREA_BASE >> 32,
+    A_FAST = const area::FAST,
+    A_FAST_XSTATE = const area::FAST_XSTATE,
+    A_LOCAL = const area::LOCAL,
+    A_LOCAL_CALLS = const area::LOCAL_CALLS,
+    A_PID = const area::PID,
+    A_TID = const area::TID,
+    A_PPID = const area::PPID,
+    A_UID = const area::UID,
+    A_EUID = const area::EUID,
+    A_GID = const area::GID,
+    A_EGID = const area::EGID,
     SLEEP = const state::SLEEP,
     A_STATE = const area::STATE,
     A_KICK = const area::KICK,
@@ -109,12 +126,52 @@ unsafe extern "C" {
     static tegmen_stub_handler: u8;
     static tegmen_stub_restorer: u8;
     static tegmen_stub_code_end: u8;
+    static tegmen_stub_fast_begin: u8;
+    static tegmen_stub_fast_commit: u8;
+    static tegmen_stub_fast: u8;
+    static tegmen_stub_getpid: u8;
+    static tegmen_stub_gettid: u8;
+    static tegmen_stub_getppid: u8;
+    static tegmen_stub_getuid: u8;
+    static tegmen_stub_geteuid: u8;
+    static tegmen_stub_getgid: u8;
+    static tegmen_stub_getegid: u8;
 }
 
 fn offset_of(symbol: &u8) -> u64 {
     // SAFETY: the symbol is the address of the blob's first byte; nothing is read.
     let start = std::ptr::from_ref(unsafe { &tegmen_stub_start }) as u64;
     std::ptr::from_ref(symbol) as u64 - start
+}
+
+/// Where a patched site goes, in guest processes: the answer to this call if the stub can have one, else the event.
+pub fn fast_entry(nr: u32) -> u64 {
+    // SAFETY: addresses of symbols in the blob; nothing is read.
+    let symbol = unsafe {
+        match i64::from(nr) {
+            libc::SYS_getpid => &tegmen_stub_getpid,
+            libc::SYS_gettid => &tegmen_stub_gettid,
+            libc::SYS_getppid => &tegmen_stub_getppid,
+            libc::SYS_getuid => &tegmen_stub_getuid,
+            libc::SYS_geteuid => &tegmen_stub_geteuid,
+            libc::SYS_getgid => &tegmen_stub_getgid,
+            libc::SYS_getegid => &tegmen_stub_getegid,
+            _ => &tegmen_stub_fast,
+        }
+    };
+    l::STUB_ADDR + offset_of(symbol)
+}
+
+/// Whether an interrupted guest thread was on its way from a patched site to the stub: the call is to be made anew.
+pub fn on_the_way(rip: u64) -> bool {
+    // SAFETY: addresses of symbols in the blob; nothing is read.
+    let (begin, end) = unsafe {
+        (
+            offset_of(&tegmen_stub_fast_begin),
+            offset_of(&tegmen_stub_fast_commit),
+        )
+    };
+    (l::STUB_ADDR + begin..l::STUB_ADDR + end).contains(&rip)
 }
 
 /// The file with the stub, ready to be mapped into guest processes.

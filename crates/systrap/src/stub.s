@@ -2,6 +2,7 @@
 // Register and memory discipline:
 //  - zygote, helper and thread start are stackless: no state of theirs lies in memory the guest can write;
 //  - the signal handler runs on the thread area's alternate stack; rbx is the area, rdx the ucontext;
+//  - a patched call site comes in without a signal, finds the area by the GS base, and saves the registers there;
 //  - nothing here is trusted by the sentry once guest code runs in the process, except the helper.
 
 .pushsection .text.tegmen_stub,"ax",@progbits
@@ -222,6 +223,8 @@ helper_special:
     je helper_fork
     cmp rax, {OP_THREAD}
     je helper_thread
+    cmp rax, {OP_CAS64}
+    je helper_cas64
     // OP_CAS: a fault comes back at helper_fault, with r11 as the mark that one was to be expected.
     mov rdi, [rbx + 8]
     mov rax, [rbx + 16]
@@ -233,6 +236,18 @@ helper_special:
     add rbx, {C_OP_LEN}
     inc r15d
     jmp helper_next
+helper_cas64:
+    mov rdi, [rbx + 8]
+    mov rax, [rbx + 16]
+    mov rdx, [rbx + 24]
+    movabs r11, {FAULT_MARK}
+    lock cmpxchg [rdi], rdx
+    mov r11d, 0
+    mov eax, 0
+    mov ecx, -11                        // EAGAIN
+    cmovne eax, ecx
+    movsxd rax, eax
+    jmp helper_result
 helper_fork:
     mov r15d, [rbx + 8]
     mov edi, {FORK_FLAGS}
@@ -307,6 +322,7 @@ thread_start:
     syscall
     test rax, rax
     jnz die
+    wrgsbase rbx
     mov rdx, [rbx + {A_UC}]
     xor edi, edi
     jmp post
@@ -343,6 +359,7 @@ post:
     or rax, rdx
     mov [rbx + {A_TSC}], rax
     mov dword ptr [rbx + {A_RESUME}], 0
+post_state:
     mov eax, {EVENT}
     xchg [rbx + {A_STATE}], eax
     test eax, {SLEEP}
@@ -392,6 +409,8 @@ changed:
     je leave_begin
     cmp ecx, {EXIT}
     je thread_exit
+    cmp ecx, {SAVE}
+    je save_extended
     mov eax, 24                         // nothing the sentry ever writes
     syscall
     mov eax, [rbx + {A_STATE}]
@@ -402,13 +421,8 @@ thread_exit:
     syscall
     jmp thread_exit
 
-// Loads all registers from the frame whose ucontext is rsi. The frame itself stays intact.
-.macro RESTORE
-    lea rsp, [rsi - 136]
-    mov rcx, [rsi + {UC_FPSTATE}]
-    mov eax, -1
-    mov edx, -1
-    xrstor64 [rcx]
+// Loads the general registers from the frame whose ucontext is rsi, on whose far side rsp is. The frame stays intact.
+.macro RETURN
     mov rax, [rsi + {UC_RIP}]
     mov [rsi - 136], rax
     mov qword ptr [rsi - 128], 0x33
@@ -417,10 +431,16 @@ thread_exit:
     mov rax, [rsi + {UC_RSP}]
     mov [rsi - 112], rax
     mov qword ptr [rsi - 104], 0x2b
+    GENERAL
+    mov rcx, [rsi + {UC_RCX}]
+    mov r11, [rsi + {UC_R8} + 24]
+    mov rsi, [rsi + {UC_RSI}]
+    iretq
+.endm
+.macro GENERAL
     mov r8, [rsi + {UC_R8}]
     mov r9, [rsi + {UC_R8} + 8]
     mov r10, [rsi + {UC_R8} + 16]
-    mov r11, [rsi + {UC_R8} + 24]
     mov r12, [rsi + {UC_R8} + 32]
     mov r13, [rsi + {UC_R8} + 40]
     mov r14, [rsi + {UC_R8} + 48]
@@ -430,9 +450,26 @@ thread_exit:
     mov rbx, [rsi + {UC_RBX}]
     mov rdx, [rsi + {UC_RDX}]
     mov rax, [rsi + {UC_RAX}]
-    mov rcx, [rsi + {UC_RCX}]
-    mov rsi, [rsi + {UC_RSI}]
-    iretq
+.endm
+// Loads the extended state of the frame whose ucontext is \uc.
+.macro EXTENDED uc
+    mov rcx, [\uc + {UC_FPSTATE}]
+    mov eax, -1
+    mov edx, -1
+    xrstor64 [rcx]
+.endm
+// Loads the segment bases that the sentry ordered. Clobbers rax; leaves the orders in ecx.
+.macro BASES
+    mov ecx, [rbx + {A_RESUME}]
+    test ecx, {RESUME_FS}
+    jz 101f
+    mov rax, [rbx + {A_FS_BASE}]
+    wrfsbase rax
+101: test ecx, {RESUME_GS}
+    jz 102f
+    mov rax, [rbx + {A_GS_BASE}]
+    wrgsbase rax
+102:
 .endm
 
 // Continues guest code. A kick that lands between the labels is undone: the event is posted again as a kick.
@@ -440,49 +477,148 @@ leave_begin:
     mov rsi, [rbx + {A_UC}]
     cmp dword ptr [rbx + {A_KICK}], 0
     jne repost
-    mov ecx, [rbx + {A_RESUME}]
-    test ecx, {RESUME_FS}
+    BASES
+    test ecx, {RESUME_SIMPLE}
     jz 8f
-    mov rax, [rbx + {A_FS_BASE}]
-    wrfsbase rax
-8:  test ecx, {RESUME_GS}
-    jz 9f
-    mov rax, [rbx + {A_GS_BASE}]
-    wrgsbase rax
-9:  RESTORE
+    GENERAL
+    mov rsp, [rsi + {UC_RSP}]
+    mov rcx, [rsi + {UC_RIP}]
+    mov r11, [rsi + {UC_EFLAGS}]
+    mov rsi, [rsi + {UC_RSI}]
+    jmp rcx
+8:  lea rsp, [rsi - 136]
+    test ecx, {RESUME_LIVE}
+    jnz 9f
+    EXTENDED rsi
+9:  RETURN
 leave_end:
 
+// The kick hit a thread whose extended state may have been live: the host put it into the inner frame, rdx.
+repost_inner:
+    mov rsi, rdx
+    EXTENDED rsi
 repost:
     // The bases to leave with may not be loaded yet: posting reads them back from the processor.
-    mov ecx, [rbx + {A_RESUME}]
-    test ecx, {RESUME_FS}
-    jz 10f
-    mov rax, [rbx + {A_FS_BASE}]
-    wrfsbase rax
-10: test ecx, {RESUME_GS}
-    jz 11f
-    mov rax, [rbx + {A_GS_BASE}]
-    wrgsbase rax
-11: mov rdx, [rbx + {A_UC}]
+    BASES
+    mov rdx, [rbx + {A_UC}]
     mov edi, {KICK_SIGNAL}
     jmp post
 
 // A signal in the stub. rbx: area, rdx: inner ucontext, edi: signal.
 in_stub:
-    cmp edi, {KICK_SIGNAL}
-    jne stub_fault
     mov rax, [rdx + {UC_RIP}]
-    lea rcx, [rip + leave_begin]
+    cmp edi, {KICK_SIGNAL}
+    jne 13f
+    // On the way from a patched site, with the guest's registers but rcx and r11: the sentry goes back to the site.
+    lea rcx, [rip + tegmen_stub_fast_begin]
+    cmp rax, rcx
+    jb 11f
+    lea rcx, [rip + tegmen_stub_fast_commit]
+    cmp rax, rcx
+    jb post
+11: lea rcx, [rip + leave_begin]
     cmp rax, rcx
     jb 12f
     lea rcx, [rip + leave_end]
     cmp rax, rcx
-    jb repost
+    jb repost_inner
 12: mov rsi, rdx                        // elsewhere: the flag is seen before guest code continues
-    RESTORE
+    lea rsp, [rsi - 136]
+    EXTENDED rsi
+    RETURN
+    // A guest that steps itself (TF) steps through the way from a patched site unseen.
+13: cmp edi, 5
+    jne stub_fault
+    lea rcx, [rip + tegmen_stub_fast_begin]
+    cmp rax, rcx
+    jb stub_fault
+    lea rcx, [rip + fast_end]
+    cmp rax, rcx
+    jb 12b
 stub_fault:
     mov edi, {SIG_STUB_FAULT}
     jmp post
+
+// ---------------------------------------------------------------- patched sites
+// eax: call number, rcx: address after the call, as after `syscall`; all else as in the guest. No stack.
+.globl tegmen_stub_fast_begin
+.hidden tegmen_stub_fast_begin
+tegmen_stub_fast_begin:
+// The area, in r11, from the GS base; a guest that uses GS for itself makes the call that lies at the site.
+.macro FIND_AREA
+    rdgsbase r11
+    shr r11, 32
+    cmp r11d, {AREA_TOP}
+    jne fast_slow
+    rdgsbase r11
+.endm
+.macro ANSWER name, value
+.globl \name
+.hidden \name
+\name:
+    FIND_AREA
+    cmp dword ptr [r11 + {A_LOCAL}], 0
+    je fast_event
+    cmp dword ptr [r11 + \value], -1
+    je fast_event
+    inc qword ptr [r11 + {A_LOCAL_CALLS}]
+    mov eax, [r11 + \value]
+    jmp rcx
+.endm
+    ANSWER tegmen_stub_getpid, {A_PID}
+    ANSWER tegmen_stub_gettid, {A_TID}
+    ANSWER tegmen_stub_getppid, {A_PPID}
+    ANSWER tegmen_stub_getuid, {A_UID}
+    ANSWER tegmen_stub_geteuid, {A_EUID}
+    ANSWER tegmen_stub_getgid, {A_GID}
+    ANSWER tegmen_stub_getegid, {A_EGID}
+fast_slow:
+    lea r11, [rcx - 2]
+    jmp r11
+.globl tegmen_stub_fast
+.hidden tegmen_stub_fast
+tegmen_stub_fast:
+    FIND_AREA
+fast_event:
+    mov [r11 + {A_FAST} + {UC_RSP}], rsp
+.globl tegmen_stub_fast_commit
+.hidden tegmen_stub_fast_commit
+tegmen_stub_fast_commit:
+    // From here on the event will be posted, whatever comes in between.
+    lea rsp, [r11 + {A_FAST} - 128]
+    pushfq
+    pop qword ptr [r11 + {A_FAST} + {UC_EFLAGS}]
+    push 2
+    popfq
+    mov [r11 + {A_FAST} + {UC_R8}], r8
+    mov [r11 + {A_FAST} + {UC_R8} + 8], r9
+    mov [r11 + {A_FAST} + {UC_R8} + 16], r10
+    mov [r11 + {A_FAST} + {UC_R8} + 32], r12
+    mov [r11 + {A_FAST} + {UC_R8} + 40], r13
+    mov [r11 + {A_FAST} + {UC_R8} + 48], r14
+    mov [r11 + {A_FAST} + {UC_R8} + 56], r15
+    mov [r11 + {A_FAST} + {UC_RDI}], rdi
+    mov [r11 + {A_FAST} + {UC_RSI}], rsi
+    mov [r11 + {A_FAST} + {UC_RBP}], rbp
+    mov [r11 + {A_FAST} + {UC_RBX}], rbx
+    mov [r11 + {A_FAST} + {UC_RDX}], rdx
+    mov [r11 + {A_FAST} + {UC_RAX}], rax
+    mov [r11 + {A_FAST} + {UC_RCX}], rcx
+    mov [r11 + {A_FAST} + {UC_RIP}], rcx
+    mov rax, [r11 + {A_FAST} + {UC_EFLAGS}]
+    mov [r11 + {A_FAST} + {UC_R8} + 24], rax
+    mov rbx, r11
+    lea rdx, [r11 + {A_FAST}]
+    mov edi, {SIG_FAST}
+fast_end:
+    jmp post
+
+// The sentry wants the extended state, which is live in the processor.
+save_extended:
+    mov eax, -1
+    mov edx, -1
+    xsave64 [rbx + {A_FAST_XSTATE}]
+    jmp post_state
 
 // Never reached: the filter traps rt_sigreturn. The host wants a restorer nevertheless.
 .globl tegmen_stub_restorer

@@ -11,6 +11,7 @@ use host::process;
 use crate::channel::Channel;
 use crate::engine::Engine;
 use crate::layout::{STUB_ADDR, STUB_LEN};
+use crate::patch::Patches;
 use crate::process::Process;
 use crate::regions::Regions;
 use crate::stub::Stub;
@@ -41,7 +42,7 @@ pub fn spawn(engine: Arc<Engine>) -> Result<Arc<Process>, Errno> {
         )
     };
     drop(signals);
-    let process = Process::adopt(pid?, channel, engine, Regions::default())?;
+    let process = Process::adopt(pid?, channel, engine, Regions::default(), Patches::default())?;
     process.await_start()?;
     Ok(process)
 }
