@@ -82,6 +82,29 @@ impl Extended {
     }
 }
 
+/// How long a guest thread may ignore what it was asked: it must have had the time to answer.
+#[derive(Default)]
+struct Patience {
+    looks: u32,
+    cpu_time: Duration,
+}
+
+impl Patience {
+    /// Looks before a guest thread is taken for hostile.
+    const LOOKS: u32 = 20;
+    /// Time its process must have had on a processor meanwhile.
+    const CPU_TIME: Duration = Duration::from_millis(100);
+
+    fn has_ended(&mut self, process: &Process) -> bool {
+        let now = host::process::cpu_time(process.pid).unwrap_or(Duration::MAX);
+        if self.looks == 0 {
+            self.cpu_time = now;
+        }
+        self.looks += 1;
+        self.looks > Self::LOOKS && now.saturating_sub(self.cpu_time) >= Self::CPU_TIME
+    }
+}
+
 /// Interrupts a [`Thread`].
 pub struct Kicker {
     process: Arc<Process>,
@@ -188,11 +211,24 @@ impl Thread {
     /// Waits until the guest thread gives its area back. An error: it is gone.
     fn wait(&mut self, order: u32) -> Result<(), Death> {
         let tid = self.slot.tid.load(Ordering::Relaxed);
-        let word = self.slot.area.word(area::STATE);
-        match self.pair.take(&self.process.engine.cores, word, tid, order) & !state::SLEEP {
-            state::EVENT => Ok(()),
-            state::DEAD => Err(self.await_death()),
-            _ => Err(Death::Protocol),
+        let mut patience = Patience::default();
+        loop {
+            let word = self.slot.area.word(area::STATE);
+            let now = self.pair.take(&self.process.engine.cores, word, tid, order) & !state::SLEEP;
+            match now {
+                state::EVENT => return Ok(()),
+                state::DEAD => return Err(self.await_death()),
+                same if same == order => {}
+                _ => return Err(Death::Protocol),
+            }
+            // Nothing yet: a guest that computes, or one that spins where it ignores us.
+            let asked = order != state::RUN || self.starting || self.kicker.pending.load(Ordering::SeqCst);
+            if asked && patience.has_ended(&self.process) {
+                return Err(Death::Protocol);
+            }
+            if asked && order == state::RUN && !self.starting {
+                self.process.kick(&self.slot);
+            }
         }
     }
 

@@ -45,6 +45,8 @@ const MAX_DOUBLINGS: u32 = 6;
 const PLACE_US: u64 = 200;
 /// After so long without an event, pinned threads are set free.
 const PINNED_WAIT: Duration = Duration::from_millis(5);
+/// How often a sentry thread whose guest computes looks whether an interrupt went unheard.
+const LOOK_AROUND: Duration = Duration::from_millis(250);
 /// After so long, in microseconds, a pinned pair runs once as the host likes, so that the host can move it.
 const PINNED_US: u64 = 50_000;
 /// A guest that computes longer, in microseconds, between two calls has no use for polling or pinning.
@@ -237,7 +239,8 @@ impl Pair {
         self.short_calls = 0;
     }
 
-    /// Waits until the word is no longer `order`, asleep or not, and returns it.
+    /// Waits until the word is no longer `order`, asleep or not, and returns it; now and then ([`LOOK_AROUND`]) it
+    /// returns though nothing has happened.
     pub fn take(&mut self, cores: &Cores, word: &AtomicU32, tid: i32, order: u32) -> u32 {
         let start = ticks();
         let seen = match self.way {
@@ -285,9 +288,13 @@ impl Pair {
                 Err(now) if now == sleeping => {}
                 Err(now) => return now,
             }
-            let limit = matches!(self.way, Way::Together(_)).then_some(PINNED_WAIT);
-            if futex::wait(word, sleeping, limit) == Err(abi::Errno::ETIMEDOUT) {
+            let pinned = matches!(self.way, Way::Together(_));
+            let limit = if pinned { PINNED_WAIT } else { LOOK_AROUND };
+            if futex::wait(word, sleeping, Some(limit)) == Err(abi::Errno::ETIMEDOUT) {
                 self.part(cores, tid);
+                if !pinned {
+                    return word.load(Ordering::SeqCst);
+                }
             }
         }
     }
