@@ -1,4 +1,5 @@
-//! Control messages (cmsg(3)): files and credentials that travel with bytes (unix(7)).
+//! Control messages (cmsg(3)): files and credentials that travel with bytes (unix(7)), and what is told of a datagram's
+//! way (ip(7), ipv6(7)).
 
 use std::sync::Arc;
 
@@ -58,9 +59,32 @@ impl Ucred {
     }
 }
 
+/// A control message to be given to the receiver.
+pub struct Record {
+    /// cmsg_level.
+    pub level: i32,
+    /// cmsg_type.
+    pub kind: i32,
+    /// Its content.
+    pub data: Vec<u8>,
+}
+
+/// What a sender asked for its datagram's way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Journey {
+    /// IP_TTL, IPV6_HOPLIMIT.
+    pub hops: Option<i32>,
+    /// IP_TOS, IPV6_TCLASS.
+    pub class: Option<i32>,
+}
+
 /// What goes with a message besides its bytes.
 #[derive(Default)]
 pub struct Control {
+    /// Sending over an internet family.
+    pub journey: Journey,
+    /// Receiving: further control messages.
+    pub records: Vec<Record>,
     /// Open files.
     pub files: InFlight,
     /// The sender's credentials: when sending, only if the caller named them; when receiving, if the kind has them.
@@ -68,7 +92,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Reads the control messages of sendmsg(2). Only a unix socket (`unix`) sends any; those of other levels are ignored.
+    /// Reads the control messages of sendmsg(2). Only a unix socket (`unix`) sends files and credentials.
     pub fn read(task: &CurrentTask, addr: UserAddr, len: usize, unix: bool) -> Result<Control, Errno> {
         if len > MAX_CONTROL {
             return Err(Errno::ENOBUFS);
@@ -93,6 +117,11 @@ impl Control {
                     _ => return Err(Errno::EINVAL),
                 }
             }
+            if !unix {
+                control
+                    .journey
+                    .read(header.level, header.kind, &rest[HEADER..len])?;
+            }
             rest = rest.get(len.next_multiple_of(8)..).unwrap_or_default();
         }
         if !files.is_empty() {
@@ -110,31 +139,39 @@ impl Control {
     /// Writes what was received as control messages and gives the files numbers. Returns the bytes written and whether
     /// something had no room (MSG_CTRUNC).
     pub fn deliver(
-        mut self,
+        self,
         task: &CurrentTask,
         addr: UserAddr,
         room: usize,
         cloexec: bool,
         pass_credentials: bool,
     ) -> Result<(usize, bool), Errno> {
-        let mut used = 0;
-        let mut cut = false;
-        if pass_credentials && let Some(cred) = self.cred {
-            let data = cred.to_bytes();
-            if room >= HEADER + data.len() {
-                write_cmsg(task, addr, SCM_CREDENTIALS, &data)?;
-                used = (HEADER + data.len()).next_multiple_of(8).min(room);
-            } else {
-                cut = true;
-            }
+        let mut out = Writer {
+            task,
+            addr,
+            room,
+            used: 0,
+            cut: false,
+        };
+        for record in &self.records {
+            out.put(record.level, record.kind, &record.data)?;
         }
+        if pass_credentials && let Some(cred) = self.cred {
+            out.put(SOL_SOCKET, SCM_CREDENTIALS, &cred.to_bytes())?;
+        }
+        self.deliver_files(out, cloexec)
+    }
+
+    /// Gives the files numbers, as many as there is room for.
+    fn deliver_files(mut self, mut out: Writer<'_>, cloexec: bool) -> Result<(usize, bool), Errno> {
         let mut files = self.files.take();
         if files.is_empty() {
-            return Ok((used, cut));
+            return Ok((out.used, out.cut));
         }
-        let fits = room.saturating_sub(used).saturating_sub(HEADER) / 4;
+        let fits = out.room.saturating_sub(out.used).saturating_sub(HEADER) / 4;
         let surplus = files.split_off(fits.min(files.len()));
-        cut |= !surplus.is_empty();
+        out.cut |= !surplus.is_empty();
+        let task = out.task;
         let (table, limit) = (task.files(), task.group.fd_limit());
         let mut numbers = Vec::new();
         let mut unplaced = surplus;
@@ -142,7 +179,7 @@ impl Control {
             match table.install(file.clone(), cloexec, 0, limit) {
                 Ok(fd) => numbers.push(fd),
                 Err(_) => {
-                    cut = true;
+                    out.cut = true;
                     unplaced.push(file);
                 }
             }
@@ -150,22 +187,63 @@ impl Control {
         drop_files(unplaced);
         if !numbers.is_empty() {
             let data: Vec<u8> = numbers.iter().flat_map(|fd| fd.to_le_bytes()).collect();
-            write_cmsg(task, addr.add(used as u64)?, SCM_RIGHTS, &data)?;
-            used = (used + (HEADER + data.len()).next_multiple_of(8)).min(room);
+            out.put(SOL_SOCKET, SCM_RIGHTS, &data)?;
         }
-        Ok((used, cut))
+        Ok((out.used, out.cut))
     }
 }
 
-fn write_cmsg(task: &CurrentTask, addr: UserAddr, kind: i32, data: &[u8]) -> Result<(), Errno> {
-    let header = CmsgHdr {
-        len: (HEADER + data.len()) as u64,
-        level: SOL_SOCKET,
-        kind,
-    };
-    let mut bytes = header.to_bytes();
-    bytes.extend_from_slice(data);
-    task.copy_out(addr, &bytes)
+/// Writes control messages one after the other (put_cmsg of the kernel).
+struct Writer<'a> {
+    task: &'a CurrentTask,
+    addr: UserAddr,
+    room: usize,
+    used: usize,
+    /// Something had no room.
+    cut: bool,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, level: i32, kind: i32, data: &[u8]) -> Result<(), Errno> {
+        let left = self.room - self.used;
+        if left < HEADER {
+            self.cut = true;
+            return Ok(());
+        }
+        let len = (HEADER + data.len()).min(left);
+        self.cut |= len < HEADER + data.len();
+        let header = CmsgHdr {
+            len: len as u64,
+            level,
+            kind,
+        };
+        let mut bytes = header.to_bytes();
+        bytes.extend_from_slice(&data[..len - HEADER]);
+        self.task.copy_out(self.addr.add(self.used as u64)?, &bytes)?;
+        self.used += len.next_multiple_of(8).min(left);
+        Ok(())
+    }
+}
+
+impl Journey {
+    /// Takes a control message of the internet levels; others are ignored.
+    fn read(&mut self, level: i32, kind: i32, data: &[u8]) -> Result<(), Errno> {
+        const IPPROTO_IP: i32 = 0;
+        const IPPROTO_IPV6: i32 = 41;
+        let value = || match data {
+            [byte] if level == IPPROTO_IP => Ok(i32::from(*byte)),
+            [_, _, _, _] => Ok(i32::get(data)),
+            _ => Err(Errno::EINVAL),
+        };
+        match (level, kind) {
+            (IPPROTO_IP, 2) | (IPPROTO_IPV6, 52) => self.hops = Some(value()?),
+            (IPPROTO_IP, 1) | (IPPROTO_IPV6, 67) => self.class = Some(value()?),
+            _ => return Ok(()),
+        }
+        let fine = self.hops.is_none_or(|hops| (-1..=255).contains(&hops))
+            && self.class.is_none_or(|class| (-1..=255).contains(&class));
+        if fine { Ok(()) } else { Err(Errno::EINVAL) }
+    }
 }
 
 fn read_files(task: &CurrentTask, data: &[u8], files: &mut Vec<Arc<FileDescription>>) -> Result<(), Errno> {

@@ -25,8 +25,19 @@ struct Run {
     cred: Ucred,
 }
 
+/// TCP's urgent byte: it lies in the ring, but is read apart from the bytes around it.
+struct Urgent {
+    at: u64,
+    byte: u8,
+    taken: bool,
+}
+
+/// Bytes that one call sends with an urgent one.
+const URGENT_WITH: usize = 64 << 10;
+
 struct Content {
     ring: ByteRing,
+    urgent: Option<Urgent>,
     /// Bytes ever read and written.
     read: u64,
     written: u64,
@@ -41,11 +52,22 @@ impl Content {
     }
 }
 
+/// How a reader wants its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wants {
+    /// Bytes of different senders apart (SO_PASSCRED).
+    pub credentials: bool,
+    /// Urgent bytes among the others (SO_OOBINLINE).
+    pub inline: bool,
+}
+
 /// One direction of a connection.
 pub struct Channel {
     content: Mutex<Content>,
     bytes: AtomicUsize,
     roomy: AtomicBool,
+    /// An urgent byte waits.
+    urgent: AtomicBool,
     /// The writer will send no more: the reader gets the end after the bytes.
     finished: AtomicBool,
     /// The reader takes no more: the writer gets `EPIPE`.
@@ -61,6 +83,7 @@ impl Channel {
     pub fn new(limit: usize, reader: &WaitQueue, writer: &WaitQueue) -> Arc<Channel> {
         let content = Content {
             ring: ByteRing::new(limit),
+            urgent: None,
             read: 0,
             written: 0,
             marks: VecDeque::new(),
@@ -70,6 +93,7 @@ impl Channel {
             content: Mutex::new(rank::FILE_OP, content),
             bytes: AtomicUsize::new(0),
             roomy: AtomicBool::new(true),
+            urgent: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             reader: reader.clone(),
@@ -95,6 +119,59 @@ impl Channel {
     /// Whether the reader has ended.
     pub fn refused(&self) -> bool {
         self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Sends bytes of which the last one is urgent (MSG_OOB).
+    pub fn send_urgent(&self, src: &mut dyn Source) -> Result<usize, Errno> {
+        let mut bytes = vec![0; src.remaining().min(URGENT_WITH)];
+        let len = src.read(&mut bytes)?;
+        let bytes = &bytes[..len];
+        let Some(byte) = bytes.last().copied() else {
+            return Ok(0);
+        };
+        let done = self.send(&mut crate::io::SliceSource(bytes), &mut Control::default(), None)?;
+        if done == len {
+            let mut content = self.content.lock();
+            content.urgent = Some(Urgent {
+                at: content.written.saturating_sub(1),
+                byte,
+                taken: false,
+            });
+            self.publish(&content);
+        }
+        self.reader.wake(Events::PRI | Events::READABLE);
+        Ok(done)
+    }
+
+    /// The urgent byte. `EINVAL` when there is none (any more).
+    pub fn receive_urgent(&self, dst: &mut dyn Sink, peek: bool) -> Result<Incoming, Errno> {
+        let mut content = self.content.lock();
+        let read = content.read;
+        let urgent = content.urgent.as_mut().filter(|urgent| !urgent.taken);
+        let urgent = urgent.filter(|urgent| urgent.at >= read).ok_or(Errno::EINVAL)?;
+        let stored = dst.write(&[urgent.byte])?;
+        urgent.taken |= !peek;
+        self.publish(&content);
+        Ok(Incoming {
+            stored,
+            full: stored,
+            flags: msg::OOB,
+            ..Incoming::default()
+        })
+    }
+
+    /// Whether an urgent byte waits (POLLPRI).
+    pub fn urgent(&self) -> bool {
+        self.urgent.load(Ordering::SeqCst)
+    }
+
+    /// Whether reading has come to the urgent byte (SIOCATMARK).
+    pub fn at_mark(&self) -> bool {
+        let content = self.content.lock();
+        content
+            .urgent
+            .as_ref()
+            .is_some_and(|urgent| urgent.at == content.read)
     }
 
     /// Ends the writing side.
@@ -136,6 +213,8 @@ impl Channel {
     fn publish(&self, content: &Content) {
         self.bytes.store(content.ring.len(), Ordering::SeqCst);
         self.roomy.store(content.roomy(), Ordering::SeqCst);
+        let urgent = content.urgent.as_ref().is_some_and(|urgent| !urgent.taken);
+        self.urgent.store(urgent, Ordering::SeqCst);
     }
 
     /// Takes bytes. `EPIPE` after either side has ended, `EAGAIN` when it is full. `cred`: kept for the reader.
@@ -176,8 +255,20 @@ impl Channel {
 
     /// Gives bytes: 0 at the end, `EAGAIN` when there are none yet. Bytes of different senders are not mixed when
     /// `credentials` are wanted; bytes behind those that came with files wait for the next call.
-    pub fn receive(&self, dst: &mut dyn Sink, flags: u32, credentials: bool) -> Result<Incoming, Errno> {
+    pub fn receive(&self, dst: &mut dyn Sink, flags: u32, wants: Wants) -> Result<Incoming, Errno> {
         let mut content = self.content.lock();
+        // Reading goes on behind an urgent byte only with the next call.
+        if content
+            .urgent
+            .as_ref()
+            .is_some_and(|urgent| urgent.at == content.read)
+            && !wants.inline
+        {
+            content.ring.discard(1);
+            content.read += 1;
+            content.urgent = None;
+            self.publish(&content);
+        }
         if content.ring.is_empty() {
             return if self.finished() || self.refused() {
                 Ok(Incoming::default())
@@ -185,6 +276,7 @@ impl Channel {
                 Err(Errno::EAGAIN)
             };
         }
+        let Wants { credentials, .. } = wants;
         let at = content.read;
         while content.runs.get(1).is_some_and(|next| next.start <= at) {
             content.runs.pop_front();
@@ -195,6 +287,11 @@ impl Channel {
         }
         if let Some(mark) = content.marks.front() {
             end = end.min(mark.end);
+        }
+        if let Some(urgent) = &content.urgent
+            && urgent.at > at
+        {
+            end = end.min(urgent.at);
         }
         let max = usize::try_from(end - at).unwrap_or(usize::MAX);
         let stored = content.ring.peek(0, dst, max)?;

@@ -78,6 +78,14 @@ impl FileOps for SocketFile {
         timeout(&*self.0, write)
     }
 
+    fn read_patience(&self, _: &FileDescription) -> Option<(Duration, usize)> {
+        timeout(&*self.0, false).map(|time| (time, 0))
+    }
+
+    fn read_impatient(&self, _: &FileDescription, _: &mut dyn Sink) -> Result<usize, Errno> {
+        Err(Errno::EAGAIN)
+    }
+
     fn poll(&self, _: &FileDescription, table: Option<&mut PollTable>) -> Events {
         self.0.poll(table)
     }
@@ -90,7 +98,7 @@ impl FileOps for SocketFile {
         match command {
             FIONREAD => number(self.0.readable_bytes()?),
             SIOCOUTQ => number(self.0.unsent_bytes()?),
-            SIOCATMARK => number(0),
+            SIOCATMARK => number(usize::from(self.0.at_mark())),
             SIOCGSTAMP => Err(Errno::ENOENT),
             _ => interface::ioctl(task, command, UserAddr(arg)),
         }

@@ -12,8 +12,22 @@ use crate::io::{Sink, Source};
 /// What Linux counts for a message besides its bytes.
 const OVERHEAD: usize = 256;
 
+/// How a datagram came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The address it was sent to.
+    pub to: std::net::IpAddr,
+    /// Hop limit.
+    pub hops: i32,
+    /// Type of service, traffic class.
+    pub class: i32,
+    /// When, in nanoseconds since the epoch.
+    pub time: i64,
+}
+
 /// A message with what came with it.
 struct Message {
+    arrival: Option<Arrival>,
     data: Vec<u8>,
     from: Option<Vec<u8>>,
     cred: Option<Ucred>,
@@ -94,7 +108,20 @@ impl Inbox {
 
     /// Delivers a message.
     pub fn push(&self, data: Vec<u8>, from: Option<Vec<u8>>, cred: Option<Ucred>, control: &mut Control) {
+        self.push_arrival(data, from, cred, control, None);
+    }
+
+    /// Delivers a datagram of an internet family.
+    pub fn push_arrival(
+        &self,
+        data: Vec<u8>,
+        from: Option<Vec<u8>>,
+        cred: Option<Ucred>,
+        control: &mut Control,
+        arrival: Option<Arrival>,
+    ) {
         let message = Message {
+            arrival,
             data,
             from,
             cred,
@@ -114,6 +141,7 @@ impl Inbox {
             let content = self.content.lock();
             let front = content.messages.front().ok_or(Errno::EAGAIN)?;
             let copy = Message {
+                arrival: front.arrival,
                 data: front.data.clone(),
                 from: front.from.clone(),
                 cred: front.cred,
@@ -151,7 +179,9 @@ impl Inbox {
             control: Control {
                 files: message.files,
                 cred: message.cred,
+                ..Control::default()
             },
+            arrival: message.arrival,
         })
     }
 

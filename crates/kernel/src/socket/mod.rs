@@ -95,6 +95,8 @@ pub struct Incoming {
     pub flags: u32,
     /// Files and credentials.
     pub control: Control,
+    /// How a datagram of an internet family came.
+    pub arrival: Option<inbox::Arrival>,
 }
 
 /// A connection that accept(2) takes.
@@ -148,6 +150,10 @@ pub trait SocketOps: Send + Sync {
     fn buffers_changed(&self) {}
     /// FIONREAD: bytes that can be read (of the next message).
     fn readable_bytes(&self) -> Result<usize, Errno>;
+    /// SIOCATMARK: whether reading has come to an urgent byte.
+    fn at_mark(&self) -> bool {
+        false
+    }
     /// SIOCOUTQ: bytes sent that were not taken yet.
     fn unsent_bytes(&self) -> Result<usize, Errno> {
         Ok(0)

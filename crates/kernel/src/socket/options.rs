@@ -5,6 +5,7 @@ use std::time::Duration;
 use abi::{AbiField, Errno};
 
 use super::Base;
+use super::ancillary::Record;
 use crate::cred::{Caps, Credentials};
 
 /// SOL_SOCKET.
@@ -120,6 +121,26 @@ impl Options {
     /// SO_PASSCRED.
     pub fn pass_credentials(&self) -> bool {
         self.switch(SO_PASSCRED)
+    }
+
+    /// SO_TIMESTAMP or SO_TIMESTAMPNS with the time of arrival, as a control message.
+    pub fn timestamp(&self, time: i64) -> Option<Record> {
+        let (sec, nsec) = (time.div_euclid(1_000_000_000), time.rem_euclid(1_000_000_000));
+        let (kind, part) = if self.switch(SO_TIMESTAMPNS) {
+            (SO_TIMESTAMPNS, nsec)
+        } else if self.switch(SO_TIMESTAMP) {
+            (SO_TIMESTAMP, nsec / 1000)
+        } else {
+            return None;
+        };
+        let data = [sec.to_le_bytes(), part.to_le_bytes()].concat();
+        let level = SOL_SOCKET;
+        Some(Record { level, kind, data })
+    }
+
+    /// SO_OOBINLINE.
+    pub fn oob_inline(&self) -> bool {
+        self.switch(SO_OOBINLINE)
     }
 
     /// SO_BROADCAST.

@@ -226,27 +226,25 @@ pub const SOCKET: &[Row] = &[
         44,
         "sendto",
         super::send::sendto,
-        Partial("no MSG_OOB, MSG_FASTOPEN, MSG_ZEROCOPY")
+        Partial("no MSG_FASTOPEN, MSG_ZEROCOPY")
     ),
     row!(
         45,
         "recvfrom",
         super::recv::recvfrom,
-        Partial("no MSG_OOB; MSG_ERRQUEUE is always empty")
+        Partial("MSG_ERRQUEUE is always empty")
     ),
     row!(
         46,
         "sendmsg",
         super::send::sendmsg,
-        Partial(
-            "no MSG_OOB, MSG_FASTOPEN, MSG_ZEROCOPY; control messages of the internet levels are ignored"
-        )
+        Partial("no MSG_FASTOPEN, MSG_ZEROCOPY; of the internet control messages hop limit and class only")
     ),
     row!(
         47,
         "recvmsg",
         super::recv::recvmsg,
-        Partial("no MSG_OOB; no control messages of the internet levels or timestamps")
+        Partial("MSG_ERRQUEUE is always empty")
     ),
     row!(48, "shutdown", super::shutdown::shutdown, Full),
     row!(

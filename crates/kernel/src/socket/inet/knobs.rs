@@ -1,10 +1,14 @@
 //! Options of the internet levels that are kept and given back without an effect: nothing leaves the sandbox.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use abi::Errno;
 use sync::{Mutex, rank};
 
+use crate::socket::ancillary::{Journey, Record};
+use crate::socket::inbox::Arrival;
+use crate::socket::interface::LO_INDEX;
 use crate::socket::options::int;
 use crate::socket::{AF_INET6, Kind};
 
@@ -13,6 +17,20 @@ pub const IPPROTO_TCP: i32 = 6;
 pub const IPPROTO_UDP: i32 = 17;
 pub const IPPROTO_IPV6: i32 = 41;
 pub const IPV6_V6ONLY: i32 = 26;
+
+const IP_TOS: i32 = 1;
+const IP_TTL: i32 = 2;
+const IP_PKTINFO: i32 = 8;
+const IP_RECVTTL: i32 = 12;
+const IP_RECVTOS: i32 = 13;
+const IPV6_RECVPKTINFO: i32 = 49;
+const IPV6_PKTINFO: i32 = 50;
+const IPV6_RECVHOPLIMIT: i32 = 51;
+const IPV6_HOPLIMIT: i32 = 52;
+const IPV6_RECVTCLASS: i32 = 66;
+const IPV6_TCLASS: i32 = 67;
+/// Hops that a datagram has when nothing is said (net.ipv4.ip_default_ttl).
+const DEFAULT_HOPS: i32 = 64;
 
 const TCP_INFO: i32 = 11;
 const TCP_CONGESTION: i32 = 13;
@@ -109,6 +127,10 @@ impl Knobs {
                 Err(Errno::ENOENT)
             };
         }
+        if matches!((level, name), (IPPROTO_IP, 35 | 36) | (IPPROTO_IPV6, 20 | 21)) {
+            // IP_ADD_MEMBERSHIP and its like: no interface takes multicast.
+            return Err(Errno::ENODEV);
+        }
         self.known(level, name)?;
         let value = match value {
             [byte] if level == IPPROTO_IP => i32::from(*byte),
@@ -133,6 +155,68 @@ impl Knobs {
         let known = self.known(level, name)?;
         let value = self.set.lock().get(&(level, name)).copied().unwrap_or(known.2);
         Ok(value.to_le_bytes().to_vec())
+    }
+
+    /// An option's value.
+    fn value(&self, level: i32, name: i32) -> i32 {
+        let default = KNOWN.iter().find(|known| known.0 == level && known.1 == name);
+        let set = self.set.lock().get(&(level, name)).copied();
+        set.or(default.map(|known| known.2)).unwrap_or(0)
+    }
+
+    /// Hop limit and class of what this socket sends, unless a message says otherwise.
+    pub fn journey(&self, ipv6: bool, asked: Journey) -> (i32, i32) {
+        let (hops, class) = if ipv6 {
+            (
+                self.value(IPPROTO_IPV6, 16),
+                self.value(IPPROTO_IPV6, IPV6_TCLASS),
+            )
+        } else {
+            (self.value(IPPROTO_IP, IP_TTL), self.value(IPPROTO_IP, IP_TOS))
+        };
+        let usual = |value: Option<i32>| value.filter(|value| *value >= 0);
+        let hops = usual(asked.hops).unwrap_or(if hops < 0 { DEFAULT_HOPS } else { hops });
+        (hops, usual(asked.class).unwrap_or(class))
+    }
+
+    /// The control messages that the socket asked for about a datagram.
+    pub fn records(&self, arrival: &Arrival) -> Vec<Record> {
+        let on = |level, name| self.value(level, name) != 0;
+        let mut records = Vec::new();
+        let mut add = |level, kind, data: Vec<u8>| records.push(Record { level, kind, data });
+        if self.family == AF_INET6 {
+            let level = IPPROTO_IPV6;
+            if on(level, IPV6_RECVPKTINFO) {
+                let ip = match arrival.to {
+                    IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                    IpAddr::V6(ip) => ip,
+                };
+                add(
+                    level,
+                    IPV6_PKTINFO,
+                    [&ip.octets()[..], &LO_INDEX.to_le_bytes()].concat(),
+                );
+            }
+            if on(level, IPV6_RECVHOPLIMIT) {
+                add(level, IPV6_HOPLIMIT, arrival.hops.to_le_bytes().to_vec());
+            }
+            if on(level, IPV6_RECVTCLASS) {
+                add(level, IPV6_TCLASS, arrival.class.to_le_bytes().to_vec());
+            }
+        } else if let IpAddr::V4(ip) = arrival.to {
+            let level = IPPROTO_IP;
+            if on(level, IP_PKTINFO) {
+                let info = [&LO_INDEX.to_le_bytes()[..], &ip.octets(), &ip.octets()].concat();
+                add(level, IP_PKTINFO, info);
+            }
+            if on(level, IP_RECVTTL) {
+                add(level, IP_TTL, arrival.hops.to_le_bytes().to_vec());
+            }
+            if on(level, IP_RECVTOS) {
+                add(level, IP_TOS, vec![arrival.class.to_le_bytes()[0]]);
+            }
+        }
+        records
     }
 
     /// IPV6_V6ONLY.

@@ -15,7 +15,7 @@ use crate::Kernel;
 use crate::cred::Caps;
 use crate::io::Sink;
 use crate::socket::address::encode_inet;
-use crate::socket::channel::Channel;
+use crate::socket::channel::{Channel, Wants};
 use crate::socket::unix::MAX_BACKLOG;
 use crate::socket::{AF_INET6, Accepted, Base, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
 use crate::task::CurrentTask;
@@ -319,9 +319,6 @@ impl SocketOps for TcpSocket {
     }
 
     fn send(&self, message: &mut Outgoing<'_>) -> Result<usize, Errno> {
-        if message.flags & msg::OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
         self.base.take_error()?;
         let link = {
             let state = self.state.lock();
@@ -340,8 +337,16 @@ impl SocketOps for TcpSocket {
             }
         };
         let len = message.src.remaining();
-        match link.tx.send(message.src, &mut message.control, None) {
-            Err(Errno::EPIPE) if len > 0 => {
+        if len == 0 {
+            return Ok(0);
+        }
+        let sent = if message.flags & msg::OOB != 0 {
+            link.tx.send_urgent(message.src)
+        } else {
+            link.tx.send(message.src, &mut message.control, None)
+        };
+        match sent {
+            Err(Errno::EPIPE) => {
                 // The peer is gone but its reset comes only after these bytes.
                 self.reset(Errno::EPIPE);
                 let mut scratch = [0; 4096];
@@ -353,9 +358,6 @@ impl SocketOps for TcpSocket {
     }
 
     fn receive(&self, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
-        if flags & msg::OOB != 0 {
-            return Err(Errno::EINVAL);
-        }
         let (link, shut, broken) = {
             let state = self.state.lock();
             match &state.phase {
@@ -368,6 +370,9 @@ impl SocketOps for TcpSocket {
                 }
             }
         };
+        if flags & msg::OOB != 0 {
+            return link.rx.receive_urgent(dst, flags & msg::PEEK != 0);
+        }
         if link.rx.len() == 0 {
             if broken {
                 // Sending to a peer that was gone does not spoil its orderly end.
@@ -380,10 +385,14 @@ impl SocketOps for TcpSocket {
                 return Ok(Incoming::default());
             }
         }
+        let wants = Wants {
+            credentials: false,
+            inline: self.base.options.lock().oob_inline(),
+        };
         if flags & msg::TRUNC != 0 {
-            return discard(&link, dst, flags);
+            return discard(&link, dst, flags, wants);
         }
-        link.rx.receive(dst, flags, false)
+        link.rx.receive(dst, flags, wants)
     }
 
     fn poll(&self, table: Option<&mut PollTable>) -> Events {
@@ -393,6 +402,9 @@ impl SocketOps for TcpSocket {
         let mut events = Events::empty();
         if self.base.has_error() {
             events |= Events::ERR;
+        }
+        if self.link().is_some_and(|link| link.rx.urgent()) {
+            events |= Events::PRI;
         }
         let state = self.state.lock();
         match &state.phase {
@@ -449,6 +461,10 @@ impl SocketOps for TcpSocket {
         Ok(self.link().map_or(0, |link| link.rx.len()))
     }
 
+    fn at_mark(&self) -> bool {
+        self.link().is_some_and(|link| link.rx.at_mark())
+    }
+
     fn unsent_bytes(&self) -> Result<usize, Errno> {
         // What is in the channel counts as acknowledged.
         Ok(0)
@@ -481,7 +497,7 @@ impl SocketOps for TcpSocket {
 }
 
 /// MSG_TRUNC on a stream: bytes are thrown away instead of stored.
-fn discard(link: &Link, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
+fn discard(link: &Link, dst: &mut dyn Sink, flags: u32, wants: Wants) -> Result<Incoming, Errno> {
     struct Nowhere(usize);
     impl Sink for Nowhere {
         fn remaining(&self) -> usize {
@@ -493,5 +509,5 @@ fn discard(link: &Link, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errn
             Ok(take)
         }
     }
-    link.rx.receive(&mut Nowhere(dst.remaining()), flags, false)
+    link.rx.receive(&mut Nowhere(dst.remaining()), flags, wants)
 }

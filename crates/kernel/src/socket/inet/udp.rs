@@ -14,7 +14,7 @@ use crate::Kernel;
 use crate::cred::Caps;
 use crate::io::Sink;
 use crate::socket::address::encode_inet;
-use crate::socket::inbox::{Inbox, read_message};
+use crate::socket::inbox::{Arrival, Inbox, read_message};
 use crate::socket::{AF_INET6, Base, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
 use crate::task::CurrentTask;
 
@@ -138,8 +138,18 @@ impl UdpSocket {
         let Some(receiver) = chosen else { return false };
         let limit = receiver.base.options.lock().receive_buffer;
         if receiver.inbox.has_room(data.len(), limit) {
-            let from = encode_inet(receiver.base.family, from);
-            receiver.inbox.push(data, Some(from), None, &mut message.control);
+            let (hops, class) = self.knobs.journey(to.is_ipv6(), message.control.journey);
+            let arrival = Arrival {
+                to: to.ip(),
+                hops,
+                class,
+                time: crate::vfs::now_ns(),
+            };
+            let from = Some(encode_inet(receiver.base.family, from));
+            let control = &mut message.control;
+            receiver
+                .inbox
+                .push_arrival(data, from, None, control, Some(arrival));
         }
         true
     }
@@ -248,6 +258,14 @@ impl SocketOps for UdpSocket {
         self.base.take_error()?;
         match self.inbox.receive(dst, flags) {
             Err(Errno::EAGAIN) if self.state.lock().shut_read => Ok(Incoming::default()),
+            Ok(mut incoming) => {
+                if let Some(arrival) = incoming.arrival {
+                    let timestamp = self.base.options.lock().timestamp(arrival.time);
+                    incoming.control.records.extend(timestamp);
+                    incoming.control.records.extend(self.knobs.records(&arrival));
+                }
+                Ok(incoming)
+            }
             other => other,
         }
     }

@@ -260,3 +260,45 @@ fn interfaces_can_be_listed() {
     net.0.call("ioctl", &[fd, 0x8933, request.0]).unwrap();
     assert_eq!(net.0.read_u32(UserAddr(request.0 + 16)), 1);
 }
+
+#[test]
+fn datagrams_tell_of_their_way_when_asked() {
+    let net = Net::new();
+    let (a, b) = (net.socket(10, 2 | O_NONBLOCK), net.socket(10, 2 | O_NONBLOCK));
+    net.with_address("bind", b, &v6(1, 0)).unwrap();
+    let to = v6(1, port_of(&net, b));
+    net.with_address("connect", a, &to).unwrap();
+    net.set_option(b, 41, 51, 1).unwrap();
+    net.set_option(b, 41, 49, 1).unwrap();
+    net.set_option(a, 41, 16, 17).unwrap();
+    net.send(a, b"x", 0).unwrap();
+    let control = net.0.room(96);
+    let header = net.message(net.0.room(4), 4, control, 96);
+    net.0.call("recvmsg", &[b, header.0, 0]).unwrap();
+    assert_eq!(net.0.read_u64(UserAddr(header.0 + 40)), 40 + 24);
+    assert_eq!(net.0.read_u32(UserAddr(control.0 + 12)), 50);
+    assert_eq!(net.0.read_u32(UserAddr(control.0 + 40 + 12)), 52);
+    assert_eq!(net.0.read_u32(UserAddr(control.0 + 40 + 16)), 17);
+    // Cut short, the first message has what fits.
+    net.send(a, b"x", 0).unwrap();
+    let header = net.message(net.0.room(4), 4, control, 20);
+    net.0.call("recvmsg", &[b, header.0, 0]).unwrap();
+    assert_eq!(net.0.read_u64(UserAddr(header.0 + 40)), 20);
+    assert_eq!(net.0.read_u32(UserAddr(header.0 + 48)) & 8, 8);
+}
+
+#[test]
+fn an_urgent_byte_is_read_apart() {
+    let net = Net::new();
+    let (client, server) = connection(&net);
+    net.send(client, b"ab", 0).unwrap();
+    net.send(client, b"cd!", 1).unwrap();
+    net.send(client, b"ef", 0).unwrap();
+    assert_eq!(net.poll(server) & 2, 2);
+    assert_eq!(net.recv(server, 9, 0).unwrap(), b"abcd");
+    assert_eq!(net.recv(server, 9, 1).unwrap(), b"!");
+    assert_eq!(net.recv(server, 9, 1), Err(Errno::EINVAL));
+    assert_eq!(net.recv(server, 9, 0).unwrap(), b"ef");
+    net.0.call("shutdown", &[client, 2]).unwrap();
+    assert_eq!(net.send(client, b"", 0x4000), Err(Errno::EPIPE));
+}

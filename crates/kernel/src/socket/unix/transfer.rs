@@ -7,6 +7,7 @@ use abi::Errno;
 use super::{Phase, UnixSocket};
 use crate::io::Sink;
 use crate::socket::address::{UnixName, encode_unix};
+use crate::socket::channel::Wants;
 use crate::socket::inbox::read_message;
 use crate::socket::{Incoming, Kind, Outgoing, Ucred, msg};
 
@@ -52,7 +53,11 @@ impl UnixSocket {
         if link.rx.len() == 0 {
             self.base.take_error()?;
         }
-        let mut incoming = link.rx.receive(dst, flags, credentials)?;
+        let wants = Wants {
+            credentials,
+            inline: false,
+        };
+        let mut incoming = link.rx.receive(dst, flags, wants)?;
         // Most peers are unnamed and then there is no address to give.
         incoming.from = self.peer().and_then(|peer| {
             let name = peer.state.lock().name.clone()?;
