@@ -5,9 +5,9 @@ use std::sync::Arc;
 use abi::Errno;
 use kernel::file::{DirSink, FileDescription, FileOps, Whence};
 use kernel::vfs::FileKind;
-use sync::{Mutex, rank};
 
 use super::inode::child_ino;
+use super::snapshot::Snapshot;
 use super::{Listed, Node};
 
 /// Names of a directory at one moment.
@@ -18,7 +18,7 @@ pub struct ListFile {
     node: Arc<dyn Node>,
     ino: u64,
     parent: u64,
-    names: Mutex<Option<List>>,
+    names: Snapshot<Vec<Listed>>,
 }
 
 impl ListFile {
@@ -27,17 +27,18 @@ impl ListFile {
             node,
             ino,
             parent,
-            names: Mutex::new(rank::LEAF, None),
+            names: Snapshot::new(),
         }
     }
 
     fn names(&self, restart: bool) -> Result<List, Errno> {
-        if !restart && let Some(names) = &*self.names.lock() {
-            return Ok(names.clone());
-        }
-        let fresh = Arc::new(self.node.list()?);
-        *self.names.lock() = Some(fresh.clone());
-        Ok(fresh)
+        let size = |names: &Vec<Listed>| {
+            names
+                .iter()
+                .map(|listed| size_of::<Listed>() + listed.name.len())
+                .sum()
+        };
+        self.names.get(restart, || self.node.list(), size)
     }
 }
 

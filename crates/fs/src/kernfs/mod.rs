@@ -7,6 +7,7 @@
 mod inode;
 mod list;
 mod node;
+mod snapshot;
 mod text;
 
 pub use inode::{KernSuper, root_inode};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use abi::Errno;
 use kernel::file::{FileDescription, FileOps, Whence};
 use kernel::io::{Sink, Source};
-use sync::{Mutex, rank};
 
 use super::Node;
+use super::snapshot::Snapshot;
 
 /// Most bytes that one write to a knob may bring (Linux: a page).
 pub const KNOB_MAX: usize = 4096;
@@ -35,24 +35,19 @@ pub(super) fn seek_from(current: u64, size: Option<u64>, whence: Whence, offset:
 /// An open generated file.
 pub(super) struct TextFile {
     node: Arc<dyn Node>,
-    content: Mutex<Option<Arc<Vec<u8>>>>,
+    content: Snapshot<Vec<u8>>,
 }
 
 impl TextFile {
     pub(super) fn new(node: Arc<dyn Node>) -> TextFile {
         TextFile {
             node,
-            content: Mutex::new(rank::LEAF, None),
+            content: Snapshot::new(),
         }
     }
 
     fn content(&self, restart: bool) -> Result<Arc<Vec<u8>>, Errno> {
-        if !restart && let Some(content) = &*self.content.lock() {
-            return Ok(content.clone());
-        }
-        let fresh = Arc::new(self.node.text()?);
-        *self.content.lock() = Some(fresh.clone());
-        Ok(fresh)
+        self.content.get(restart, || self.node.text(), Vec::len)
     }
 }
 
@@ -61,6 +56,9 @@ impl FileOps for TextFile {
         let content = self.content(offset == 0)?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
         let rest = content.get(start..).unwrap_or_default();
+        if rest.is_empty() {
+            self.content.clear();
+        }
         let take = rest.len().min(dst.remaining());
         dst.write(&rest[..take])
     }
@@ -70,7 +68,7 @@ impl FileOps for TextFile {
         let got = src.read(&mut data)?;
         data.truncate(got);
         self.node.store(&data)?;
-        *self.content.lock() = None;
+        self.content.clear();
         Ok(got)
     }
 

@@ -14,7 +14,7 @@ use super::termios::{Input, Special, Termios, WinSize};
 use super::{SLAVE_MAJOR, Terminals};
 
 /// Bytes of output that wait for the master before writers wait.
-pub const OUTPUT_MAX: usize = 64 << 10;
+pub const OUTPUT_MAX: usize = 16 << 10;
 /// Bytes of input that wait for room in the line discipline before the master waits.
 pub const PENDING_MAX: usize = 4096;
 

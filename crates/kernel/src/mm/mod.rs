@@ -20,6 +20,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
 use abi::{Errno, UserAddr};
 use platform::{AddressSpace, MapOp, UserRange};
@@ -55,6 +56,8 @@ pub struct Mm {
     state: Mutex<MmState>,
     /// MEMBARRIER_STATE_*: which commands were registered for.
     pub(crate) membarrier: AtomicU32,
+    /// The last count of resident pages, and when it was made.
+    residency: Mutex<Option<(Instant, (u64, u64))>>,
 }
 
 /// What the lock guards.
@@ -101,6 +104,7 @@ impl Mm {
             range,
             state: Mutex::new(rank::MM, state),
             membarrier: AtomicU32::new(0),
+            residency: Mutex::new(rank::LEAF, None),
         })
     }
 

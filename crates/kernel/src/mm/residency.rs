@@ -1,9 +1,11 @@
 //! msync(2), mincore(2), membarrier(2): the state of pages, and order among threads.
 
+use std::time::{Duration, Instant};
+
 use abi::{Errno, PAGE_SIZE, UserAddr, page_up};
 use platform::{MapFlags, MapOp, MapSource, Prot};
 
-use super::area::{AreaFlags, Backing};
+use super::area::{Area, AreaFlags, Backing};
 use super::{Mm, TASK_SIZE};
 
 /// Bytes of an address space of which residency is counted; more are not looked at.
@@ -11,37 +13,77 @@ const COUNT_MAX: u64 = 16 << 30;
 /// Bytes asked about at once.
 const COUNT_STEP: u64 = 64 << 20;
 
+/// How long a count of resident pages is used again.
+const FRESH: Duration = Duration::from_millis(10);
+
+/// Bytes of the resident pages among these.
+fn count_pages(pages: &[u8]) -> u64 {
+    pages.iter().filter(|page| **page & 1 != 0).count() as u64 * PAGE_SIZE
+}
+
 impl Mm {
     /// Resident bytes of private anonymous areas and of all others. Pages of files count when the host has them in
-    /// memory, whoever brought them there.
+    /// memory, whoever brought them there. An answer is good for a moment: each costs the engine some round trips.
     pub fn resident(&self) -> (u64, u64) {
+        if let Some((at, known)) = *self.residency.lock()
+            && at.elapsed() < FRESH
+        {
+            return known;
+        }
+        let counted = self.count_resident();
+        *self.residency.lock() = Some((Instant::now(), counted));
+        counted
+    }
+
+    fn count_resident(&self) -> (u64, u64) {
         let (mut anonymous, mut others, mut left) = (0, 0, COUNT_MAX);
-        for area in self.areas() {
-            if area.prot.is_empty() || left == 0 {
+        let areas = self.areas();
+        let usable: Vec<&Area> = areas.iter().filter(|area| !area.prot.is_empty()).collect();
+        // Neighbours are asked about together.
+        for span in usable.chunk_by(|one, next| one.end == next.start) {
+            let (Some(first), Some(last)) = (span.first(), span.last()) else {
                 continue;
+            };
+            let len = last.end - first.start;
+            if len > left {
+                break;
             }
-            let bytes = self.resident_in(area.start, area.end.min(area.start.saturating_add(left)));
-            left -= left.min(area.len());
-            if area.private_anonymous() {
-                anonymous += bytes;
-            } else {
-                others += bytes;
+            left -= len;
+            let whole = self.pages_in(first.start, last.end);
+            for area in span {
+                let bytes = match &whole {
+                    Some(pages) => {
+                        let from = ((area.start - first.start) / PAGE_SIZE) as usize;
+                        let count = (area.len() / PAGE_SIZE) as usize;
+                        count_pages(pages.get(from..from + count).unwrap_or_default())
+                    }
+                    None => self.resident_in(area.start, area.end),
+                };
+                if area.private_anonymous() {
+                    anonymous += bytes;
+                } else {
+                    others += bytes;
+                }
             }
         }
         (anonymous, others)
     }
 
-    /// Resident bytes of a range of areas.
-    pub fn resident_in(&self, start: u64, end: u64) -> u64 {
-        let mut pages = 0;
+    /// The state of each page of a range; `None` when a part of it is not mapped.
+    fn pages_in(&self, start: u64, end: u64) -> Option<Vec<u8>> {
+        let mut pages = Vec::new();
         let mut at = start;
         while at < end {
             let step = (end - at).min(COUNT_STEP);
-            let state = self.space.mincore(UserAddr(at), step).unwrap_or_default();
-            pages += state.iter().filter(|page| **page & 1 != 0).count() as u64;
+            pages.extend(self.space.mincore(UserAddr(at), step).ok()?);
             at += step;
         }
-        pages * PAGE_SIZE
+        Some(pages)
+    }
+
+    /// Resident bytes of a range of areas.
+    pub fn resident_in(&self, start: u64, end: u64) -> u64 {
+        self.pages_in(start, end).map_or(0, |pages| count_pages(&pages))
     }
 
     /// msync(2): writes back shared file areas when `write`; `invalidate` refuses locked areas.
