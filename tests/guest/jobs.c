@@ -229,6 +229,25 @@ static void orphans(void)
     close(fds[1]);
 }
 
+/* The end of a child of the same group hangs nobody up, stopped members or not. */
+static void no_hang_up(void)
+{
+    int status;
+    pid_t stopped = fork();
+    if (stopped == 0)
+        for (;;)
+            pause();
+    kill(stopped, SIGSTOP);
+    CHECK(waitpid(stopped, &status, WUNTRACED) == stopped);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK(waitpid(stopped, &status, WNOHANG) == 0);
+    kill(stopped, SIGKILL);
+    CHECK(waitpid(stopped, &status, 0) == stopped);
+}
+
 static void no_zombies(void)
 {
     int status;
@@ -314,6 +333,7 @@ int main(void)
     exec_in_thread();
     sessions();
     orphans();
+    no_hang_up();
     no_zombies();
     death_signal();
     pidfds();

@@ -237,12 +237,20 @@ fn reparent(table: &mut PidTable, pid: u32, out: &mut Outbox) -> Vec<u32> {
 
 /// Process groups that lost their last link to their session and have stopped members get SIGHUP and SIGCONT.
 fn hang_up_orphans(table: &PidTable, own: u32, pid: u32, children: &[u32], out: &mut Outbox) {
-    let mut pgrps = vec![own];
-    pgrps.extend(
-        children
-            .iter()
-            .filter_map(|child| table.groups.get(child).map(|entry| entry.pgrp)),
-    );
+    let Some((parent, session)) = table.groups.get(&pid).map(|entry| (entry.parent, entry.session)) else {
+        return;
+    };
+    let linked = |(pgrp, of): (u32, u32), other: u32| pgrp != other && of == session;
+    let mut pgrps = Vec::new();
+    // It was the link of its own group to the parent, and of its children's groups to itself.
+    if table
+        .pgrp_and_session(parent)
+        .is_some_and(|parent| linked(parent, own))
+    {
+        pgrps.push(own);
+    }
+    let children = children.iter().filter_map(|child| table.pgrp_and_session(*child));
+    pgrps.extend(children.filter(|child| linked(*child, own)).map(|(pgrp, _)| pgrp));
     pgrps.sort_unstable();
     pgrps.dedup();
     for pgrp in pgrps {
