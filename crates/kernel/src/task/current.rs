@@ -30,6 +30,8 @@ pub struct CurrentTask {
     pub(super) resumed: Cell<Option<Restart>>,
     /// After execve(2) by another thread than the leader: to become the leader.
     pub(super) take_over: Cell<bool>,
+    /// Whether filters are in force, as of the last look: saves the common call a lock.
+    pub(super) has_filters: Cell<bool>,
     pub(super) meter: CpuMeter,
 }
 
@@ -57,6 +59,7 @@ impl CurrentTask {
             restart: Cell::new(None),
             resumed: Cell::new(None),
             take_over: Cell::new(false),
+            has_filters: Cell::new(false),
             meter: CpuMeter::default(),
         };
         current.update_local_answers();
@@ -100,6 +103,7 @@ impl CurrentTask {
     /// Tells the engine what it may answer itself; call it when ids, credentials or filters change.
     pub fn update_local_answers(&self) {
         let cred = self.cred();
+        self.has_filters.set(self.filtered());
         let answers = LocalAnswers {
             enabled: !self.kernel.config.strace && !self.filtered() && !self.traced(),
             pid: self.tgid(),

@@ -10,13 +10,16 @@ use super::{CurrentTask, PidTable, Task, ThreadGroup};
 use crate::file::FdTable;
 use crate::signal::{SigInfo, send_to_group, send_to_task};
 
+/// A terminal whose session has ended, and its foreground group's members.
+type HangUp = (Arc<dyn super::ControllingTerminal>, Vec<Arc<ThreadGroup>>);
+
 /// Signals to send once the process table is unlocked.
 #[derive(Default)]
 struct Outbox {
     groups: Vec<(Arc<ThreadGroup>, SigInfo)>,
     tasks: Vec<(Arc<Task>, SigInfo)>,
     wake: Vec<Arc<ThreadGroup>>,
-    terminal: Option<(Arc<dyn super::ControllingTerminal>, Vec<Arc<ThreadGroup>>)>,
+    terminal: Option<HangUp>,
 }
 
 impl Outbox {

@@ -288,6 +288,9 @@ fn arithmetic(code: u16, a: u32, operand: u32) -> Option<u32> {
 impl CurrentTask {
     /// Asks the filters about the call that the context stopped at; `None`: no objection.
     pub(super) fn seccomp_verdict(&self) -> Option<Verdict> {
+        if !self.has_filters.get() {
+            return None;
+        }
         let filters = self.seccomp.lock().clone()?;
         let (nr, args, ip) = {
             let context = self.context.borrow();
