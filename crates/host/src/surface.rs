@@ -35,6 +35,35 @@ pub enum Verdict {
     Refuse(i32),
 }
 
+/// Which sandboxes have a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every one.
+    Always,
+    /// Those with a volume that they may write.
+    WritableVolume,
+    /// Those without.
+    ReadOnly,
+}
+
+/// What a sandbox needs of the host beyond the minimum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// It has a volume that it may write.
+    pub writable_volume: bool,
+}
+
+impl Needs {
+    /// The rows of such a sandbox.
+    pub fn rows(self) -> impl Iterator<Item = &'static Row> {
+        SENTRY.iter().filter(move |row| match row.scope {
+            Scope::Always => true,
+            Scope::WritableVolume => self.writable_volume,
+            Scope::ReadOnly => !self.writable_volume,
+        })
+    }
+}
+
 /// A host call of the sentry.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -46,6 +75,26 @@ pub struct Row {
     pub verdict: Verdict,
     /// Why the sentry makes it.
     pub reason: &'static str,
+    /// Who may.
+    pub scope: Scope,
+}
+
+impl Row {
+    /// The same for sandboxes with a writable volume only.
+    const fn on_volumes(self) -> Row {
+        Row {
+            scope: Scope::WritableVolume,
+            ..self
+        }
+    }
+
+    /// The same for sandboxes without a writable volume only.
+    const fn read_only(self) -> Row {
+        Row {
+            scope: Scope::ReadOnly,
+            ..self
+        }
+    }
 }
 
 impl Row {
@@ -65,10 +114,10 @@ impl Row {
 
 macro_rules! call {
     ($name:ident, $nr:expr, $reason:literal) => {
-        Row { nr: $nr, name: stringify!($name), verdict: Verdict::Allow(&[]), reason: $reason }
+        Row { nr: $nr, name: stringify!($name), verdict: Verdict::Allow(&[]), reason: $reason, scope: Scope::Always }
     };
     ($name:ident, $nr:expr, [$($arg:expr),+], $reason:literal) => {
-        Row { nr: $nr, name: stringify!($name), verdict: Verdict::Allow(&[$($arg),+]), reason: $reason }
+        Row { nr: $nr, name: stringify!($name), verdict: Verdict::Allow(&[$($arg),+]), reason: $reason, scope: Scope::Always }
     };
 }
 
@@ -149,9 +198,20 @@ pub const SENTRY: &[Row] = &[
     call!(
         openat,
         libc::SYS_openat,
+        [
+            with(2, libc::O_CLOEXEC, "close-on-exec"),
+            without(2, libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC, "for reading")
+        ],
+        "open one name in a directory handle"
+    )
+    .read_only(),
+    call!(
+        openat,
+        libc::SYS_openat,
         [with(2, libc::O_CLOEXEC, "close-on-exec")],
         "open one name in a directory handle"
-    ),
+    )
+    .on_volumes(),
     call!(close, libc::SYS_close, "close descriptors"),
     call!(getdents64, libc::SYS_getdents64, "list directories"),
     call!(readlinkat, libc::SYS_readlinkat, "text of a link"),
@@ -184,11 +244,10 @@ pub const SENTRY: &[Row] = &[
     ),
     call!(clock_nanosleep, libc::SYS_clock_nanosleep, "timers"),
     call!(
-        ppoll,
-        libc::SYS_ppoll,
+        poll,
+        libc::SYS_poll,
         "wait for standard descriptors and the command"
     ),
-    call!(poll, libc::SYS_poll, "likewise"),
     call!(
         epoll_wait,
         libc::SYS_epoll_wait,
@@ -201,7 +260,6 @@ pub const SENTRY: &[Row] = &[
         "wait for standard descriptors"
     ),
     call!(waitid, libc::SYS_waitid, "reap guest processes"),
-    call!(wait4, libc::SYS_wait4, "likewise"),
     call!(pidfd_open, libc::SYS_pidfd_open, "handles of guest processes"),
     call!(
         pidfd_send_signal,
@@ -225,43 +283,47 @@ pub const SENTRY: &[Row] = &[
         )],
         "flags and copies of descriptors"
     ),
-    call!(mkdirat, libc::SYS_mkdirat, "directories on volumes"),
-    call!(mknodat, libc::SYS_mknodat, "fifos and sockets on volumes"),
-    call!(unlinkat, libc::SYS_unlinkat, "names on volumes"),
-    call!(renameat2, libc::SYS_renameat2, "names on volumes"),
+    call!(mkdirat, libc::SYS_mkdirat, "directories on volumes").on_volumes(),
+    call!(mknodat, libc::SYS_mknodat, "fifos and sockets on volumes").on_volumes(),
+    call!(unlinkat, libc::SYS_unlinkat, "names on volumes").on_volumes(),
+    call!(renameat2, libc::SYS_renameat2, "names on volumes").on_volumes(),
     call!(
         linkat,
         libc::SYS_linkat,
         [one_of(4, &[0], "no flags")],
         "names on volumes"
-    ),
-    call!(symlinkat, libc::SYS_symlinkat, "links on volumes"),
+    )
+    .on_volumes(),
+    call!(symlinkat, libc::SYS_symlinkat, "links on volumes").on_volumes(),
     call!(
         fchownat,
         libc::SYS_fchownat,
         [BY_HANDLE],
         "owners of files on volumes"
-    ),
+    )
+    .on_volumes(),
     call!(
         fchmodat2,
         SYS_FCHMODAT2,
         [with(3, libc::AT_EMPTY_PATH, "of a handle")],
         "modes of files on volumes"
-    ),
+    )
+    .on_volumes(),
     call!(
         utimensat,
         libc::SYS_utimensat,
         [with(3, libc::AT_EMPTY_PATH, "of a handle")],
         "times of files on volumes"
-    ),
+    )
+    .on_volumes(),
     call!(fsync, libc::SYS_fsync, "files to disk"),
     call!(fdatasync, libc::SYS_fdatasync, "likewise"),
-    call!(syncfs, libc::SYS_syncfs, "volumes to disk"),
+    call!(syncfs, libc::SYS_syncfs, "volumes to disk").on_volumes(),
     call!(fstatfs, libc::SYS_fstatfs, "sizes of file systems"),
     call!(fgetxattr, libc::SYS_fgetxattr, "attributes of files"),
     call!(flistxattr, libc::SYS_flistxattr, "likewise"),
-    call!(fsetxattr, libc::SYS_fsetxattr, "attributes of files on volumes"),
-    call!(fremovexattr, libc::SYS_fremovexattr, "likewise"),
+    call!(fsetxattr, libc::SYS_fsetxattr, "attributes of files on volumes").on_volumes(),
+    call!(fremovexattr, libc::SYS_fremovexattr, "likewise").on_volumes(),
     call!(
         recvfrom,
         libc::SYS_recvfrom,
@@ -279,9 +341,9 @@ pub const SENTRY: &[Row] = &[
         name: "clone3",
         verdict: Verdict::Refuse(libc::ENOSYS),
         reason: "its arguments cannot be checked; the C library then uses clone",
+        scope: Scope::Always,
     },
     call!(gettid, libc::SYS_gettid, "name a thread of the sentry"),
-    call!(getpid, libc::SYS_getpid, "name the sentry"),
     call!(rseq, libc::SYS_rseq, "start of a thread, by the C library"),
     call!(set_robust_list, libc::SYS_set_robust_list, "likewise"),
     call!(
@@ -326,15 +388,15 @@ const FCNTL: &[u32] = &[
     libc::F_ADD_SEALS as u32,
 ];
 
-/// The filter of a sentry.
-pub fn sentry_filter() -> Result<Vec<Insn>, Errno> {
+/// The filter of a sentry with these needs.
+pub fn sentry_filter(needs: Needs) -> Result<Vec<Insn>, Errno> {
     let mut program = vec![
         load(seccomp::ARCH),
         jump_equal(seccomp::ARCH_X86_64, 1, 0),
         ret(seccomp::KILL),
         load(seccomp::NR),
     ];
-    for row in SENTRY {
+    for row in needs.rows() {
         let body = body(row);
         let skip = u8::try_from(body.len()).map_err(|_| Errno::EINVAL)?;
         program.push(jump_equal(row.nr as u32, 0, skip));
@@ -413,9 +475,9 @@ const fn ret(action: u32) -> Insn {
 
 /// Closes the sentry under its filter; all threads of the process. A denied call ends the process after a line on
 /// standard error.
-pub fn close_sentry() -> Result<(), Errno> {
+pub fn close_sentry(needs: Needs) -> Result<(), Errno> {
     crate::signal::on_denied_call(name_and_exit)?;
-    seccomp::install(&sentry_filter()?, true)
+    seccomp::install(&sentry_filter(needs)?, true)
 }
 
 /// Runs in a signal handler: writes with plain calls only.
@@ -482,7 +544,10 @@ mod tests {
 
     #[test]
     fn the_filter_does_what_the_table_says() {
-        let program = sentry_filter().unwrap();
+        let program = sentry_filter(Needs {
+            writable_volume: true,
+        })
+        .unwrap();
         let verdict = |nr, args| judge(&program, nr, args);
         assert_eq!(verdict(libc::SYS_futex, [u64::MAX; 6]), seccomp::ALLOW);
         assert_eq!(verdict(libc::SYS_execve, [0; 6]), seccomp::TRAP);
@@ -520,16 +585,39 @@ mod tests {
     }
 
     #[test]
+    fn without_volumes_nothing_is_opened_for_writing() {
+        let program = sentry_filter(Needs::default()).unwrap();
+        let open = |flags: i32| {
+            judge(
+                &program,
+                libc::SYS_openat,
+                [0, 0, (libc::O_CLOEXEC | flags) as u64, 0, 0, 0],
+            )
+        };
+        assert_eq!(open(libc::O_RDONLY | libc::O_NOFOLLOW), seccomp::ALLOW);
+        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC] {
+            assert_eq!(open(flags), seccomp::TRAP);
+        }
+        assert_eq!(judge(&program, libc::SYS_mkdirat, [0; 6]), seccomp::TRAP);
+    }
+
+    #[test]
     fn other_architectures_end_the_process() {
-        let program = sentry_filter().unwrap();
+        let program = sentry_filter(Needs {
+            writable_volume: true,
+        })
+        .unwrap();
         assert_eq!((program[0].k, program[2].k), (seccomp::ARCH, seccomp::KILL));
     }
 
     #[test]
     fn each_call_stands_once() {
-        let mut numbers: Vec<i64> = SENTRY.iter().map(|row| row.nr).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert_eq!(numbers.len(), SENTRY.len());
+        for writable_volume in [false, true] {
+            let needs = Needs { writable_volume };
+            let mut numbers: Vec<i64> = needs.rows().map(|row| row.nr).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), needs.rows().count());
+        }
     }
 }

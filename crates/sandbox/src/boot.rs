@@ -38,13 +38,16 @@ pub fn start(config: Config, handles: Handles, io: Io, timing: &mut Timing) -> R
     let platform = Systrap::new().map_err(own("execution engine"))?;
     timing.done("execution engine");
     host::prctl::not_dumpable().map_err(own("closing the process to others"))?;
+    let needs = host::surface::Needs {
+        writable_volume: config.volumes.iter().any(|(_, read_only)| !read_only),
+    };
     // The C library sets up signals with the first thread, by calls that the filter does not let through.
     let first = std::thread::Builder::new()
         .spawn(|| {})
         .map_err(Errno::from)
         .map_err(own("threads"))?;
     let _ = first.join();
-    host::surface::close_sentry().map_err(own("filter of host calls"))?;
+    host::surface::close_sentry(needs).map_err(own("filter of host calls"))?;
     timing.done("filter");
     seed_random().map_err(own("random numbers"))?;
     let kernel = new_kernel(&config, platform, io.log, &io.stdio).map_err(own("kernel"))?;
