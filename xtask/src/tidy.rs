@@ -38,7 +38,10 @@ const UNSAFE: &[&str] = &["host", "systrap"];
 const MAX_LINES: usize = 700;
 
 /// Files that may be longer than [`MAX_LINES`], and why.
-const LONG: &[(&str, &str)] = &[];
+const LONG: &[(&str, &str)] = &[(
+    "crates/kernel/src/syscall/table.rs",
+    "one list of every system call; its bodies are in files of their own",
+)];
 
 /// Runs every check and reports all that fails.
 pub fn run(_args: &[String]) -> Result<()> {

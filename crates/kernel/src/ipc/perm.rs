@@ -149,6 +149,11 @@ impl<T> Ids<T> {
         self.objects.len()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
     /// The highest slot in use; 0 when there is none.
     pub fn highest(&self) -> u32 {
         self.objects.keys().next_back().copied().unwrap_or(0)

@@ -68,7 +68,11 @@ fn gaps_are_found_from_the_top_also_after_what_was_learnt_is_outdated() {
         map.insert(area(
             at,
             pages,
-            if pages % 2 == 0 { Prot::READ } else { Prot::WRITE },
+            if pages.is_multiple_of(2) {
+                Prot::READ
+            } else {
+                Prot::WRITE
+            },
         ));
         at
     };

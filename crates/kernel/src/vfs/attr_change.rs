@@ -38,7 +38,7 @@ impl Walker<'_> {
         let gid = (gid != u32::MAX).then_some(gid);
         let owner = self.cred.fsuid == attr.uid;
         let privileged = self.cred.has(Caps::CHOWN);
-        if uid.is_some_and(|uid| !privileged && !(owner && uid == attr.uid)) {
+        if uid.is_some_and(|uid| !(privileged || (owner && uid == attr.uid))) {
             return Err(Errno::EPERM);
         }
         let group_fine = |gid| privileged || (owner && (gid == attr.gid || self.cred.in_group(gid)));

@@ -482,10 +482,10 @@ impl SocketOps for TcpSocket {
             Phase::Connected(link) => {
                 let unread = link.rx.clear();
                 let at_once = self.base.options.lock().linger == Some(0);
-                if unread || at_once {
-                    if let Some(peer) = link.peer.upgrade() {
-                        peer.reset(Errno::ECONNRESET);
-                    }
+                if (unread || at_once)
+                    && let Some(peer) = link.peer.upgrade()
+                {
+                    peer.reset(Errno::ECONNRESET);
                 }
                 link.rx.refuse();
                 link.tx.finish();

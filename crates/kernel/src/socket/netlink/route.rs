@@ -80,7 +80,7 @@ fn answer_one(header: &NlMsgHdr, raw: &[u8], port: u32, replies: &mut Vec<Vec<u8
         RTM_GETROUTE if dump => Ok(routes(family)),
         RTM_GETROUTE => route_to(family, body).map(|route| vec![route]),
         RTM_GETNEIGH | RTM_GETRULE if dump => Ok(Vec::new()),
-        kind if kind < RTM_NEWLINK || kind >= RTM_END => Err(Errno::EOPNOTSUPP),
+        kind if !(RTM_NEWLINK..RTM_END).contains(&kind) => Err(Errno::EOPNOTSUPP),
         // Gets are every third after new and delete; what is left would change something.
         kind if kind % 4 == 2 => Err(Errno::EOPNOTSUPP),
         _ => Err(Errno::EPERM),
