@@ -160,7 +160,7 @@ impl Walker<'_> {
         let exclusive = how.flags & O_EXCL != 0;
         let mut walk = Walk::new(self, dir, path, lookup)?;
         loop {
-            let Some((name, slashes)) = walk.to_last()? else {
+            let Some((name, slashes)) = walk.walk_to_last()? else {
                 let at = walk.finish()?;
                 return if exclusive {
                     Err(Errno::EEXIST)

@@ -110,7 +110,7 @@ impl<'a> Walker<'a> {
             return walk.finish();
         }
         loop {
-            let Some((name, slashes)) = walk.to_last()? else {
+            let Some((name, slashes)) = walk.walk_to_last()? else {
                 return walk.finish();
             };
             let follow = flags.contains(LookupFlags::FOLLOW) || slashes;
@@ -124,7 +124,7 @@ impl<'a> Walker<'a> {
     /// The directory and the name of the last component, which need not exist. A symbolic link there is not followed.
     pub(super) fn resolve_parent(&self, dir: Option<&Path>, path: &[u8]) -> Result<LastComponent, Errno> {
         let mut walk = Walk::new(self, dir, path, LookupFlags::empty())?;
-        let last = walk.to_last()?;
+        let last = walk.walk_to_last()?;
         let slashes = last.as_ref().is_none_or(|(_, slashes)| *slashes);
         let name = last.map_or(LastName::Here, |(name, _)| LastName::Name(walk.text(name).into()));
         Ok(LastComponent {
@@ -230,7 +230,7 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
 
     /// Walks all components but the last: its place in the text, and whether slashes follow it.
     /// `None` when the path ends in `/`, `.` or `..`: then the place reached is the result.
-    pub fn to_last(&mut self) -> Result<Option<(Range<usize>, bool)>, Errno> {
+    pub fn walk_to_last(&mut self) -> Result<Option<(Range<usize>, bool)>, Errno> {
         while let Some((name, slashes)) = self.next_component() {
             let last = self.position >= self.text.len();
             match self.text(name.clone()) {
