@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sync::{Mutex, rank};
 
@@ -17,6 +18,32 @@ mod tests;
 
 use perm::Ids;
 
+/// Bytes that messages of System V queues may take in the sentry: far more than programs use, and bearable.
+const MESSAGES_MAX: u64 = 64 << 20;
+/// What a message costs beside its text.
+const MESSAGE_COST: u64 = 64;
+/// Semaphore adjustments (SEM_UNDO) of all processes: each takes some tens of bytes.
+const UNDO_MAX: u64 = 1 << 18;
+/// Bytes that POSIX queues may promise to hold.
+const MQ_MAX: u64 = 64 << 20;
+
+/// Something of which there is only so much.
+#[derive(Debug, Default)]
+pub struct Budget(AtomicU64);
+
+impl Budget {
+    /// Takes `amount` unless more than `limit` would be taken then.
+    fn take(&self, amount: u64, limit: u64) -> bool {
+        let add = |used: u64| used.checked_add(amount).filter(|sum| *sum <= limit);
+        let order = Ordering::Relaxed;
+        self.0.fetch_update(order, order, add).is_ok()
+    }
+
+    fn give_back(&self, amount: u64) {
+        self.0.fetch_sub(amount, Ordering::Relaxed);
+    }
+}
+
 /// All IPC objects of the sandbox.
 pub struct IpcTable {
     /// Shared memory segments.
@@ -27,6 +54,12 @@ pub struct IpcTable {
     pub queues: Mutex<Ids<msg::MessageQueue>>,
     /// POSIX message queues by name.
     pub mqs: Mutex<BTreeMap<Vec<u8>, Arc<mq::Mq>>>,
+    /// Bytes of System V messages.
+    message_bytes: Arc<Budget>,
+    /// Semaphore adjustments.
+    undo_entries: Arc<Budget>,
+    /// Bytes that POSIX queues may hold.
+    pub(crate) mq_bytes: Arc<Budget>,
 }
 
 impl Default for IpcTable {
@@ -36,6 +69,9 @@ impl Default for IpcTable {
             semaphores: Mutex::new(rank::IPC, Ids::new(sem::SEMMNI)),
             queues: Mutex::new(rank::IPC, Ids::new(msg::MSGMNI)),
             mqs: Mutex::new(rank::IPC, BTreeMap::new()),
+            message_bytes: Arc::default(),
+            undo_entries: Arc::default(),
+            mq_bytes: Arc::default(),
         }
     }
 }

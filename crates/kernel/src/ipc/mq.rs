@@ -6,6 +6,7 @@ use std::sync::Arc;
 use abi::{Errno, abi_struct};
 use sync::{Events, Mutex, PollTable, WaitQueue, rank};
 
+use super::{Budget, MQ_MAX};
 use crate::cred::{Caps, Credentials};
 use crate::file::{FileDescription, FileOps};
 use crate::io::Sink;
@@ -62,6 +63,21 @@ pub struct Mq {
     pub owner: (u32, u32, u32),
     state: Mutex<QueueState>,
     queue: WaitQueue,
+    /// What it may hold counts against this.
+    budget: Arc<Budget>,
+}
+
+impl Drop for Mq {
+    fn drop(&mut self) {
+        self.budget.give_back(capacity(self.maxmsg, self.msgsize));
+    }
+}
+
+/// Bytes that a queue may come to take.
+fn capacity(maxmsg: i64, msgsize: i64) -> u64 {
+    const MESSAGE_COST: i64 = 64;
+    let bytes = maxmsg.saturating_mul(msgsize.saturating_add(MESSAGE_COST));
+    u64::try_from(bytes).unwrap_or(0)
 }
 
 impl Mq {
@@ -81,22 +97,32 @@ impl Mq {
         Ok(())
     }
 
-    /// An empty queue.
-    pub fn new(maxmsg: i64, msgsize: i64, path: Path, owner: (u32, u32, u32)) -> Arc<Mq> {
+    /// An empty queue: `EMFILE` when all queues together could hold too much.
+    pub fn new(
+        budget: &Arc<Budget>,
+        maxmsg: i64,
+        msgsize: i64,
+        path: Path,
+        owner: (u32, u32, u32),
+    ) -> Result<Arc<Mq>, Errno> {
+        if !budget.take(capacity(maxmsg, msgsize), MQ_MAX) {
+            return Err(Errno::EMFILE);
+        }
         let state = QueueState {
             messages: BTreeMap::new(),
             count: 0,
             bytes: 0,
             notify: None,
         };
-        Arc::new(Mq {
+        Ok(Arc::new(Mq {
             maxmsg,
             msgsize,
             path,
             owner,
             state: Mutex::new(rank::FILE_STATE, state),
             queue: WaitQueue::new(),
-        })
+            budget: budget.clone(),
+        }))
     }
 
     /// Whether the user may open it for these accesses (4 read, 2 write).

@@ -7,6 +7,7 @@ use abi::Errno;
 use sync::{Events, Mutex, WaitQueue, rank};
 
 use super::perm::{Found, IPC_NOWAIT, Perm, find_or_absent};
+use super::{Budget, MESSAGE_COST, MESSAGES_MAX};
 use crate::Kernel;
 use crate::cred::Credentials;
 use crate::task::CurrentTask;
@@ -59,6 +60,22 @@ pub struct QueueState {
     /// Process of the last msgrcv(2).
     pub lrpid: u32,
     removed: bool,
+    /// What the messages count against.
+    budget: Arc<Budget>,
+}
+
+impl Message {
+    /// What it takes of the sandbox's budget.
+    fn cost(&self) -> u64 {
+        self.text.len() as u64 + MESSAGE_COST
+    }
+}
+
+impl Drop for QueueState {
+    fn drop(&mut self) {
+        let all = self.messages.iter().map(Message::cost).sum();
+        self.budget.give_back(all);
+    }
 }
 
 /// Which message msgrcv(2) takes.
@@ -120,6 +137,7 @@ pub fn get(task: &CurrentTask, key: i32, flags: u32) -> Result<i32, Errno> {
                 lspid: 0,
                 lrpid: 0,
                 removed: false,
+                budget: task.kernel.ipc.message_bytes.clone(),
             };
             let queue = Arc::new(MessageQueue {
                 state: Mutex::new(rank::FILE_STATE, state),
@@ -177,6 +195,9 @@ pub fn send(task: &CurrentTask, id: i32, message: Message, flags: u32) -> Result
             return Err(Errno::EAGAIN);
         }
         if let Some(message) = message.take() {
+            if !state.budget.take(message.cost(), MESSAGES_MAX) {
+                return Err(Errno::ENOMEM);
+            }
             state.messages.push_back(message);
         }
         state.bytes += len;
@@ -206,6 +227,7 @@ pub fn receive(task: &CurrentTask, id: i32, max: usize, kind: i64, flags: u32) -
         } else {
             let taken = state.messages.remove(index).ok_or(Errno::EAGAIN)?;
             state.bytes = state.bytes.saturating_sub(taken.text.len() as u64);
+            state.budget.give_back(taken.cost());
             state.lrpid = task.tgid();
             state.rtime = super::now(&task.kernel);
             taken

@@ -7,6 +7,7 @@ use abi::{Errno, abi_struct};
 use sync::{Events, Mutex, WaitQueue, rank};
 
 use super::perm::{Found, IPC_NOWAIT, Perm, find_or_absent};
+use super::{Budget, UNDO_MAX};
 use crate::Kernel;
 use crate::cred::Credentials;
 use crate::task::{CurrentTask, Deadline};
@@ -57,6 +58,8 @@ pub struct SetState {
     pub semaphores: Vec<Semaphore>,
     /// What a process's end adds, by process and semaphore (SEM_UNDO).
     undo: BTreeMap<u32, BTreeMap<u16, i32>>,
+    /// What they count against.
+    budget: Arc<Budget>,
     /// Last semop(2), seconds.
     pub otime: i64,
     /// Last change.
@@ -72,16 +75,24 @@ impl SemSet {
     }
 }
 
+impl Drop for SetState {
+    fn drop(&mut self) {
+        self.clear_undo(None);
+    }
+}
+
 impl SetState {
     /// Forgets what processes' ends would add to a semaphore (SETVAL), or to all.
     pub fn clear_undo(&mut self, number: Option<u16>) {
         for adjust in self.undo.values_mut() {
+            let before = adjust.len();
             match number {
                 Some(number) => {
                     adjust.remove(&number);
                 }
                 None => adjust.clear(),
             }
+            self.budget.give_back((before - adjust.len()) as u64);
         }
     }
 
@@ -109,6 +120,12 @@ impl SetState {
                     return Err((Errno::ERANGE, index));
                 }
             }
+        }
+        let known = self.undo.get(&pid);
+        let fresh = |number: &&u16| known.is_none_or(|adjust| !adjust.contains_key(number));
+        let more = adjusts.keys().filter(fresh).count() as u64;
+        if !self.budget.take(more, UNDO_MAX) {
+            return Err((Errno::ENOSPC, 0));
         }
         for (number, value) in values {
             if let Some(semaphore) = self.semaphores.get_mut(usize::from(number)) {
@@ -169,6 +186,7 @@ pub fn get(task: &CurrentTask, key: i32, count: i32, flags: u32) -> Result<i32, 
                 perm: Perm::new(key, &cred, flags),
                 semaphores: vec![Semaphore::default(); count],
                 undo: BTreeMap::new(),
+                budget: task.kernel.ipc.undo_entries.clone(),
                 otime: 0,
                 ctime: super::now(&task.kernel),
                 removed: false,

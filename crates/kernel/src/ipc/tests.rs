@@ -161,3 +161,27 @@ fn posix_queues_order_by_priority_and_tell_when_full() {
     assert_eq!(guest.call("mq_unlink", &[name.0]), Err(Errno::ENOENT));
     send(0).unwrap();
 }
+
+#[test]
+fn what_objects_hold_is_given_back() {
+    let guest = Guest::new();
+    let budgets = || {
+        let ipc = &guest.kernel.ipc;
+        [&ipc.message_bytes, &ipc.undo_entries].map(|budget| budget.0.load(super::Ordering::Relaxed))
+    };
+    let queue = guest.call("msgget", &[0, 0o600]).unwrap();
+    let set = guest.call("semget", &[0, 2, 0o600]).unwrap();
+    let message = guest.bytes(&[1, 0, 0, 0, 0, 0, 0, 0, b'x']);
+    guest.call("msgsnd", &[queue, message.0, 1, 0]).unwrap();
+    guest.call("msgsnd", &[queue, message.0, 1, 0]).unwrap();
+    let undo = ops(&guest, &[(0, 1, UNDO), (1, 1, UNDO)]);
+    guest.call("semop", &[set, undo, 2]).unwrap();
+    guest.call("semop", &[set, undo, 2]).unwrap();
+    assert_eq!(budgets(), [2 * 65, 2]);
+    guest.call("semctl", &[set, 0, SETVAL, 0]).unwrap();
+    guest.call("msgrcv", &[queue, message.0, 1, 0, 0]).unwrap();
+    assert_eq!(budgets(), [65, 1]);
+    guest.call("msgctl", &[queue, RMID, 0]).unwrap();
+    guest.call("semctl", &[set, 0, RMID]).unwrap();
+    assert_eq!(budgets(), [0, 0]);
+}

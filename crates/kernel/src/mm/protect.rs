@@ -61,7 +61,12 @@ impl Mm {
         if outcome == Err(Errno::EPERM) {
             return outcome;
         }
-        if reach > start {
+        let changes = reach > start
+            && state
+                .areas
+                .overlapping(start, reach)
+                .any(|area| area.prot != prot);
+        if changes {
             state.areas.check_count(state.areas.splits(start, reach))?;
             let op = MapOp::Protect {
                 addr: UserAddr(start),

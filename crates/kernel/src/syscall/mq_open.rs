@@ -104,7 +104,8 @@ fn find_or_make(
     let shown = format!("/{}", String::from_utf8_lossy(name));
     let kernel = &task.kernel;
     let path = anon_path(kernel, &shown, kernel.next_ino(), FileKind::Regular, perm);
-    let made = Mq::new(maxmsg, msgsize, path, (cred.fsuid, cred.fsgid, perm));
+    let owner = (cred.fsuid, cred.fsgid, perm);
+    let made = Mq::new(&kernel.ipc.mq_bytes, maxmsg, msgsize, path, owner)?;
     // Another may have made it meanwhile; then that one is it, unless the caller must have been the first.
     mqs = kernel.ipc.mqs.lock();
     let queue = mqs.entry(name.to_vec()).or_insert_with(|| made.clone()).clone();
