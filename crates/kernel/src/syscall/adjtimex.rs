@@ -11,6 +11,10 @@ use crate::vfs::now_ns;
 const TIMEX: usize = 208;
 /// Nobody disciplines the clock that the guest sees.
 const STA_UNSYNC: i32 = 0x40;
+// Bits of `modes`: the call of adjtime(3), which needs the second, and with the third only reads.
+const ADJ_ADJTIME: u32 = 0x8000;
+const ADJ_OFFSET_SINGLESHOT: u32 = 1;
+const ADJ_OFFSET_READONLY: u32 = 0x2000;
 /// What the call returns then.
 const TIME_ERROR: i32 = 5;
 
@@ -18,7 +22,12 @@ const TIME_ERROR: i32 = 5;
 pub fn adjtimex(task: &CurrentTask, timex: UserAddr) -> Result<i32, Errno> {
     let mut bytes = [0; TIMEX];
     task.copy_in(timex, &mut bytes)?;
-    if u32::get(&bytes) != 0 {
+    let modes = u32::get(&bytes);
+    if modes & ADJ_ADJTIME != 0 && modes & ADJ_OFFSET_SINGLESHOT == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let reads = modes & ADJ_ADJTIME != 0 && modes & ADJ_OFFSET_READONLY != 0;
+    if modes != 0 && !reads {
         return Err(Errno::EPERM);
     }
     let now = TimeVal::from_ns(now_ns());

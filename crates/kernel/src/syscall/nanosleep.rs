@@ -24,8 +24,10 @@ pub fn clock_nanosleep(
     time: UserAddr,
     remaining: UserAddr,
 ) -> Result<(), Errno> {
+    const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
     let (clock, grade) = Clock::from_id(task, id)?;
     match (&clock, grade) {
+        _ if id == CLOCK_THREAD_CPUTIME_ID => return Err(Errno::EOPNOTSUPP),
         (_, Grade::Coarse | Grade::Raw) => return Err(Errno::EOPNOTSUPP),
         (Clock::Thread(thread, _), _) if thread.tid == task.tid => return Err(Errno::EINVAL),
         _ => {}

@@ -59,9 +59,11 @@ impl CurrentTask {
             .set(self.meter.slept_ns.get().saturating_add(slept));
     }
 
-    /// Takes over the engine's count of time in guest code.
+    /// Takes over the engine's count of time in guest code. What it knows of one thread includes waits for a processor;
+    /// what it knows of the whole process does not, and bounds it.
     pub fn update_cpu_time(&self) {
-        let user = self.context.borrow().cpu_time();
+        let own = self.context.borrow().cpu_time();
+        let user = own.min(self.mm.borrow().space.cpu_time());
         self.state.lock().user_ns = u64::try_from(user.as_nanos()).unwrap_or(u64::MAX);
     }
 }

@@ -113,7 +113,7 @@ impl Clock {
             Clock::Monotonic => i64::try_from(keeper.monotonic_ns()).unwrap_or(i64::MAX),
             Clock::Boot => keeper.boottime_ns(),
             Clock::Process(group, kind) => kind.of(group_cpu(group)),
-            Clock::Thread(task, kind) => kind.of(task.cpu_ns()),
+            Clock::Thread(task, kind) => kind.of(thread_cpu(task)),
         }
     }
 
@@ -141,13 +141,34 @@ impl CpuClock {
 
 /// CPU time of a process. Its running threads tell theirs only now and then, so the engine is asked.
 fn group_cpu(group: &ThreadGroup) -> (u64, u64) {
-    let (user, system) = group.cpu_ns();
-    let thread = group.signals.lock().threads.first().cloned();
-    let running = thread
+    let (told, system) = group.cpu_ns();
+    let threads = group.signals.lock().threads.clone();
+    let space = threads
+        .first()
         .and_then(|thread| thread.mm())
-        .map(|mm| mm.space.cpu_time());
-    let running = running.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-    (user.max(running), system)
+        .map(|mm| mm.space.clone());
+    let Some(space) = space else {
+        return (told, system);
+    };
+    let running = u64::try_from(space.cpu_time().as_nanos()).unwrap_or(u64::MAX);
+    if running == 0 {
+        // An engine that does not count.
+        return (told, system);
+    }
+    let before = threads.iter().fold(0_u64, |sum, thread| {
+        sum.saturating_add(thread.state.lock().exec_user_ns)
+    });
+    (running.saturating_add(before), system)
+}
+
+/// CPU time of a thread: of one that is alone in its process as exactly as the process's, else as it was told last.
+fn thread_cpu(task: &Task) -> (u64, u64) {
+    let alone = task.group.signals.lock().threads.len() == 1;
+    if alone {
+        group_cpu(&task.group)
+    } else {
+        task.cpu_ns()
+    }
 }
 
 /// `start` plus nanoseconds; far away when that cannot be represented.

@@ -258,6 +258,13 @@ impl Expire for Timer {
         let (Some(kernel), Some(clock)) = (self.kernel.upgrade(), self.clock.get()) else {
             return;
         };
+        if let Clock::Thread(task, _) = &clock {
+            // Has it tell its time, for the next look.
+            let interrupter = task.interrupter.lock().clone();
+            if let Some(interrupter) = interrupter {
+                interrupter.interrupt();
+            }
+        }
         let now = clock.now(&kernel.time);
         let expirations = {
             let mut state = self.state.lock();
