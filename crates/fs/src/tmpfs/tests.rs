@@ -387,6 +387,32 @@ fn mounts_cover_and_uncover() {
 }
 
 #[test]
+fn mounts_in_a_namespace_of_ones_own_stay_there() {
+    let guest = guest();
+    guest.path("mkdir", "/m", &[0o755]).unwrap();
+    let (target, kind) = (guest.string("/m"), guest.string("tmpfs"));
+    guest.call("mount", &[kind.0, target.0, kind.0, 0, 0]).unwrap();
+    let before = guest.task.fs();
+    guest.path("chdir", "/m", &[]).unwrap();
+    const CLONE_NEWNS: u64 = 0x20000;
+    guest.call("unshare", &[CLONE_NEWNS]).unwrap();
+    assert_eq!(guest.cwd(), "/m");
+    guest.path("chdir", "/", &[]).unwrap();
+    guest.file("/m/both", b"b");
+    guest.call("mount", &[kind.0, target.0, kind.0, 0, 0]).unwrap();
+    assert_eq!(guest.names("/m"), [".", ".."]);
+    let own = std::mem::replace(&mut *guest.task.fs.lock(), before);
+    drop(own);
+    assert_eq!(guest.names("/m"), [".", "..", "both"]);
+    // Trees of namespaces that nobody is in are dropped on the way.
+    let home = guest.task.fs();
+    for _ in 0..20_000 {
+        *guest.task.fs.lock() = home.clone();
+        guest.call("unshare", &[CLONE_NEWNS]).unwrap();
+    }
+}
+
+#[test]
 fn pivot_root_swaps_the_tree() {
     let guest = guest();
     guest.path("mkdir", "/new", &[0o755]).unwrap();

@@ -7,8 +7,9 @@ use abi::Errno;
 use super::arg::{Fd, Flags};
 use crate::cred::Caps;
 use crate::task::{CurrentTask, clone_flags as f};
+use crate::vfs::new_mount_namespace;
 
-/// unshare(2): descriptors and file system context; there are no namespaces to make.
+/// unshare(2): descriptors, file system context and mounts; there are no other namespaces to make.
 pub fn unshare(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
     const KNOWN: u64 =
         f::FS | f::FILES | f::SIGHAND | f::VM | f::THREAD | f::SYSVSEM | f::NEWUSER | f::NAMESPACES;
@@ -21,12 +22,17 @@ pub fn unshare(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
     if flags & f::NEWUSER != 0 {
         return Err(Errno::EINVAL);
     }
-    if flags & f::NAMESPACES != 0 {
+    if flags & f::NAMESPACES != 0 && (flags & f::NAMESPACES != f::NEWNS || !task.cred().has(Caps::SYS_ADMIN))
+    {
         let allowed = task.cred().has(Caps::SYS_ADMIN);
         return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
     }
-    if flags & f::FS != 0 {
-        let own = task.fs().duplicate();
+    if flags & (f::FS | f::NEWNS) != 0 {
+        let own = if flags & f::NEWNS != 0 {
+            new_mount_namespace(&task.kernel, &task.fs())?
+        } else {
+            task.fs().duplicate()
+        };
         let _shared = std::mem::replace(&mut *task.fs.lock(), own);
     }
     if flags & f::FILES != 0 {

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::cred::Caps;
 use crate::mm::Mm;
-use crate::vfs::FsContext;
 
 /// CLONE_ flags.
 pub mod clone_flags {
@@ -98,7 +97,7 @@ fn check_flags(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
         // As a Linux built without user namespaces.
         return Err(Errno::EINVAL);
     }
-    if has(f::NAMESPACES) {
+    if has(f::NAMESPACES) && (flags & f::NAMESPACES != f::NEWNS || !task.cred().has(Caps::SYS_ADMIN)) {
         let allowed = task.cred().has(Caps::SYS_ADMIN);
         return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
     }
@@ -195,11 +194,10 @@ impl CurrentTask {
         let fs = self.fs();
         let fs = if flags & f::FS != 0 {
             fs
+        } else if flags & f::NEWNS != 0 {
+            crate::vfs::new_mount_namespace(&self.kernel, &fs)?
         } else {
-            let state = fs.state.lock().clone();
-            Arc::new(FsContext {
-                state: Mutex::new(rank::LEAF, state),
-            })
+            fs.duplicate()
         };
         let shared = (Some(mm.clone()), files, fs);
         let comm = self.comm.lock().clone();

@@ -35,7 +35,7 @@ pub use inode::{
 };
 pub use lookup::NAME_MAX;
 pub use mount::{FilesystemType, Mount, MountFlags};
-pub use namespace::Vfs;
+pub use namespace::{Vfs, new_mount_namespace};
 pub use open::OpenHow;
 pub use path::Path;
 pub use permission::{may_execute, permission};

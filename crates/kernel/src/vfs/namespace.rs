@@ -1,13 +1,16 @@
 //! The mount tree: which mounts are attached where, in which namespace; and the VFS state of a kernel.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use sync::{Mutex, RwLock, rank};
 
-use super::{Dentry, DentryCache, DeviceTable, FilesystemType, Inode, Mount, MountFlags, Path};
+use super::{
+    Dentry, DentryCache, DeviceTable, FilesystemType, FsContext, FsState, Inode, Mount, MountFlags, Path,
+};
+use crate::Kernel;
 
 /// Mounts that all namespaces of a sandbox may hold together (Linux's fs.mount-max is 100,000 a namespace).
 const MOUNT_LIMIT: usize = 10_000;
@@ -109,7 +112,12 @@ impl Vfs {
     }
 
     /// Attaches copies of `mounts` (of the tree of `old`, in order of attachment) at the same places of `new`.
-    fn copy_mounts(&self, old: &Arc<Mount>, new: &Arc<Mount>, mounts: &[Arc<Mount>]) -> Result<(), Errno> {
+    fn copy_mounts(
+        &self,
+        old: &Arc<Mount>,
+        new: &Arc<Mount>,
+        mounts: &[Arc<Mount>],
+    ) -> Result<HashMap<u32, Arc<Mount>>, Errno> {
         let mut copies: HashMap<u32, Arc<Mount>> = HashMap::from([(old.id, new.clone())]);
         for mount in mounts {
             let Some((parent, dentry)) = mount.parent() else {
@@ -123,7 +131,7 @@ impl Vfs {
             self.attach(&at, &copy)?;
             copies.insert(mount.id, copy);
         }
-        Ok(())
+        Ok(copies)
     }
 
     /// A copy of the whole tree that `root` belongs to, in a new namespace (CLONE_NEWNS). Returns, for each of
@@ -139,23 +147,29 @@ impl Vfs {
         new_top.namespace.store(namespace, Ordering::Relaxed);
         let old = self.below(&top, None);
         self.mounts.write().all.insert(new_top.id, new_top.clone());
-        let mut copies: HashMap<u32, Arc<Mount>> = HashMap::from([(top.id, new_top)]);
-        for mount in &old {
-            let Some((parent, dentry)) = mount.parent() else {
-                continue;
-            };
-            let Some(above) = copies.get(&parent.id).cloned() else {
-                continue;
-            };
-            let copy = Mount::new(mount.root.clone(), &mount.source, mount.flags());
-            self.attach(&Path { mount: above, dentry }, &copy)?;
-            copies.insert(mount.id, copy);
-        }
+        let copies = self.copy_mounts(&top, &new_top, &old)?;
         let moved = paths.iter().map(|path| Path {
             mount: copies.get(&path.mount.id).unwrap_or(&path.mount).clone(),
             dentry: path.dentry.clone(),
         });
         Ok(moved.collect())
+    }
+
+    /// Takes apart the mount trees of namespaces that no longer matter.
+    fn purge(&self, live: &HashSet<u64>) {
+        let (mut gone, mut places) = (Vec::new(), Vec::new());
+        {
+            let mut table = self.mounts.write();
+            let dead = |mount: &Arc<Mount>| !live.contains(&mount.namespace.load(Ordering::Relaxed));
+            let victims: Vec<Arc<Mount>> = table.all.values().filter(|mount| dead(mount)).cloned().collect();
+            for mount in victims {
+                places.extend(Self::detach_one(&mut table, &mount));
+                table.all.remove(&mount.id);
+                gone.push(mount);
+            }
+        }
+        // Dropped without the lock: file systems may end here.
+        drop((gone, places));
     }
 
     /// The namespace's number that a mount belongs to (the inode number of /proc/PID/ns/mnt is made from it).
@@ -319,29 +333,28 @@ impl Vfs {
         self.mounts.read().by_place.get(&place(mount, dentry)).cloned()
     }
 
-    /// The mounts below `top` in order of their ids; with `under`, only those attached at or below that dentry.
+    /// The mounts below `top`, parents before children; with `under`, only those attached at or below that dentry.
     pub(crate) fn below(&self, top: &Arc<Mount>, under: Option<&Arc<Dentry>>) -> Vec<Arc<Mount>> {
         let candidates: Vec<Arc<Mount>> = self.mounts.read().all.values().cloned().collect();
-        let mut found: Vec<Arc<Mount>> = Vec::new();
-        // A child may have a smaller id than its parent after a move: repeat until nothing is added.
-        loop {
-            let before = found.len();
-            for mount in &candidates {
-                if found.iter().any(|seen| seen.id == mount.id) {
-                    continue;
-                }
-                let Some((parent, dentry)) = mount.parent() else {
-                    continue;
-                };
-                let direct = parent.id == top.id && under.is_none_or(|under| dentry.is_below(under));
-                if direct || found.iter().any(|seen| seen.id == parent.id) {
-                    found.push(mount.clone());
-                }
-            }
-            if found.len() == before {
-                return found;
+        let mut children: HashMap<u32, Vec<(Arc<Mount>, Arc<Dentry>)>> = HashMap::new();
+        for mount in candidates {
+            if let Some((parent, dentry)) = mount.parent() {
+                children.entry(parent.id).or_default().push((mount, dentry));
             }
         }
+        let mut found: Vec<Arc<Mount>> = Vec::new();
+        for (mount, dentry) in children.remove(&top.id).unwrap_or_default() {
+            if under.is_none_or(|under| dentry.is_below(under)) {
+                found.push(mount);
+            }
+        }
+        let mut next = 0;
+        while let Some(id) = found.get(next).map(|mount| mount.id) {
+            let below = children.remove(&id).unwrap_or_default();
+            found.extend(below.into_iter().map(|(mount, _)| mount));
+            next += 1;
+        }
+        found
     }
 
     /// All mounts of a namespace, parents before children.
@@ -359,4 +372,28 @@ impl Vfs {
         all.iter()
             .any(|mount| mount.superblock().is_ok_and(|own| Arc::ptr_eq(&own, sb)))
     }
+}
+
+/// Mounts above which those of namespaces without tasks are looked for and dropped.
+const PURGE_ABOVE: usize = 256;
+
+/// A file system context in a copy of the mount namespace (CLONE_NEWNS).
+pub fn new_mount_namespace(kernel: &Kernel, fs: &FsContext) -> Result<Arc<FsContext>, Errno> {
+    let vfs = &kernel.vfs;
+    let state = fs.get();
+    let count = vfs.mounts.read().all.len();
+    if count > PURGE_ABOVE {
+        let tasks: Vec<_> = kernel.pids.read().tasks.values().cloned().collect();
+        let roots = tasks
+            .iter()
+            .map(|task| task.fs().root())
+            .chain([state.root.clone()]);
+        let live: HashSet<u64> = roots.map(|root| vfs.namespace_of(&root.mount)).collect();
+        vfs.purge(&live);
+    }
+    let mut moved = vfs.copy_namespace(&[&state.root, &state.cwd])?.into_iter();
+    let (Some(root), Some(cwd)) = (moved.next(), moved.next()) else {
+        return Err(Errno::EINVAL);
+    };
+    Ok(FsContext::from_state(FsState { root, cwd, ..state }))
 }
