@@ -25,7 +25,7 @@ static ROOT: &[Entry<Empty>] = places!["dev" "proc" "sys"];
 /// A guest whose synthetic file systems are mounted.
 pub fn guest() -> Guest {
     let guest = Guest::with_root(|_| {
-        let sb = KernSuper::new("test", 0, true);
+        let sb = KernSuper::superblock("test", 0, true);
         root_inode(&sb, Arc::new(StaticDir::new(Empty, ROOT)))
     });
     let root = guest.task.fs().root();

@@ -34,7 +34,7 @@ impl FilesystemType for CgroupFs {
         _flags: MountFlags,
         _data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
-        let sb = KernSuper::new("cgroup2", MAGIC, true);
+        let sb = KernSuper::superblock("cgroup2", MAGIC, true);
         Ok(root_inode(
             &sb,
             Arc::new(StaticDir::new(System::new(kernel), ENTRIES)),

@@ -52,7 +52,7 @@ impl FilesystemType for DevPts {
 
 /// The root of an instance.
 pub fn instance(terminals: &Arc<Terminals>) -> Arc<Inode> {
-    let sb = KernSuper::new("devpts", MAGIC, false);
+    let sb = KernSuper::superblock("devpts", MAGIC, false);
     root_inode(&sb, Arc::new(Directory(terminals.clone())))
 }
 

@@ -38,7 +38,7 @@ struct Live {
 
 impl KernSuper {
     /// A superblock; `fixed`: names may be cached because they never change by themselves.
-    pub fn new(name: &'static str, magic: u64, fixed: bool) -> Arc<Superblock> {
+    pub fn superblock(name: &'static str, magic: u64, fixed: bool) -> Arc<Superblock> {
         Superblock::new(Box::new(KernSuper {
             name,
             magic,

@@ -32,7 +32,7 @@ impl FilesystemType for MqueueFs {
         _flags: MountFlags,
         _data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
-        let sb = KernSuper::new("mqueue", MAGIC, false);
+        let sb = KernSuper::superblock("mqueue", MAGIC, false);
         Ok(root_inode(&sb, Arc::new(Directory(Arc::downgrade(kernel)))))
     }
 }

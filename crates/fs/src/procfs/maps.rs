@@ -1,6 +1,7 @@
 //! /proc/PID/{maps,smaps,smaps_rollup}: the areas of an address space.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use abi::{Errno, PAGE_SIZE};
 use kernel::mm::{Area, AreaFlags, AreaName, Backing, Mm};
@@ -75,7 +76,11 @@ fn line(out: &mut Vec<u8>, area: &Area) {
     out.push(b'\n');
 }
 
-fn areas(at: &Process) -> Result<Option<(std::sync::Arc<Mm>, Vec<Area>)>, Errno> {
+/// An address space with its areas.
+type Mapped = (Arc<Mm>, Vec<Area>);
+
+/// The areas of a process, for those who may look; `None` for a zombie.
+fn areas(at: &Process) -> Result<Option<Mapped>, Errno> {
     at.may_access()?;
     let mm = at.mm()?;
     Ok(mm.map(|mm| {

@@ -51,7 +51,7 @@ impl FilesystemType for ProcFs {
         _flags: MountFlags,
         _data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
-        let sb = KernSuper::new("proc", MAGIC, false);
+        let sb = KernSuper::superblock("proc", MAGIC, false);
         Ok(root_inode(&sb, Arc::new(root::Root::new(System::new(kernel)))))
     }
 }

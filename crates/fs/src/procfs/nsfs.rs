@@ -12,7 +12,7 @@ use crate::kernfs::KernSuper;
 /// NSFS_MAGIC.
 const MAGIC: u64 = 0x6e73_6673;
 
-static SUPERBLOCK: LazyLock<Arc<Superblock>> = LazyLock::new(|| KernSuper::new("nsfs", MAGIC, true));
+static SUPERBLOCK: LazyLock<Arc<Superblock>> = LazyLock::new(|| KernSuper::superblock("nsfs", MAGIC, true));
 
 /// Inode number of the namespace of a kind; those of Linux's initial namespaces.
 fn number(kind: &str) -> u64 {

@@ -35,7 +35,7 @@ impl FilesystemType for SysFs {
         _flags: MountFlags,
         _data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
-        let sb = KernSuper::new("sysfs", MAGIC, true);
+        let sb = KernSuper::superblock("sysfs", MAGIC, true);
         let root = StaticDir::new(System::new(kernel), ROOT);
         Ok(root_inode(&sb, Arc::new(root)))
     }

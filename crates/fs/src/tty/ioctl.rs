@@ -244,7 +244,8 @@ impl Call<'_> {
                     Special::Start
                 };
                 let mut state = self.tty.lock();
-                if let Some(c) = state.ldisc.termios().special(which) {
+                let room = state.ldisc.output.queue.len() < super::pair::OUTPUT_MAX;
+                if let Some(c) = state.ldisc.termios().special(which).filter(|_| room) {
                     state.ldisc.output.queue.push_back(c);
                 }
             }

@@ -12,6 +12,9 @@ pub const INPUT_MAX: usize = 4096;
 /// Bytes of echo that are kept while output is stopped.
 const HELD_MAX: usize = 4096;
 
+/// Bytes of output beyond which nothing is echoed: whoever types without reading gets no more.
+const ECHO_MAX: usize = 32 << 10;
+
 /// A signal that a typed character raises in the foreground process group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raised {
@@ -462,6 +465,9 @@ impl LineDiscipline {
 
     /// Lets `put` add to the output; while output is stopped what it adds is held back.
     fn with_output(&mut self, put: impl FnOnce(&mut OutputSide, &Termios)) {
+        if self.output.queue.len() >= ECHO_MAX {
+            return;
+        }
         if !self.stopped {
             put(&mut self.output, &self.termios);
             return;

@@ -341,3 +341,14 @@ fn no_input_makes_it_fail() {
         assert!(tty.input.len() < INPUT_MAX && tty.complete <= tty.input.len());
     }
 }
+
+#[test]
+fn echo_is_bounded_when_nobody_reads_it() {
+    let mut tty = LineDiscipline::default();
+    let mut raised = Vec::new();
+    tty.receive(&[b'x'; 4000], &mut raised);
+    for _ in 0..1000 {
+        tty.receive(b"\x12", &mut raised);
+    }
+    assert!(tty.output.queue.len() < ECHO_MAX + 16);
+}

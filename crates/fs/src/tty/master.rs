@@ -57,17 +57,21 @@ impl FileOps for Master {
         if src.remaining() == 0 {
             return Ok(0);
         }
-        if !self.0.lock().pending.is_empty() {
-            return Err(Errno::EAGAIN);
+        {
+            let mut state = self.0.lock();
+            if state.typing || !state.pending.is_empty() {
+                return Err(Errno::EAGAIN);
+            }
+            state.typing = true;
         }
         let mut bytes = vec![0; src.remaining().min(PENDING_MAX)];
-        let got = src.read(&mut bytes)?;
-        // A second writer may have been faster; its bytes go first and these are added behind them.
-        let taken = self.0.type_in(&bytes[..got])?;
-        if taken < got {
-            self.0.lock().pending.extend(&bytes[taken..got]);
+        let got = src.read(&mut bytes);
+        if let Ok(got) = got {
+            self.0.type_in(&bytes[..got]);
         }
-        Ok(got)
+        self.0.lock().typing = false;
+        self.0.master_events.wake(Events::WRITABLE);
+        got
     }
 
     fn writes_all(&self) -> bool {
@@ -89,7 +93,7 @@ impl FileOps for Master {
         if state.slaves_gone() {
             events |= Events::READABLE | Events::HUP;
         }
-        if state.pending.is_empty() {
+        if state.pending.is_empty() && !state.typing {
             events |= Events::WRITABLE;
         }
         events

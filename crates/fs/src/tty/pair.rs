@@ -53,6 +53,10 @@ pub struct State {
     pub ldisc: LineDiscipline,
     /// Input that the line discipline had no room for.
     pub pending: VecDeque<u8>,
+    /// A writer at the master is about to bring input.
+    pub typing: bool,
+    /// Bytes of output that writers at the slave are about to bring.
+    pub reserved: usize,
     /// Size of the window.
     pub window: WinSize,
     /// The session it controls; 0: none.
@@ -90,6 +94,8 @@ impl Tty {
         let state = State {
             ldisc: LineDiscipline::default(),
             pending: VecDeque::new(),
+            typing: false,
+            reserved: 0,
             window: WinSize::default(),
             session: 0,
             foreground: 0,
@@ -146,22 +152,17 @@ impl Tty {
         self.master_events.wake(Events::all());
     }
 
-    /// Takes bytes from the master: to the line discipline, the rest waits. 0 when there is no room.
-    pub fn type_in(&self, bytes: &[u8]) -> Result<usize, Errno> {
+    /// Takes at most [`PENDING_MAX`] bytes from the master: to the line discipline, what it has no room for waits.
+    pub fn type_in(&self, bytes: &[u8]) {
         let mut raised = Vec::new();
         let foreground = {
             let mut state = self.lock();
-            if !state.pending.is_empty() {
-                return Ok(0);
-            }
-            let bytes = &bytes[..bytes.len().min(PENDING_MAX)];
             let done = state.ldisc.receive(bytes, &mut raised);
             state.pending.extend(&bytes[done..]);
             state.note();
             state.foreground
         };
         self.after_input(foreground, &raised);
-        Ok(bytes.len().min(PENDING_MAX))
     }
 
     /// Gives waiting input to the line discipline, now that there is room.

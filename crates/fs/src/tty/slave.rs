@@ -118,20 +118,30 @@ impl FileOps for Slave {
         if src.remaining() == 0 {
             return Ok(0);
         }
-        let room = {
-            let state = self.tty.lock();
+        let (count, growth) = {
+            let mut state = self.tty.lock();
             let growth = OutputSide::growth(state.ldisc.termios());
-            let free = OUTPUT_MAX.saturating_sub(state.ldisc.output.queue.len());
-            if state.ldisc.stopped() { 0 } else { free / growth }
+            let used = state.ldisc.output.queue.len() + state.reserved;
+            let room = OUTPUT_MAX.saturating_sub(used) / growth;
+            let count = src.remaining().min(room).min(STEP);
+            if count == 0 || state.ldisc.stopped() {
+                return Err(Errno::EAGAIN);
+            }
+            state.reserved += count * growth;
+            (count, growth)
         };
-        if room == 0 {
-            return Err(Errno::EAGAIN);
+        let mut bytes = vec![0; count];
+        let got = src.read(&mut bytes);
+        {
+            let mut state = self.tty.lock();
+            state.reserved -= count * growth;
+            if let Ok(got) = got {
+                state.ldisc.write(&bytes[..got]);
+            }
         }
-        let mut bytes = vec![0; src.remaining().min(room).min(STEP)];
-        let got = src.read(&mut bytes)?;
-        self.tty.lock().ldisc.write(&bytes[..got]);
         self.tty.master_events.wake(Events::READABLE);
-        Ok(got)
+        self.tty.slave_events.wake(Events::WRITABLE);
+        got
     }
 
     fn writes_all(&self) -> bool {
