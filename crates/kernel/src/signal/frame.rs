@@ -290,7 +290,9 @@ fn read_xstate(task: &CurrentTask, at: UserAddr) -> Result<XState, Errno> {
     if whole {
         task.copy_in(at.add(LEGACY as u64)?, &mut bytes[LEGACY..given])?;
         let present = u64::get(&bytes[LEGACY..]);
-        let rest_zero = bytes[LEGACY + 8..LEGACY_AND_HEADER].iter().all(|byte| *byte == 0);
+        // XRSTOR faults for these 16 bytes and ignores those after them.
+        let rest_zero = bytes[LEGACY + 8..LEGACY + 24].iter().all(|byte| *byte == 0);
+        bytes[LEGACY + 24..LEGACY_AND_HEADER].fill(0);
         if present & !features != 0 || !rest_zero {
             return Err(Errno::EINVAL);
         }
