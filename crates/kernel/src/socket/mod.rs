@@ -162,10 +162,13 @@ pub trait SocketOps: Send + Sync {
     fn close(&self);
 }
 
+/// A new socket of any kind.
+pub type NewSocket = Result<Arc<dyn SocketOps>, Errno>;
+
 /// A family's row: its number and how it makes sockets.
 struct Family {
     number: u16,
-    create: fn(&Arc<Kernel>, Kind, i32) -> Result<Arc<dyn SocketOps>, Errno>,
+    create: fn(&Arc<Kernel>, Kind, i32) -> NewSocket,
 }
 
 const FAMILIES: &[Family] = &[

@@ -111,7 +111,7 @@ pub fn create_pair(
     kernel: &Arc<Kernel>,
     kind: Kind,
     protocol: i32,
-) -> Result<(Arc<dyn SocketOps>, Arc<dyn SocketOps>), Errno> {
+) -> Result<(Arc<UnixSocket>, Arc<UnixSocket>), Errno> {
     let (one, two) = (new(kernel, kind, protocol)?, new(kernel, kind, protocol)?);
     let cred = Ucred::current();
     UnixSocket::join(&one, &two, cred, cred);
