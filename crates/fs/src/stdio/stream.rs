@@ -55,6 +55,14 @@ impl Stream {
         }
     }
 
+    /// After appending: the position is the end, wherever it was.
+    fn move_to(&self, end: u64) {
+        if let Some(position) = &self.position {
+            *position.lock() = end;
+            self.publish(end);
+        }
+    }
+
     fn publish(&self, position: u64) {
         if let Ok(at) = i64::try_from(position) {
             // Nothing is lost but the place where the next command goes on.
@@ -158,7 +166,10 @@ impl FileOps for StreamFile {
             return self.write(file, 0, src).map(|done| (done, 0));
         }
         let done = write_from(src, |data, _| file::append(stream.fd(), data))?;
-        Ok((done, file::stat(stream.fd())?.size))
+        let end = file::stat(stream.fd())?.size;
+        // Whoever shares the open file goes on behind what was appended.
+        stream.move_to(end);
+        Ok((done, end))
     }
 
     fn seekable(&self) -> bool {
