@@ -16,7 +16,7 @@ use crate::layout::{CHANNEL_LEN, COMMAND_LEN, command};
 /// How often to look for the hint before yielding, and before sleeping.
 const SPINS: u32 = 50;
 /// See [`SPINS`].
-const YIELDS: u32 = 100;
+const YIELDS: u32 = 20;
 /// Longest sleep before looking whether the process has died.
 const RECHECK: Duration = Duration::from_millis(20);
 /// Sleep between looks once the hint was found forged.

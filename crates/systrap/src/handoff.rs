@@ -26,9 +26,9 @@ enum Way {
 }
 
 /// Looks at the word, with a yield each, in [`Way::Apart`].
-const GLANCES: u32 = 16;
+const GLANCES: u32 = 8;
 /// Short calls in a row after which a pair leaves [`Way::Apart`].
-const SHORT_CALLS: u32 = 16;
+const SHORT_CALLS: u32 = 4;
 /// Polls between two yields in [`Way::Poll`].
 const SPINS: u32 = 40;
 /// Rounds of polls and a yield that the stub makes before it sleeps: some 20 us.
@@ -182,7 +182,7 @@ impl Pair {
         let (spins, rounds) = match self.way {
             Way::Poll => (SPINS, STUB_ROUNDS),
             Way::Apart => (0, GLANCES),
-            Way::Together(_) => (0, 1),
+            Way::Together(_) => (0, 0),
         };
         memory.word(area::SPINS).store(spins, Ordering::Relaxed);
         memory.word(area::YIELDS).store(rounds, Ordering::Relaxed);
