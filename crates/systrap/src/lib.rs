@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{Errno, UserAddr};
+use host::rlimit::{self, Resource};
 use platform::{AddressSpace, Platform, UserRange, Vdso};
 
 pub use space::Space;
@@ -51,6 +52,12 @@ impl Systrap {
     /// sentry (its end kills all guests), with the credentials that the sentry keeps: reading guest memory needs
     /// the same ones. The descriptor table stays shared with guest processes' helpers: never unshare it.
     pub fn new() -> Result<Systrap, Errno> {
+        // Each guest process costs two or three descriptors.
+        if let Ok((soft, hard)) = rlimit::get(Resource::NoFile)
+            && soft < hard
+        {
+            rlimit::set(Resource::NoFile, hard, hard)?;
+        }
         let engine = Arc::new(Engine::new()?);
         // Both sides of a hand-off must run soon after they wake, whoever else computes. Only a hint to the host.
         let _ = host::process::short_turns(GUEST_TURN);
