@@ -83,6 +83,11 @@ impl Builder {
         self.stack_top
     }
 
+    /// Where position-independent programs begin, before they are moved (ELF_ET_DYN_BASE).
+    pub fn program_base(&self) -> u64 {
+        page_down(self.range.end.0 / 3 * 2)
+    }
+
     /// The places chosen so far.
     pub fn layout(&mut self) -> &mut Layout {
         &mut self.layout
@@ -114,7 +119,7 @@ impl Builder {
         let bias = if !elf.relocatable {
             0
         } else if role == Role::Program && elf.interp.is_some() {
-            let base = page_down(self.range.end.0 / 3 * 2) + self.slide(PIE_RANDOM);
+            let base = self.program_base() + self.slide(PIE_RANDOM);
             (base & !(elf.align - 1)).wrapping_sub(low)
         } else {
             self.find_gap(len, elf.align)?.wrapping_sub(low)

@@ -118,7 +118,14 @@ pub fn prepare(
     let mut builder = Builder::new(kernel.platform.user_range(), randomize, caller.stack_limit);
     let main = builder.add_elf(&elf, &program.file, Role::Program)?;
     note_code(&mut builder, &elf, main);
-    builder.place_heap(main.end)?;
+    // A program that was placed among the mappings (a static one, or the dynamic linker run by itself) has its heap where
+    // others have their code: above it there would be no room.
+    let heap = if elf.relocatable && elf.interp.is_none() {
+        builder.program_base()
+    } else {
+        main.end
+    };
+    builder.place_heap(heap)?;
     let linker = match &interpreter {
         Some((file, elf)) => Some(builder.add_elf(elf, &file.file, Role::Interpreter)?),
         None => None,

@@ -177,6 +177,15 @@ impl Area {
         matches!(self.backing, Backing::Anonymous) && !self.shared()
     }
 
+    /// The access that its file must allow: what it has, and for a shared one writing if mprotect(2) may allow that.
+    pub fn access_ever(&self) -> Prot {
+        if self.shared() {
+            self.prot | (self.max_prot & Prot::WRITE)
+        } else {
+            self.prot
+        }
+    }
+
     /// The part of it inside `[start, end)`, which overlaps it.
     pub fn clipped(&self, start: u64, end: u64) -> Area {
         let (from, to) = (self.start.max(start), self.end.min(end));

@@ -82,9 +82,8 @@ struct Pieces {
 
 impl Pieces {
     fn of(part: &Area, new_len: u64) -> Result<Pieces, Errno> {
-        let of = |backing: &Backing, len: u64| {
-            Mm::backing_pieces(backing, len, part.shared(), part.prot & part.max_prot)
-        };
+        let of =
+            |backing: &Backing, len: u64| Mm::backing_pieces(backing, len, part.shared(), part.access_ever());
         let extension = match new_len.checked_sub(part.len()) {
             Some(more) if more > 0 => of(&part.backing.advanced(part.len()), more)?,
             _ => Vec::new(),

@@ -63,6 +63,7 @@ impl Mm {
         if start.0 + len > area.end {
             return Err(Errno::EINVAL);
         }
+        let access = area.access_ever();
         let backing = match area.backing {
             Backing::Object { object, .. } => Backing::Object { object, offset },
             Backing::File { file, .. } => Backing::File { file, offset },
@@ -74,7 +75,7 @@ impl Mm {
             prot: area.prot,
             max_prot: area.max_prot,
             flags: area.flags,
-            pieces: Self::backing_pieces(&backing, len, true, area.prot)?,
+            pieces: Self::backing_pieces(&backing, len, true, access)?,
             backing,
             populate: false,
             name: area.name,
