@@ -520,7 +520,7 @@ mod tests {
 
     /// Runs a filter as the host would; the last instruction is always a return.
     fn judge(program: &[Insn], nr: i64, args: [u64; 6]) -> u32 {
-        let mut data = vec![0u8; 64];
+        let mut data = [0u8; 64];
         data[..4].copy_from_slice(&(nr as u32).to_le_bytes());
         data[4..8].copy_from_slice(&seccomp::ARCH_X86_64.to_le_bytes());
         for (index, arg) in args.iter().enumerate() {
