@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use abi::{Errno, PAGE_SIZE};
 use kernel::Kernel;
 use kernel::file::MemoryProvider;
-use kernel::file::memory_file::PageQuota;
+use kernel::file::page_quota::PageQuota;
 use kernel::vfs::{FileKind, FilesystemType, Inode, MountFlags, NewInode, StatFs, Superblock, SuperblockOps};
 
 use node::Node;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use abi::{Errno, PAGE_SIZE};
 use kernel::file::FileOps;
-use kernel::file::memory_file::{FileTimes, MemoryFile, OpenMemoryFile};
+use kernel::file::memory_file::{MemoryFile, OpenMemoryFile};
+use kernel::file::times::FileTimes;
 use kernel::vfs::{
     Attr, AttrChange, FileKind, Inode, InodeOps, NewInode, Path, RENAME_EXCHANGE, RENAME_WHITEOUT, Superblock,
 };

@@ -2,22 +2,20 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi::fcntl::O_NOATIME;
 use abi::{Errno, PAGE_SIZE};
 use platform::{MapSource, Prot};
 use sync::{Mutex, rank};
 
+use super::page_quota::PageQuota;
 use super::page_set::PageSet;
+use super::times::FileTimes;
 use super::{FileDescription, FileMemory, FileOps, MapPiece, MemoryProvider, Whence};
-use crate::Kernel;
 use crate::io::{self, Sink, Source};
 use crate::task::{self, Task};
-use crate::vfs::{
-    Attr, AttrChange, FileKind, Inode, InodeOps, MountFlags, Path, TimeChange, anon_path_of,
-    anonymous_superblock, now_ns,
-};
+use crate::vfs::MountFlags;
 
 /// F_SEAL_SEAL: no more seals.
 pub const F_SEAL_SEAL: u32 = 1;
@@ -42,111 +40,6 @@ const STEP: usize = 64 << 10;
 const KEEP_SIZE: u32 = 1;
 /// FALLOC_FL_PUNCH_HOLE.
 const PUNCH_HOLE: u32 = 2;
-/// relatime: an access time older than this is renewed (a day).
-const RELATIME_NS: i64 = 24 * 3600 * 1_000_000_000;
-
-/// A limit on pages that several files share (tmpfs's size option).
-#[derive(Debug)]
-pub struct PageQuota {
-    limit: u64,
-    used: AtomicU64,
-}
-
-impl PageQuota {
-    /// A quota of so many pages.
-    pub fn new(limit: u64) -> PageQuota {
-        PageQuota {
-            limit,
-            used: AtomicU64::new(0),
-        }
-    }
-
-    /// The limit in pages.
-    pub fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    /// Pages in use.
-    pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    /// Takes pages. `ENOSPC` when there are not that many left.
-    pub fn charge(&self, pages: u64) -> Result<(), Errno> {
-        let take = |used: u64| used.checked_add(pages).filter(|sum| *sum <= self.limit);
-        let result = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        result.map(|_| ()).map_err(|_| Errno::ENOSPC)
-    }
-
-    /// Gives pages back.
-    pub fn release(&self, pages: u64) {
-        self.used.fetch_sub(pages, Ordering::Relaxed);
-    }
-}
-
-/// Times of a file, nanoseconds since the epoch.
-#[derive(Debug)]
-pub struct FileTimes {
-    /// Last access.
-    pub atime: AtomicI64,
-    /// Last change of content.
-    pub mtime: AtomicI64,
-    /// Last change of the inode.
-    pub ctime: AtomicI64,
-}
-
-impl FileTimes {
-    /// All at the present.
-    pub fn now() -> FileTimes {
-        let now = now_ns();
-        FileTimes {
-            atime: AtomicI64::new(now),
-            mtime: AtomicI64::new(now),
-            ctime: AtomicI64::new(now),
-        }
-    }
-
-    /// The content changed.
-    pub fn modified(&self) {
-        let now = now_ns();
-        self.mtime.store(now, Ordering::Relaxed);
-        self.ctime.store(now, Ordering::Relaxed);
-    }
-
-    /// The inode changed.
-    pub fn changed(&self) {
-        self.ctime.store(now_ns(), Ordering::Relaxed);
-    }
-
-    /// The content was read; recorded as relatime does.
-    pub fn accessed(&self) {
-        let atime = self.atime.load(Ordering::Relaxed);
-        let changed = self
-            .mtime
-            .load(Ordering::Relaxed)
-            .max(self.ctime.load(Ordering::Relaxed));
-        let now = now_ns();
-        if atime <= changed || now.saturating_sub(atime) > RELATIME_NS {
-            self.atime.store(now, Ordering::Relaxed);
-        }
-    }
-
-    /// Sets what a change names, and the change time.
-    pub fn apply(&self, change: &AttrChange) {
-        let now = now_ns();
-        let time = |change: TimeChange| match change {
-            TimeChange::Now => now,
-            TimeChange::At(at) => at,
-        };
-        if let Some(atime) = change.atime {
-            self.atime.store(time(atime), Ordering::Relaxed);
-        }
-        if let Some(mtime) = change.mtime {
-            self.mtime.store(time(mtime), Ordering::Relaxed);
-        }
-        self.ctime.store(now, Ordering::Relaxed);
-    }
-}
 
 #[derive(Debug)]
 struct State {
@@ -556,90 +449,4 @@ impl FileOps for OpenMemoryFile {
             }
         }
     }
-}
-
-/// The inode of a file in memory that has no name: memfd_create(2), shared anonymous memory, System V segments.
-struct MemoryInode {
-    attr: Mutex<Attr>,
-    file: Arc<MemoryFile>,
-}
-
-impl InodeOps for MemoryInode {
-    fn attr(&self) -> Result<Attr, Errno> {
-        let times = &self.file.times;
-        Ok(Attr {
-            size: self.file.size(),
-            blocks: self.file.blocks(),
-            atime: times.atime.load(Ordering::Relaxed),
-            mtime: times.mtime.load(Ordering::Relaxed),
-            ctime: times.ctime.load(Ordering::Relaxed),
-            ..*self.attr.lock()
-        })
-    }
-
-    fn set_attr(&self, change: &AttrChange) -> Result<(), Errno> {
-        let exec = |perm: u32| perm & 0o111;
-        if let Some(perm) = change.perm
-            && self.file.seals() & F_SEAL_EXEC != 0
-            && exec(perm) != exec(self.attr.lock().perm)
-        {
-            return Err(Errno::EPERM);
-        }
-        if let Some(size) = change.size {
-            self.file.truncate(size)?;
-        }
-        self.attr.lock().apply(change, now_ns());
-        self.file.times.apply(change);
-        Ok(())
-    }
-
-    fn open(&self, _: &Path, _: u32) -> Result<Box<dyn FileOps>, Errno> {
-        Ok(Box::new(OpenMemoryFile(self.file.clone())))
-    }
-}
-
-/// A place outside every directory with an empty file in memory, owned by the current user; `name` is shown as it is.
-pub fn anonymous(kernel: &Kernel, name: &str, perm: u32) -> Result<(Path, Arc<MemoryFile>), Errno> {
-    let file = MemoryFile::new(&*kernel.memory, None)?;
-    let owner = crate::task::current().map_or((0, 0), |task| {
-        let cred = task.cred();
-        (cred.fsuid, cred.fsgid)
-    });
-    let attr = Attr {
-        ino: kernel.next_ino(),
-        kind: FileKind::Regular,
-        perm,
-        nlink: 0,
-        uid: owner.0,
-        gid: owner.1,
-        rdev: 0,
-        size: 0,
-        blocks: 0,
-        blksize: PAGE_SIZE as u32,
-        atime: 0,
-        mtime: 0,
-        ctime: 0,
-        btime: None,
-    };
-    let ops = MemoryInode {
-        attr: Mutex::new(rank::FS, attr),
-        file: file.clone(),
-    };
-    let inode = Inode::new(anonymous_superblock(kernel), FileKind::Regular, Box::new(ops));
-    Ok((anon_path_of(kernel, name, inode), file))
-}
-
-/// An open file for memfd_create(2): `seals` to begin with, `None` when it may not be sealed.
-pub fn memfd(
-    kernel: &Kernel,
-    name: &str,
-    flags: u32,
-    seals: Option<u32>,
-    perm: u32,
-) -> Result<Arc<FileDescription>, Errno> {
-    let (path, file) = anonymous(kernel, &format!("/memfd:{name} (deleted)"), perm)?;
-    if let Some(seals) = seals {
-        file.allow_seals(seals);
-    }
-    Ok(FileDescription::new(path, Box::new(OpenMemoryFile(file)), flags))
 }

@@ -8,14 +8,17 @@ mod fd_table;
 pub mod fifo;
 pub mod inotify;
 pub mod lock;
+pub mod memfd;
 mod memory;
 pub mod memory_file;
 mod ops;
+pub mod page_quota;
 pub mod page_set;
 pub mod pipe;
 pub mod readiness;
 pub mod ring;
 pub mod signalfd;
+pub mod times;
 mod transfer;
 
 pub use close::close;

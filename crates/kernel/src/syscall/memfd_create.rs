@@ -4,7 +4,8 @@ use abi::fcntl::O_RDWR;
 use abi::{Errno, UserAddr};
 
 use super::arg::{Fd, Flags};
-use crate::file::memory_file::{self, F_SEAL_EXEC};
+use crate::file::memfd;
+use crate::file::memory_file::F_SEAL_EXEC;
 use crate::task::CurrentTask;
 
 const MFD_CLOEXEC: u32 = 1;
@@ -34,7 +35,7 @@ pub fn memfd_create(task: &CurrentTask, name: UserAddr, flags: Flags) -> Result<
         _ => (0o666, Some(F_SEAL_EXEC)),
     };
     let name = String::from_utf8_lossy(&name);
-    let file = memory_file::memfd(&task.kernel, &name, O_RDWR, seals, perm)?;
+    let file = memfd::create(&task.kernel, &name, O_RDWR, seals, perm)?;
     let limit = task.group.fd_limit();
     let cloexec = flags & MFD_CLOEXEC != 0;
     task.files().install(file, cloexec, 0, limit).map(Fd)
