@@ -327,3 +327,70 @@ impl Channel {
         Ok(incoming)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use sync::Waiter;
+
+    use super::*;
+    use crate::io::{SliceSource, VecSink};
+
+    fn wait_for<T>(queue: &WaitQueue, mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+        let waiter = Arc::new(Waiter::default());
+        let id = queue.add(waiter.clone(), 0, Events::READABLE | Events::WRITABLE);
+        let end = Instant::now() + Duration::from_secs(20);
+        let result = loop {
+            match attempt() {
+                Err(Errno::EAGAIN) => assert!(waiter.wait(Some(end)), "a wake-up was lost"),
+                done => break done,
+            }
+        };
+        queue.remove(id);
+        result
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_a_reader_and_writers() {
+        const EACH: usize = 1 << 20;
+        let (reader, writer) = (WaitQueue::new(), WaitQueue::new());
+        let channel = Channel::new(10_000, &reader, &writer);
+        let total: usize = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..2)
+                .map(|index| {
+                    let (channel, writer) = (&channel, &writer);
+                    scope.spawn(move || {
+                        let block = vec![1; 700 + index * 5000];
+                        let mut left = EACH;
+                        while left > 0 {
+                            let bytes = &block[..block.len().min(left)];
+                            left -= wait_for(writer, || {
+                                channel.send(&mut SliceSource(bytes), &mut Control::default(), None)
+                            })
+                            .unwrap();
+                        }
+                    })
+                })
+                .collect();
+            let consumer = scope.spawn(|| {
+                let mut got = 0;
+                loop {
+                    let mut sink = VecSink::new(3000);
+                    let incoming =
+                        wait_for(&reader, || channel.receive(&mut sink, 0, Wants::default())).unwrap();
+                    if incoming.stored == 0 {
+                        return got;
+                    }
+                    got += incoming.stored;
+                }
+            });
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            channel.finish();
+            consumer.join().unwrap()
+        });
+        assert_eq!(total, 2 * EACH);
+    }
+}

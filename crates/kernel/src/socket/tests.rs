@@ -1,6 +1,7 @@
 //! Sockets through system calls of one task.
 
 mod inet;
+mod random;
 mod unix;
 
 use abi::{Errno, UserAddr};
