@@ -83,7 +83,7 @@ pub fn setpriority(task: &CurrentTask, which: i32, who: i32, nice: i32) -> Resul
 
 /// ioprio_get(2).
 pub fn ioprio_get(task: &CurrentTask, which: i32, who: i32) -> Result<u32, Errno> {
-    let targets = targets(task, which - 1, who)?;
+    let targets = targets(task, which.wrapping_sub(1), who)?;
     Ok(targets
         .iter()
         .map(|task| task.state.lock().ioprio)
@@ -103,7 +103,7 @@ pub fn ioprio_set(task: &CurrentTask, which: i32, who: i32, ioprio: u32) -> Resu
         0 if level == 0 => {}
         _ => return Err(Errno::EINVAL),
     }
-    for target in targets(task, which - 1, who)? {
+    for target in targets(task, which.wrapping_sub(1), who)? {
         target.state.lock().ioprio = ioprio;
     }
     Ok(())

@@ -24,10 +24,14 @@ const MAX_FDS: u32 = 1 << 20;
 /// poll(2). `timeout` in milliseconds; negative: for ever.
 pub fn poll(task: &CurrentTask, fds: UserAddr, count: u32, timeout: i32) -> Result<usize, Errno> {
     let deadline = match u64::try_from(timeout) {
-        Ok(ms) => Instant::now().checked_add(Duration::from_millis(ms)),
+        Ok(ms) => Some(task.deadline_after(Duration::from_millis(ms))),
         Err(_) => None,
     };
-    do_poll(task, fds, count, deadline)
+    match (do_poll(task, fds, count, deadline), deadline) {
+        // Without a handler it goes on for the rest of its time.
+        (Err(Errno::ERESTARTNOHAND), Some(at)) => Err(task.interrupted_until(at)),
+        (result, _) => result,
+    }
 }
 
 /// ppoll(2).

@@ -126,18 +126,23 @@ impl CurrentTask {
             // As in Linux, a bad address is not reported.
             let _ = self.copy_out(args.parent_tid, &child.tid.to_le_bytes());
         }
-        if flags & f::PIDFD != 0
-            && let Err(error) = self.give_pidfd(&child, args)
-        {
-            child.abandon();
-            return Err(error);
-        }
+        let pidfd = match flags & f::PIDFD {
+            0 => None,
+            _ => match self.give_pidfd(&child, args) {
+                Ok(fd) => Some(fd),
+                Err(error) => {
+                    child.abandon();
+                    return Err(error);
+                }
+            },
+        };
         if flags & f::VFORK != 0 {
             child.state.lock().vfork = true;
         }
         let tid = child.tid;
         let traced = self.trace_child(&child, flags, args.exit_signal);
         if let Err(error) = super::spawn(child.clone(), context, mm) {
+            let _closed = pidfd.map(|fd| self.files().remove(fd));
             child.abandon();
             return Err(error);
         }
@@ -152,7 +157,7 @@ impl CurrentTask {
     }
 
     /// CLONE_PIDFD: a descriptor of the child for the parent.
-    fn give_pidfd(&self, child: &Arc<Task>, args: &CloneArgs) -> Result<(), Errno> {
+    fn give_pidfd(&self, child: &Arc<Task>, args: &CloneArgs) -> Result<i32, Errno> {
         let thread = (args.flags & f::THREAD != 0).then(|| child.clone());
         let group = child.group.clone();
         let fd = self.install_pidfd(super::PidFd { group, thread }, false)?;
@@ -160,7 +165,7 @@ impl CurrentTask {
         if stored.is_err() {
             let _closed = self.files().remove(fd);
         }
-        stored
+        stored.map(|()| fd)
     }
 
     fn child_context(&self, mm: &Arc<Mm>, args: &CloneArgs) -> Result<Box<dyn Context>, Errno> {
