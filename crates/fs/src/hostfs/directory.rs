@@ -7,6 +7,7 @@ use abi::Errno;
 use host::dir::{self, Entry, Open};
 use host::file;
 use kernel::file::{DirSink, FileDescription, FileOps, Whence};
+use kernel::io::Sink;
 use kernel::vfs::FileKind;
 use sync::{Mutex, rank};
 
@@ -80,6 +81,10 @@ impl FileOps for HostDirectory {
 
     fn pollable(&self) -> bool {
         false
+    }
+
+    fn read(&self, _: &FileDescription, _: u64, _: &mut dyn Sink) -> Result<usize, Errno> {
+        Err(Errno::EISDIR)
     }
 
     fn readdir(&self, file: &FileDescription, offset: u64, sink: &mut dyn DirSink) -> Result<u64, Errno> {

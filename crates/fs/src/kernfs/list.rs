@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 use kernel::file::{DirSink, FileDescription, FileOps, Whence};
+use kernel::io::Sink;
 use kernel::vfs::FileKind;
 
 use super::inode::child_ino;
@@ -53,6 +54,10 @@ impl FileOps for ListFile {
 
     fn pollable(&self) -> bool {
         false
+    }
+
+    fn read(&self, _: &FileDescription, _: u64, _: &mut dyn Sink) -> Result<usize, Errno> {
+        Err(Errno::EISDIR)
     }
 
     fn readdir(&self, _: &FileDescription, offset: u64, sink: &mut dyn DirSink) -> Result<u64, Errno> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::fcntl::{O_DIRECTORY, O_RDONLY};
 use kernel::file::{DirSink, FileDescription, FileOps, Whence};
+use kernel::io::Sink;
 use kernel::vfs::{FileKind, Inode};
 use sync::{Mutex, rank};
 
@@ -153,6 +154,10 @@ impl FileOps for OverlayDirectory {
 
     fn pollable(&self) -> bool {
         false
+    }
+
+    fn read(&self, _: &FileDescription, _: u64, _: &mut dyn Sink) -> Result<usize, Errno> {
+        Err(Errno::EISDIR)
     }
 
     fn readdir(&self, file: &FileDescription, offset: u64, sink: &mut dyn DirSink) -> Result<u64, Errno> {

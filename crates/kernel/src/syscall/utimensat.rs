@@ -44,7 +44,7 @@ pub fn futimesat(task: &CurrentTask, dir: Fd, path: CStr, times: UserAddr) -> Re
         }
         [(a, b), (c, d)].map(|(seconds, micros)| Some(at(seconds, micros * 1000)))
     };
-    if path.0.is_null() {
+    if path.0.is_null() && dir.0 != AT_FDCWD {
         return set_fd(task, dir, times);
     }
     set_at(task, dir, path, times, 0)
@@ -70,7 +70,7 @@ pub fn utimensat(
     if flags.0 & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    if path.0.is_null() {
+    if path.0.is_null() && dir.0 != AT_FDCWD {
         if flags.0 != 0 {
             return Err(Errno::EINVAL);
         }
