@@ -50,6 +50,8 @@ pub struct Thread {
     xplace: Extended,
     /// The extended state was to be loaded when the thread was last continued.
     xloading: bool,
+    /// Guest memory of which the area has a copy, made when the call came: start and bytes. Good for one read.
+    window: Option<(u64, usize)>,
     /// The segment bases that are loaded in the guest thread.
     bases: (u64, u64),
     /// The thread has yet to report that it is ready.
@@ -145,6 +147,7 @@ impl Thread {
             returned: false,
             xplace: Extended::of(parked.uc),
             xloading: false,
+            window: None,
             bases: (u64::MAX, u64::MAX),
             starting: parked.starting,
             pair,
@@ -275,6 +278,7 @@ impl Thread {
         self.uc = frame::check(memory, memory.get(area::UC)).ok_or(Death::Protocol)?;
         self.regs = frame::read(memory, self.uc);
         self.bases = (self.regs.fs_base, self.regs.gs_base);
+        self.window = None;
         if self.regs.gs_base == memory.address() {
             self.regs.gs_base = 0;
         }
@@ -290,7 +294,10 @@ impl Thread {
         let info = self.uc + uc::SIGINFO;
         let code = memory.get(info + 8) as i32;
         Ok(match signal as i32 {
-            _ if signal == l::SIG_FAST => Some(self.called()),
+            _ if signal == l::SIG_FAST => {
+                self.window = self.find_window();
+                Some(self.called())
+            }
             l::KICK_SIGNAL => self
                 .kicker
                 .pending
@@ -310,6 +317,17 @@ impl Thread {
             libc::SIGSYS | libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL | libc::SIGTRAP => None,
             _ => return Err(Death::Protocol),
         })
+    }
+
+    /// What the stub has copied for this call. A guest that forges it passes its own bytes as its own memory.
+    fn find_window(&self) -> Option<(u64, usize)> {
+        let start = match stub::prefetched(self.regs.rax)? {
+            stub::Argument::First => self.regs.rdi,
+            stub::Argument::Second => self.regs.rsi,
+        };
+        let len = self.slot.area.word(area::WINDOW_LEN).load(Ordering::Relaxed) as usize;
+        let inside = start >= l::USER_START && start < l::USER_END;
+        (inside && len > 0).then_some((start, len.min(area::WINDOW_MAX)))
     }
 
     /// An interrupted thread on its way from a patched site to the stub goes back to the site. False: it is to go on.
@@ -438,11 +456,18 @@ impl Context for Thread {
         Ok(())
     }
 
-    fn read(&mut self, _: UserAddr, _: &mut [u8]) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
+    fn read(&mut self, addr: UserAddr, buf: &mut [u8]) -> Result<usize, Errno> {
+        let (start, len) = self.window.take().ok_or(Errno::ENOSYS)?;
+        if addr.0 != start || buf.len() > len {
+            return Err(Errno::ENOSYS);
+        }
+        self.slot.area.copy_out(area::WINDOW, buf);
+        Ok(buf.len())
     }
 
     fn write(&mut self, _: UserAddr, _: &[u8]) -> Result<usize, Errno> {
+        // The copy may be out of date now.
+        self.window = None;
         Err(Errno::ENOSYS)
     }
 

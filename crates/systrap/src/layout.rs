@@ -61,6 +61,8 @@ pub mod area {
     pub const SPINS: usize = 0x40;
     /// How often the stub yields before it sleeps.
     pub const YIELDS: usize = 0x44;
+    /// Bytes in the window; 0: none.
+    pub const WINDOW_LEN: usize = 0x48;
     /// `stack_t` for sigaltstack(2).
     pub const STACK_T: usize = 0x80;
     /// Non-zero: the stub answers calls from the values that follow.
@@ -89,6 +91,10 @@ pub mod area {
     pub const FAST: usize = 0xa000;
     /// Its extended state, saved on order.
     pub const FAST_XSTATE: usize = 0xa400;
+    /// What the stub copied for the sentry from the memory that the call points to.
+    pub const WINDOW: usize = 0xfe00;
+    /// Bytes of it: the kernel reads strings in steps of as many.
+    pub const WINDOW_MAX: usize = 0x100;
 }
 
 /// Values of the state word.

@@ -76,6 +76,9 @@ global_asm!(
     AREA_TOP = const l::AREA_BASE >> 32,
     A_FAST = const area::FAST,
     A_FAST_XSTATE = const area::FAST_XSTATE,
+    A_WINDOW = const area::WINDOW,
+    A_WINDOW_LEN = const area::WINDOW_LEN,
+    WINDOW_MAX = const area::WINDOW_MAX,
     A_LOCAL = const area::LOCAL,
     A_LOCAL_CALLS = const area::LOCAL_CALLS,
     A_PID = const area::PID,
@@ -129,6 +132,8 @@ unsafe extern "C" {
     static tegmen_stub_fast_begin: u8;
     static tegmen_stub_fast_commit: u8;
     static tegmen_stub_fast: u8;
+    static tegmen_stub_fast_first: u8;
+    static tegmen_stub_fast_second: u8;
     static tegmen_stub_getpid: u8;
     static tegmen_stub_gettid: u8;
     static tegmen_stub_getppid: u8;
@@ -144,6 +149,55 @@ fn offset_of(symbol: &u8) -> u64 {
     std::ptr::from_ref(symbol) as u64 - start
 }
 
+/// An argument of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// In rdi.
+    First,
+    /// In rsi.
+    Second,
+}
+
+/// The argument of call `nr` that points to what the kernel reads first: a path, a structure, bytes to write.
+pub fn prefetched(nr: u64) -> Option<Argument> {
+    match nr as i64 {
+        libc::SYS_open
+        | libc::SYS_stat
+        | libc::SYS_lstat
+        | libc::SYS_access
+        | libc::SYS_execve
+        | libc::SYS_chdir
+        | libc::SYS_rename
+        | libc::SYS_mkdir
+        | libc::SYS_rmdir
+        | libc::SYS_unlink
+        | libc::SYS_symlink
+        | libc::SYS_readlink
+        | libc::SYS_chmod
+        | libc::SYS_statfs
+        | libc::SYS_nanosleep
+        | libc::SYS_poll => Some(Argument::First),
+        libc::SYS_openat
+        | libc::SYS_newfstatat
+        | libc::SYS_statx
+        | libc::SYS_faccessat
+        | libc::SYS_faccessat2
+        | libc::SYS_readlinkat
+        | libc::SYS_unlinkat
+        | libc::SYS_mkdirat
+        | libc::SYS_write
+        | libc::SYS_pwrite64
+        | libc::SYS_writev
+        | libc::SYS_readv
+        | libc::SYS_sendto
+        | libc::SYS_sendmsg
+        | libc::SYS_recvmsg
+        | libc::SYS_rt_sigaction
+        | libc::SYS_rt_sigprocmask => Some(Argument::Second),
+        _ => None,
+    }
+}
+
 /// Where a patched site goes, in guest processes: the answer to this call if the stub can have one, else the event.
 pub fn fast_entry(nr: u32) -> u64 {
     // SAFETY: addresses of symbols in the blob; nothing is read.
@@ -156,7 +210,11 @@ pub fn fast_entry(nr: u32) -> u64 {
             libc::SYS_geteuid => &tegmen_stub_geteuid,
             libc::SYS_getgid => &tegmen_stub_getgid,
             libc::SYS_getegid => &tegmen_stub_getegid,
-            _ => &tegmen_stub_fast,
+            _ => match prefetched(u64::from(nr)) {
+                Some(Argument::First) => &tegmen_stub_fast_first,
+                Some(Argument::Second) => &tegmen_stub_fast_second,
+                None => &tegmen_stub_fast,
+            },
         }
     };
     l::STUB_ADDR + offset_of(symbol)

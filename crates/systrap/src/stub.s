@@ -527,7 +527,10 @@ in_stub:
     EXTENDED rsi
     RETURN
     // A guest that steps itself (TF) steps through the way from a patched site unseen.
-13: cmp edi, 5
+13: lea rcx, [rip + window_copy]
+    cmp rax, rcx
+    je window_failed
+    cmp edi, 5
     jne stub_fault
     lea rcx, [rip + tegmen_stub_fast_begin]
     cmp rax, rcx
@@ -581,6 +584,22 @@ tegmen_stub_fast:
     FIND_AREA
 fast_event:
     mov [r11 + {A_FAST} + {UC_RSP}], rsp
+    mov dword ptr [r11 + {A_WINDOW_LEN}], 0
+    jmp tegmen_stub_fast_commit
+// Likewise, for calls whose first or second argument points to what the sentry will read first.
+.globl tegmen_stub_fast_first
+.hidden tegmen_stub_fast_first
+tegmen_stub_fast_first:
+    FIND_AREA
+    mov [r11 + {A_FAST} + {UC_RSP}], rsp
+    mov dword ptr [r11 + {A_WINDOW_LEN}], 1
+    jmp tegmen_stub_fast_commit
+.globl tegmen_stub_fast_second
+.hidden tegmen_stub_fast_second
+tegmen_stub_fast_second:
+    FIND_AREA
+    mov [r11 + {A_FAST} + {UC_RSP}], rsp
+    mov dword ptr [r11 + {A_WINDOW_LEN}], 2
 .globl tegmen_stub_fast_commit
 .hidden tegmen_stub_fast_commit
 tegmen_stub_fast_commit:
@@ -608,10 +627,37 @@ tegmen_stub_fast_commit:
     mov rax, [r11 + {A_FAST} + {UC_EFLAGS}]
     mov [r11 + {A_FAST} + {UC_R8} + 24], rax
     mov rbx, r11
-    lea rdx, [r11 + {A_FAST}]
+    mov eax, [rbx + {A_WINDOW_LEN}]
+    cmp eax, 1
+    jb window_done
+    cmovne rdi, rsi
+    mov rsi, rdi
+    // Up to the end of the page: one page is readable or not, so the copy fails at its first byte or not at all.
+    mov ecx, esi
+    neg ecx
+    and ecx, 0xfff
+    dec ecx
+    cmp ecx, {WINDOW_MAX} - 1
+    jb 14f
+    mov ecx, {WINDOW_MAX} - 1
+14: inc ecx
+    lea rdi, [rbx + {A_WINDOW}]
+    mov eax, ecx
+window_copy:
+    rep movsb
+window_copied:
+    mov [rbx + {A_WINDOW_LEN}], eax
+window_done:
+    lea rdx, [rbx + {A_FAST}]
     mov edi, {SIG_FAST}
 fast_end:
     jmp post
+// The copy met a bad page. rdx: the inner frame, with the extended state.
+window_failed:
+    mov rsi, rdx
+    EXTENDED rsi
+    mov dword ptr [rbx + {A_WINDOW_LEN}], 0
+    jmp window_done
 
 // The sentry wants the extended state, which is live in the processor.
 save_extended:

@@ -419,6 +419,68 @@ fn stepping_over_a_patched_site_ends_behind_the_call() {
     }
 }
 
+snippet!(
+    writing,
+    "mov r12, rsi",
+    "mov r13, rdi",
+    "56: mov rsi, r12",
+    "mov edi, 1",
+    "mov eax, 1",
+    "syscall",
+    "mov rdi, r13",
+    "mov eax, 2",
+    "syscall",
+    "jmp 56b"
+);
+
+#[test]
+fn what_a_call_points_to_comes_along() {
+    let engine = Systrap::new().expect("engine");
+    let space = patchable(&engine, writing());
+    let text: Vec<u8> = (0..=255).collect();
+    assert_eq!(space.write(UserAddr(DATA), &text), Ok(256));
+    let end = DATA + support::DATA_LEN;
+    assert_eq!(space.write(UserAddr(end - 100), &text[..100]), Ok(100));
+    let mut context = thread(&*space);
+    let mut served = 0;
+    for round in 0..400u64 {
+        // Good, near the end of the last page, bad in several ways; in both arguments.
+        let (at, readable) = [
+            (DATA, 256),
+            (end - 100, 100),
+            (end, 0),
+            (0, 0),
+            (1 << 63, 0),
+            (1 << 47, 0),
+        ][(round % 6) as usize];
+        let regs = context.regs_mut();
+        (regs.r12, regs.r13, regs.rsi, regs.rdi) = (at, at, at, at);
+        for nr in [1, 2] {
+            assert_eq!(syscall(&mut *context), nr);
+            assert_eq!(
+                if nr == 1 {
+                    context.regs().rsi
+                } else {
+                    context.regs().rdi
+                },
+                at
+            );
+            let mut buf = vec![0; readable.max(1)];
+            match context.read(UserAddr(at), &mut buf) {
+                Ok(len) => {
+                    assert_eq!((len, &buf[..]), (readable, &text[..readable]));
+                    served += 1;
+                    // Once only: after that it may be out of date.
+                    assert_eq!(context.read(UserAddr(at), &mut buf), Err(abi::Errno::ENOSYS));
+                }
+                Err(error) => assert_eq!(error, abi::Errno::ENOSYS),
+            }
+            context.set_return(0);
+        }
+    }
+    assert!(served > 100, "{served}");
+}
+
 #[test]
 fn shared_text_is_never_patched() {
     let engine = Systrap::new().expect("engine");
