@@ -326,7 +326,7 @@ impl Thread {
             stub::Argument::Second => self.regs.rsi,
         };
         let len = self.slot.area.word(area::WINDOW_LEN).load(Ordering::Relaxed) as usize;
-        let inside = start >= l::USER_START && start < l::USER_END;
+        let inside = (l::USER_START..l::USER_END).contains(&start);
         (inside && len > 0).then_some((start, len.min(area::WINDOW_MAX)))
     }
 
