@@ -455,7 +455,12 @@ pub const MM: &[Row] = &[
 pub const TASK: &[Row] = &[
     row!(24, "sched_yield", super::sched::sched_yield, Full),
     row!(39, "getpid", super::getpid::getpid, Full),
-    row!(56, "clone", super::clone::clone, Partial("no new namespaces")),
+    row!(
+        56,
+        "clone",
+        super::clone::clone,
+        Partial("of namespaces only that of mounts")
+    ),
     row!(57, "fork", super::fork::fork, Full),
     row!(58, "vfork", super::fork::vfork, Full),
     row!(59, "execve", super::execve::execve, Full),
@@ -585,7 +590,7 @@ pub const TASK: &[Row] = &[
         272,
         "unshare",
         super::unshare::unshare,
-        Partial("descriptors and file system context only")
+        Partial("descriptors, file system context and mount namespaces only")
     ),
     row!(
         302,

@@ -366,6 +366,30 @@ impl Vfs {
             .collect()
     }
 
+    /// The mounts attached at a dentry, in all namespaces.
+    fn attached_at(&self, dentry: &Arc<Dentry>) -> Vec<Arc<Mount>> {
+        if !dentry.is_mountpoint() {
+            return Vec::new();
+        }
+        let all: Vec<Arc<Mount>> = self.mounts.read().all.values().cloned().collect();
+        let here = |mount: &Arc<Mount>| mount.parent().is_some_and(|(_, at)| Arc::ptr_eq(&at, dentry));
+        all.into_iter().filter(here).collect()
+    }
+
+    /// Whether something is mounted at the dentry in this namespace.
+    pub(crate) fn is_local_mountpoint(&self, namespace: u64, dentry: &Arc<Dentry>) -> bool {
+        let mounts = self.attached_at(dentry);
+        mounts.iter().any(|mount| self.namespace_of(mount) == namespace)
+    }
+
+    /// Takes off what other namespaces have mounted at a dentry whose name is gone.
+    pub(crate) fn detach_all_at(&self, dentry: &Arc<Dentry>) {
+        for mount in self.attached_at(dentry) {
+            // Lazy: it does not fail.
+            let _ = self.detach(&mount, true);
+        }
+    }
+
     /// Whether a superblock is still mounted anywhere.
     pub(crate) fn is_mounted(&self, sb: &Arc<super::Superblock>) -> bool {
         let all: Vec<Arc<Mount>> = self.mounts.read().all.values().cloned().collect();

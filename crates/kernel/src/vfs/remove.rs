@@ -6,7 +6,7 @@ use abi::Errno;
 
 use super::permission::may_delete;
 use super::walk::{LastComponent, LastName};
-use super::{FileKind, Path, Walker, notify};
+use super::{Dentry, FileKind, Path, Walker, notify};
 
 impl Walker<'_> {
     /// unlink(2).
@@ -17,6 +17,12 @@ impl Walker<'_> {
     /// rmdir(2).
     pub fn rmdir(&self, dir: Option<&Path>, path: &[u8]) -> Result<(), Errno> {
         self.remove(dir, path, true)
+    }
+
+    /// Whether something is mounted at the dentry in the caller's namespace.
+    pub(super) fn is_local_mountpoint(&self, dentry: &Arc<Dentry>) -> bool {
+        let vfs = &self.kernel.vfs;
+        vfs.is_local_mountpoint(vfs.namespace_of(&self.root.mount), dentry)
     }
 
     fn remove(&self, dir: Option<&Path>, path: &[u8], want_dir: bool) -> Result<(), Errno> {
@@ -34,7 +40,7 @@ impl Walker<'_> {
         }
         dir.mount.want_write()?;
         may_delete(&self.cred, dir_inode, &victim, Some(want_dir))?;
-        if dentry.is_mountpoint() {
+        if self.is_local_mountpoint(&dentry) {
             return Err(Errno::EBUSY);
         }
         if want_dir {
@@ -46,6 +52,7 @@ impl Walker<'_> {
         }
         dentry.unhash();
         drop(changing);
+        self.kernel.vfs.detach_all_at(&dentry);
         self.kernel.vfs.dcache.remove(&dentry);
         let vfs = &self.kernel.vfs;
         if notify::wanted(vfs) {

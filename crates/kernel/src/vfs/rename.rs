@@ -116,7 +116,7 @@ impl Walker<'_> {
             return Ok(());
         }
         self.rename_permissions(ends, &source, &target, flags)?;
-        if source.is_mountpoint() || target.is_mountpoint() {
+        if self.is_local_mountpoint(&source) || self.is_local_mountpoint(&target) {
             return Err(Errno::EBUSY);
         }
         let (old_inode, new_inode) = (ends.old_dir.dentry.inode_ref()?, ends.new_dir.dentry.inode_ref()?);
@@ -130,6 +130,7 @@ impl Walker<'_> {
         } else {
             if replaced.is_some() {
                 target.unhash();
+                self.kernel.vfs.detach_all_at(&target);
                 self.kernel.vfs.dcache.remove(&target);
             } else {
                 // The negative dentry of the new name: it now means the moved file.
