@@ -68,7 +68,7 @@ fn become_program(task: &CurrentTask, prepared: &Prepared, name: &[u8]) {
             state.pdeath_signal = 0;
         }
     }
-    task.group.state.lock().dumpable = !raised;
+    task.group.state.lock().dumpable = !raised && prepared.readable;
 }
 
 /// Closes what is marked FD_CLOEXEC, in a table that nobody else uses.

@@ -14,7 +14,7 @@ use crate::Kernel;
 use crate::cred::{Credentials, FileCaps};
 use crate::mm::Mm;
 use crate::random;
-use crate::vfs::{LookupFlags, Walker};
+use crate::vfs::{LookupFlags, Walker, permission};
 
 /// Interpreters in a row (a script whose interpreter is a script …) before `ELOOP`.
 const MAX_INTERPRETERS: u32 = 5;
@@ -51,6 +51,8 @@ pub struct Prepared {
     pub cred: Credentials,
     /// They are more than the caller's (AT_SECURE).
     pub secure: bool,
+    /// The caller may read the program: what is in its memory is no secret.
+    pub readable: bool,
 }
 
 /// Follows `#!` lines until an ELF file; changes the arguments as Linux does.
@@ -108,8 +110,14 @@ pub fn prepare(
     };
     let inode = program.file.path().inode()?;
     let attr = inode.attr()?;
-    let caps = inode.ops.get_xattr(b"security.capability").ok();
-    let caps = caps.and_then(|bytes| FileCaps::parse(&bytes));
+    const MAY_READ: u32 = 4;
+    let readable = permission(&walker.cred, &inode, MAY_READ).is_ok();
+    let caps = if file_caps_count(&walker.cred, &program, caller.no_new_privs) {
+        let bytes = inode.ops.get_xattr(b"security.capability").ok();
+        bytes.and_then(|bytes| FileCaps::parse(&bytes))
+    } else {
+        None
+    };
     let (cred, secure) = walker
         .cred
         .on_exec(&attr, caps, program.nosuid(), caller.no_new_privs);
@@ -156,7 +164,15 @@ pub fn prepare(
         regs,
         cred,
         secure,
+        readable,
     })
+}
+
+/// Whether a file's capabilities could change anything: root has them all, and some programs may gain none.
+fn file_caps_count(cred: &Credentials, program: &Program, no_new_privs: bool) -> bool {
+    const SECBIT_NOROOT: u32 = 1;
+    let root = cred.uid == 0 && cred.euid == 0 && cred.securebits & SECBIT_NOROOT == 0;
+    !root && !no_new_privs && !program.nosuid()
 }
 
 fn random_bytes() -> [u8; 16] {
