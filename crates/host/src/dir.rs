@@ -86,12 +86,6 @@ pub fn create(dir: BorrowedFd<'_>, name: &[u8], perm: u32) -> Result<OwnedFd, Er
     openat(dir, Name::new(name)?.as_ptr(), flags, perm)
 }
 
-/// A file without a name on the file system of `dir` (O_TMPFILE).
-pub fn create_unnamed(dir: BorrowedFd<'_>, perm: u32) -> Result<OwnedFd, Errno> {
-    let flags = libc::O_TMPFILE | libc::O_RDWR | libc::O_CLOEXEC;
-    openat(dir, c".".as_ptr(), flags, perm)
-}
-
 /// Attributes of an entry, which is not followed.
 pub fn stat(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Stat, Errno> {
     file::statx(dir, &Name::new(name)?.0)

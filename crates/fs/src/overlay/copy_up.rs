@@ -21,7 +21,17 @@ impl Overlay {
         if let Some(upper) = node.upper() {
             return Ok(upper);
         }
+        // Content is copied before the lock is taken: it may take long, and everyone who makes a file takes the lock.
+        let ready = if node.kind == FileKind::Regular && !empty {
+            self.prepare(node)?
+        } else {
+            None
+        };
         let _copying = self.copying.lock();
+        if let Some(upper) = node.upper() {
+            // Another was faster.
+            return Ok(upper);
+        }
         let mut chain = vec![node.clone()];
         while let Some(last) = chain.last()
             && !last.is_copied()
@@ -32,38 +42,62 @@ impl Overlay {
                 None => break,
             }
         }
-        for at in chain.iter().rev().filter(|at| !at.is_copied()) {
-            self.copy_one(at, empty)?;
+        for at in chain.iter().skip(1).rev().filter(|at| !at.is_copied()) {
+            self.copy_one(at, empty, None)?;
         }
+        self.copy_one(node, empty, ready)?;
         node.upper().ok_or(Errno::ESTALE)
     }
 
-    fn copy_one(&self, node: &Arc<Node>, empty: bool) -> Result<(), Errno> {
+    /// A copy without a name; `None` when the upper layer has no such files.
+    fn prepare(&self, node: &Arc<Node>) -> Result<Option<Arc<Inode>>, Errno> {
+        let lower = node.lower()?;
+        let copy = match self.upper.ops.tmpfile(&new_inode(&lower.attr()?)) {
+            Ok(copy) => copy,
+            Err(Errno::EOPNOTSUPP) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        copy_content(&lower, &copy, true)?;
+        Ok(Some(copy))
+    }
+
+    /// Copies one file whose directory is in the upper layer; `ready`: the copy, which lacks a name only.
+    fn copy_one(&self, node: &Arc<Node>, empty: bool, ready: Option<Arc<Inode>>) -> Result<(), Errno> {
+        let place = node.state.lock().place.clone();
+        if let Some(copy) = ready {
+            // Unlinked but still open: it needs no name in the upper layer either.
+            if let Some((dir, name)) = &place {
+                let dir = dir.upper().ok_or(Errno::ESTALE)?;
+                dir.ops.link(name, &copy)?;
+            }
+            return node.set_upper(self, copy);
+        }
         let lower = node.lower()?;
         let attr = lower.attr()?;
-        let place = node.state.lock().place.clone();
         let upper = match &place {
             Some((dir, name)) => {
                 let dir = dir.upper().ok_or(Errno::ESTALE)?;
                 make(&dir, name, &lower, &attr)?
             }
-            // Unlinked but still open: it needs no name in the upper layer either.
             None if node.kind != FileKind::Regular => return Err(Errno::ENOENT),
             None => self.upper.ops.tmpfile(&new_inode(&attr))?,
         };
-        let copied = (|| {
-            if node.kind == FileKind::Regular && !empty {
-                copy_data(&lower, &upper)?;
-            }
-            copy_xattrs(&lower, &upper)?;
-            copy_attributes(&*lower.ops, &upper)?;
-            node.set_upper(self, upper.clone())
-        })();
+        let data = node.kind == FileKind::Regular && !empty;
+        let copied = copy_content(&lower, &upper, data).and_then(|()| node.set_upper(self, upper.clone()));
         if copied.is_err() {
             undo(&place, &upper);
         }
         copied
     }
+}
+
+/// Everything of a file but its name.
+fn copy_content(lower: &Arc<Inode>, upper: &Arc<Inode>, data: bool) -> Result<(), Errno> {
+    if data {
+        copy_data(lower, upper)?;
+    }
+    copy_xattrs(lower, upper)?;
+    copy_attributes(&*lower.ops, upper)
 }
 
 /// Takes half a copy away again.

@@ -214,3 +214,45 @@ fn lower_directories_are_merged() {
     assert_eq!(at(&dir, "a").err(), Some(Errno::ENOENT));
     assert_eq!(listed(&dir), ["b", "c", "sub"]);
 }
+
+#[test]
+fn files_are_copied_into_memory_by_several_at_once() {
+    let layers = Layers::new();
+    let big: Vec<u8> = (0..4_000_000_u32).map(|n| (n / 1000) as u8).collect();
+    fs::write(layers.lower.path("dir/big"), &big).unwrap();
+    let lower = hostfs::mount(
+        layers.lower.handle(),
+        Options {
+            read_only: true,
+            shared: false,
+        },
+    );
+    let kernel = kernel::testing::Guest::new().kernel.clone();
+    let kind = crate::types()
+        .into_iter()
+        .find(|kind| kind.name() == "tmpfs")
+        .unwrap();
+    let upper = kind.mount(&kernel, b"upper", MountFlags::empty(), b"").unwrap();
+    let root = mount(vec![lower.unwrap()], upper).unwrap();
+    std::thread::scope(|scope| {
+        for at in 0..4_u64 {
+            let root = &root;
+            scope.spawn(move || write(&at_big(root), at, &[b'0' + at as u8]));
+        }
+    });
+    let read = bytes(&opened(&at_big(&root), O_RDONLY).unwrap(), 0);
+    assert_eq!(&read[..6], b"0123\0\0");
+    assert!(read[4..] == big[4..]);
+    // Its name went while it was only in the lower layer, but it is open.
+    let (dir, victim) = (at(&root, "dir").unwrap(), at(&root, "dir/b").unwrap());
+    let open = opened(&victim, O_RDONLY).unwrap();
+    dir.ops.unlink(b"b", &victim).unwrap();
+    write(&victim, 0, b"B");
+    assert_eq!(bytes(&open, 0), b"B");
+    assert_eq!(victim.attr().unwrap().nlink, 0);
+    assert_eq!(at(&root, "dir/b").err(), Some(Errno::ENOENT));
+}
+
+fn at_big(root: &Arc<Inode>) -> Arc<Inode> {
+    at(root, "dir/big").unwrap()
+}
