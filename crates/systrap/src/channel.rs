@@ -13,10 +13,8 @@ use host::{futex, process};
 
 use crate::layout::{CHANNEL_LEN, COMMAND_LEN, command};
 
-/// How often to look for the hint before yielding, and before sleeping.
-const SPINS: u32 = 50;
-/// See [`SPINS`].
-const YIELDS: u32 = 20;
+/// How often to look for the hint, with a yield to the helper on the same core, before sleeping.
+const YIELDS: u32 = 4;
 /// Longest sleep before looking whether the process has died.
 const RECHECK: Duration = Duration::from_millis(20);
 /// Sleep between looks once the hint was found forged.
@@ -128,9 +126,7 @@ impl Channel {
                 // Only a guest writes the hint before the acknowledgement is there. It gains a slow sentry thread.
                 let never = AtomicU32::new(0);
                 let _ = futex::wait(&never, 0, Some(FORGED_RECHECK));
-            } else if rounds < SPINS {
-                std::hint::spin_loop();
-            } else if rounds < SPINS + YIELDS {
+            } else if rounds < YIELDS {
                 process::yield_now();
             } else {
                 self.word(command::WAITING).store(1, Ordering::SeqCst);
@@ -141,7 +137,7 @@ impl Channel {
                 }
             }
             rounds = rounds.saturating_add(1);
-            if rounds >= SPINS + YIELDS && dead() {
+            if rounds >= YIELDS && dead() {
                 return Err(Errno::ESRCH);
             }
         }

@@ -63,7 +63,8 @@ struct Place {
 /// What all pairs of a platform share.
 #[derive(Debug)]
 pub struct Cores {
-    all: CpuSet,
+    /// The cores that the sentry may use.
+    pub all: CpuSet,
     /// Pinned pairs per core.
     pinned: Vec<AtomicU32>,
     places: Vec<Place>,

@@ -1,12 +1,12 @@
 //! A guest process: the host process that holds one guest address space, its helper and its threads.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use abi::Errno;
 use host::futex;
-use host::process::{self, Exit};
+use host::process::{self, CpuSet, Exit};
 use platform::Death;
 
 use crate::area::Area;
@@ -26,6 +26,8 @@ pub struct Process {
     /// What it shares with the others.
     pub engine: Arc<Engine>,
     channel: Mutex<Channel>,
+    /// Where the helper is.
+    helper_cpu: AtomicUsize,
     dead: AtomicBool,
     killed: AtomicBool,
     end: Mutex<Option<Exit>>,
@@ -82,6 +84,7 @@ impl Process {
             pidfd: process::pidfd_open(pid)?,
             engine,
             channel: Mutex::new(channel),
+            helper_cpu: AtomicUsize::new(usize::MAX),
             dead: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             end: Mutex::new(None),
@@ -123,7 +126,21 @@ impl Process {
             return Err((0, Errno::ESRCH));
         }
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        self.fetch_helper();
         channel.execute(ops, || self.is_dead())
+    }
+
+    /// Brings the helper to the caller's core: there it runs when the caller waits, and no idle core is woken.
+    fn fetch_helper(&self) {
+        let cpu = process::current_cpu();
+        if self.helper_cpu.swap(cpu, Ordering::Relaxed) != cpu {
+            let _ = process::set_affinity(self.pid, &CpuSet::one(cpu));
+        }
+    }
+
+    /// Lets a new guest thread, which starts with the helper's core, run on any.
+    pub fn release(&self, tid: i32) {
+        let _ = process::set_affinity(tid, &self.engine.cores.all);
     }
 
     /// A copy-on-write copy of the process, without its guest threads.

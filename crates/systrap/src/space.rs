@@ -93,7 +93,10 @@ impl Space {
             args: [address, address + uc as u64 - 8, 0, 0, 0, 0],
         });
         match process.execute(&ops) {
-            Ok(tid) => slot.tid.store(tid as i32, Ordering::SeqCst),
+            Ok(tid) => {
+                slot.tid.store(tid as i32, Ordering::SeqCst);
+                process.release(tid as i32);
+            }
             Err((at, error)) => {
                 if at + 1 == ops.len() {
                     process.slots().idle.push(slot);
