@@ -23,6 +23,30 @@ pub use options::Options;
 const MAGIC: u64 = 0x0102_1994;
 /// Inodes of an instance when nr_inodes is not given: each costs about a kilobyte of the sentry's heap.
 const DEFAULT_INODES: u64 = 512 << 10;
+/// Inodes of all instances of a sandbox together, whatever their options say.
+const ALL_INODES: u64 = 2 << 20;
+/// Bytes of link texts and extended attributes, of all instances together: they live on the sentry's heap.
+const ALL_TEXT: u64 = 256 << 20;
+
+static INODES: AtomicU64 = AtomicU64::new(0);
+static TEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Adds to a counter within a limit. `ENOSPC` beyond it.
+fn charge(counter: &AtomicU64, count: u64, limit: u64) -> Result<(), Errno> {
+    let take = |used: u64| used.checked_add(count).filter(|used| *used <= limit);
+    let result = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+    result.map(|_| ()).map_err(|_| Errno::ENOSPC)
+}
+
+/// Counts bytes kept on the sentry's heap.
+fn charge_text(bytes: usize) -> Result<(), Errno> {
+    charge(&TEXT, bytes as u64, ALL_TEXT)
+}
+
+/// Gives such bytes back.
+fn release_text(bytes: usize) {
+    TEXT.fetch_sub(bytes as u64, Ordering::Relaxed);
+}
 
 /// The file system type `tmpfs`.
 pub struct TmpFs;
@@ -88,15 +112,16 @@ struct Instance {
 impl Instance {
     /// Counts one more inode and gives its number. `ENOSPC` at the limit.
     fn new_ino(&self) -> Result<u64, Errno> {
-        let take = |count: u64| count.checked_add(1).filter(|count| *count <= self.inode_limit);
-        self.inodes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .map_err(|_| Errno::ENOSPC)?;
+        charge(&self.inodes, 1, self.inode_limit)?;
+        charge(&INODES, 1, ALL_INODES).inspect_err(|_| {
+            self.inodes.fetch_sub(1, Ordering::Relaxed);
+        })?;
         Ok(self.next_ino.fetch_add(1, Ordering::Relaxed))
     }
 
     fn inode_gone(&self) {
         self.inodes.fetch_sub(1, Ordering::Relaxed);
+        INODES.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

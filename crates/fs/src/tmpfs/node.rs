@@ -14,8 +14,8 @@ use kernel::vfs::{
 };
 use sync::{Mutex, rank};
 
-use super::Instance;
 use super::directory::{Entries, OpenDirectory};
+use super::{Instance, charge_text, release_text};
 
 /// Bytes of names and values of one file's extended attributes.
 const XATTR_LIMIT: usize = 128 << 10;
@@ -32,9 +32,25 @@ const LINK_LIMIT: u32 = 65_000;
 enum Body {
     Regular(Arc<MemoryFile>),
     Directory(Mutex<Entries>, FileTimes),
-    Symlink(Vec<u8>, FileTimes),
+    Symlink(Text, FileTimes),
     /// Device nodes, fifos, sockets.
     Special(FileTimes),
+}
+
+/// Bytes on the sentry's heap that count against the sandbox's share of it.
+struct Text(Box<[u8]>);
+
+impl Text {
+    fn new(bytes: &[u8]) -> Result<Text, Errno> {
+        charge_text(bytes.len())?;
+        Ok(Text(bytes.into()))
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        release_text(self.0.len());
+    }
 }
 
 struct Meta {
@@ -42,7 +58,7 @@ struct Meta {
     uid: u32,
     gid: u32,
     nlink: u32,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    xattrs: BTreeMap<Vec<u8>, Text>,
 }
 
 /// A file, directory, link or special file.
@@ -75,7 +91,7 @@ impl Node {
             FileKind::Directory => {
                 Body::Directory(Mutex::new(rank::FS_INNER, Entries::default()), FileTimes::now())
             }
-            FileKind::Symlink => Body::Symlink(target.unwrap_or_default().to_vec(), FileTimes::now()),
+            FileKind::Symlink => Body::Symlink(Text::new(target.unwrap_or_default())?, FileTimes::now()),
             _ => Body::Special(FileTimes::now()),
         };
         let meta = Meta {
@@ -165,7 +181,7 @@ impl InodeOps for Node {
         let (size, blocks) = match &self.body {
             Body::Regular(file) => (file.size(), file.blocks()),
             Body::Directory(entries, _) => ((entries.lock().len() as u64 + 2) * ENTRY_SIZE, 0),
-            Body::Symlink(target, _) => (target.len() as u64, 0),
+            Body::Symlink(target, _) => (target.0.len() as u64, 0),
             Body::Special(_) => (0, 0),
         };
         let times = self.times();
@@ -300,7 +316,7 @@ impl InodeOps for Node {
 
     fn readlink(&self) -> Result<Vec<u8>, Errno> {
         match &self.body {
-            Body::Symlink(target, _) => Ok(target.clone()),
+            Body::Symlink(target, _) => Ok(target.0.to_vec()),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -315,7 +331,9 @@ impl InodeOps for Node {
     }
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.meta.lock().xattrs.get(name).cloned().ok_or(Errno::ENODATA)
+        let meta = self.meta.lock();
+        let value = meta.xattrs.get(name).ok_or(Errno::ENODATA)?;
+        Ok(value.0.to_vec())
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
@@ -328,11 +346,11 @@ impl InodeOps for Node {
             return Err(Errno::ENODATA);
         }
         let others = meta.xattrs.iter().filter(|(own, _)| own.as_slice() != name);
-        let used: usize = others.map(|(name, value)| name.len() + value.len()).sum();
+        let used: usize = others.map(|(name, value)| name.len() + value.0.len()).sum();
         if used + name.len() + value.len() > XATTR_LIMIT {
             return Err(Errno::ENOSPC);
         }
-        meta.xattrs.insert(name.to_vec(), value.to_vec());
+        meta.xattrs.insert(name.to_vec(), Text::new(value)?);
         drop(meta);
         self.times().changed();
         Ok(())

@@ -582,6 +582,11 @@ fn deep_trees_are_walked_and_dropped() {
         guest.call("mkdir", &[name.0, 0o755]).unwrap();
         guest.call("chdir", &[name.0]).unwrap();
     }
+    let room = guest.room(16 << 10);
+    assert_eq!(
+        guest.call("getcwd", &[room.0, 16 << 10]),
+        Err(Errno::ENAMETOOLONG)
+    );
     guest.path("chdir", "/", &[]).unwrap();
     guest.path("umount2", "/m", &[2]).unwrap();
 }

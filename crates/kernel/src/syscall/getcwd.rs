@@ -5,6 +5,9 @@ use abi::{Errno, UserAddr};
 use crate::task::CurrentTask;
 use crate::vfs::FsState;
 
+/// Longest text, with its NUL.
+const PATH_MAX: usize = 4096;
+
 /// getcwd(2): the number of bytes with the NUL.
 pub fn getcwd(task: &CurrentTask, buf: UserAddr, size: usize) -> Result<usize, Errno> {
     let FsState { root, cwd, .. } = task.fs().get();
@@ -12,6 +15,9 @@ pub fn getcwd(task: &CurrentTask, buf: UserAddr, size: usize) -> Result<usize, E
         return Err(Errno::ENOENT);
     }
     let (mut text, reachable) = cwd.plain_text(&root);
+    if text.len() >= PATH_MAX {
+        return Err(Errno::ENAMETOOLONG);
+    }
     if !reachable {
         text.splice(0..0, *b"(unreachable)");
     }

@@ -116,7 +116,8 @@ fn copy(
     count: usize,
 ) -> Result<usize, Errno> {
     let mut done = 0;
-    while done < count {
+    // Long copies give way to signals.
+    while done < count && (done == 0 || !task.needs_attention()) {
         let start = from.unwrap_or(*input.position.lock());
         let mut sink = VecSink::new(STEP.min(count - done));
         let read = if input.ops().seekable() {

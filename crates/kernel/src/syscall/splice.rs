@@ -201,7 +201,7 @@ fn from_pipe(
     wait: bool,
 ) -> Result<usize, Errno> {
     let mut done = 0;
-    while done < len {
+    while done < len && (done == 0 || !task.needs_attention()) {
         let wait = wait && done == 0 && !input.nonblocking();
         let peeked = maybe_wait(task, &[input], wait, || from.peek((len - done).min(STEP)));
         let bytes = match peeked {

@@ -6,6 +6,9 @@ use abi::Errno;
 
 use super::{Dentry, Inode, Mount};
 
+/// Bytes of text that are put together at most: a directory may lie deeper than any path reaches.
+const TEXT_LIMIT: usize = 64 << 10;
+
 /// A dentry on a mount (Linux's struct path).
 #[derive(Clone)]
 pub struct Path {
@@ -65,12 +68,14 @@ impl Path {
         text
     }
 
-    /// The text of the place, and whether it lies below `root` (else the text is from the top of its tree).
+    /// The text of the place, and whether it lies below `root` (else the text is from the top of its tree, or only the
+    /// end of one that is far too long).
     pub fn plain_text(&self, root: &Path) -> (Vec<u8>, bool) {
         if self.dentry.parent().is_none() && !self.is_mount_root() {
             return (self.dentry.name().to_vec(), true);
         }
         let mut names: Vec<Box<[u8]>> = Vec::new();
+        let mut bytes = 0;
         let mut at = self.clone();
         let reachable = loop {
             if at.same(root) {
@@ -91,7 +96,11 @@ impl Path {
                 Some(parent) => at.dentry = parent,
                 None => break false,
             }
+            bytes += name.len() + 1;
             names.push(name);
+            if bytes > TEXT_LIMIT {
+                break false;
+            }
         };
         let mut text = Vec::with_capacity(names.iter().map(|name| name.len() + 1).sum::<usize>().max(1));
         for name in names.iter().rev() {
