@@ -147,6 +147,8 @@ impl InodeOps for StdioInode {
     fn set_attr(&self, change: &kernel::vfs::AttrChange) -> Result<(), Errno> {
         // Only the size of a file that was handed in for writing; the rest belongs to the host.
         match change.size {
+            // What is not a file is opened with O_TRUNC, too.
+            Some(_) if !self.0.is_file() => Ok(()),
             Some(size) => file::truncate(self.0.fd(), size),
             None => Err(Errno::EPERM),
         }

@@ -44,6 +44,10 @@ impl Stream {
         self.watch.fd()
     }
 
+    pub fn is_file(&self) -> bool {
+        self.kind == FileKind::Regular
+    }
+
     /// After reading or writing `done` bytes at `offset`: moves the host's position along, unless it was elsewhere (pread, pwrite).
     fn advance(&self, offset: u64, done: usize) {
         if let Some(position) = &self.position {
