@@ -8,7 +8,7 @@ pub const OWN_ERROR: u8 = 125;
 pub struct Failure {
     /// Exit status: 125 for our own errors, 126 not executable, 127 not found.
     pub status: u8,
-    /// One line, without the program's name.
+    /// One line, without the program's name; empty when it has been told already.
     pub message: String,
 }
 

@@ -18,7 +18,9 @@ fn main() -> ExitCode {
     match cli::run(std::env::args_os()) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            eprintln!("tegmen: {}", failure.message);
+            if !failure.message.is_empty() {
+                eprintln!("tegmen: {}", failure.message);
+            }
             ExitCode::from(failure.status)
         }
     }

@@ -6,7 +6,7 @@ use host::ns::Ended;
 use host::signal::{self, SignalSet};
 use sandbox::control::{FromSentry, MAX_PACKET, ToSentry};
 
-use crate::failure::{Failure, While};
+use crate::failure::{Failure, OWN_ERROR, While};
 use crate::jail::Jail;
 use crate::terminal::Terminal;
 
@@ -80,6 +80,8 @@ fn outcome(jail: &Jail, ended: Ended) -> Result<Outcome, Failure> {
         }
     }
     Err(Failure::own(match ended {
+        // The sentry has said on standard error what went wrong.
+        Ended::Exited(status) if status == i32::from(OWN_ERROR) => String::new(),
         Ended::Exited(status) => format!("the sandbox failed with status {status}"),
         Ended::Signaled(signal) => format!("the sandbox was killed by signal {signal}"),
     }))

@@ -8,6 +8,10 @@ mod boot;
 mod config;
 pub mod control;
 pub mod listing;
+/// What guest processes may call, for `tegmen surface`.
+pub mod surface {
+    pub use systrap::{Allowed, GUEST_CALLS, helper_calls};
+}
 mod log;
 mod mounts;
 mod program;

@@ -12,32 +12,95 @@ use host::seccomp::{
 use crate::layout as l;
 
 /// What the memory helper and starting threads may call, with any arguments. Each with its reason.
-const HELPER_CALLS: [(i64, &str); 16] = [
+const HELPER_CALLS: [(i64, &str, &str); 16] = [
     (
         libc::SYS_futex,
+        "futex",
         "wait for commands, wake the sentry, wake guest futexes",
     ),
-    (libc::SYS_lseek, "acknowledge"),
-    (libc::SYS_mmap, "map on the sentry's order"),
-    (libc::SYS_munmap, "likewise"),
-    (libc::SYS_mprotect, "likewise"),
-    (libc::SYS_madvise, "likewise"),
-    (libc::SYS_mremap, "likewise"),
-    (libc::SYS_msync, "likewise"),
-    (libc::SYS_mincore, "likewise"),
-    (libc::SYS_sched_yield, "hand-off of guest threads"),
+    (libc::SYS_lseek, "lseek", "acknowledge"),
+    (libc::SYS_mmap, "mmap", "map on the sentry's order"),
+    (libc::SYS_munmap, "munmap", "likewise"),
+    (libc::SYS_mprotect, "mprotect", "likewise"),
+    (libc::SYS_madvise, "madvise", "likewise"),
+    (libc::SYS_mremap, "mremap", "likewise"),
+    (libc::SYS_msync, "msync", "likewise"),
+    (libc::SYS_mincore, "mincore", "likewise"),
+    (libc::SYS_sched_yield, "sched_yield", "hand-off of guest threads"),
     (
         libc::SYS_close_range,
+        "close_range",
         "a starting thread gives up all descriptors",
     ),
     (
         libc::SYS_sigaltstack,
+        "sigaltstack",
         "a starting thread sets its handler's stack",
     ),
-    (libc::SYS_rt_sigprocmask, "a starting thread unblocks signals"),
-    (libc::SYS_seccomp, "a starting thread installs the guest filter"),
-    (libc::SYS_exit, "end a thread on the sentry's order"),
-    (462, "mseal on the sentry's order"),
+    (
+        libc::SYS_rt_sigprocmask,
+        "rt_sigprocmask",
+        "a starting thread unblocks signals",
+    ),
+    (
+        libc::SYS_seccomp,
+        "seccomp",
+        "a starting thread installs the guest filter",
+    ),
+    (libc::SYS_exit, "exit", "end a thread on the sentry's order"),
+    (462, "mseal", "mseal on the sentry's order"),
+];
+
+/// A call that a guest process may make, for `tegmen surface`.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowed {
+    /// Its name.
+    pub name: &'static str,
+    /// Which arguments, in words; empty: any.
+    pub conditions: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// The calls of [`HELPER_CALLS`] and those that `helper` checks further.
+pub fn helper_calls() -> Vec<Allowed> {
+    let plain = HELPER_CALLS.iter().map(|(_, name, reason)| Allowed {
+        name,
+        conditions: "",
+        reason,
+    });
+    let checked = [
+        Allowed {
+            name: "clone",
+            conditions: "two fixed sets of flags",
+            reason: "fork, and new guest threads",
+        },
+        Allowed {
+            name: "prctl",
+            conditions: "PR_SET_PDEATHSIG, SIGKILL",
+            reason: "die with the sentry",
+        },
+    ];
+    plain.chain(checked).collect()
+}
+
+/// The calls of `guest`.
+pub const GUEST_CALLS: [Allowed; 3] = [
+    Allowed {
+        name: "futex",
+        conditions: "from the stub, WAIT or WAKE on a thread area",
+        reason: "hand-off to the sentry",
+    },
+    Allowed {
+        name: "sched_yield",
+        conditions: "from the stub",
+        reason: "hand-off on a shared processor",
+    },
+    Allowed {
+        name: "exit",
+        conditions: "from the stub",
+        reason: "end of a thread",
+    },
 ];
 
 /// The filter of the memory helper.
@@ -46,7 +109,7 @@ pub fn helper(fork_flags: u32, thread_flags: u32) -> Result<Vec<Insn>, Errno> {
     asm.load(ARCH)
         .equal(ARCH_X86_64, To::Next, To::Label("trap"))
         .load(NR);
-    for (nr, _) in HELPER_CALLS {
+    for (nr, ..) in HELPER_CALLS {
         asm.equal(nr as u32, To::Label("allow"), To::Next);
     }
     asm.equal(libc::SYS_clone as u32, To::Label("clone"), To::Next)

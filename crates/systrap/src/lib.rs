@@ -31,6 +31,7 @@ use abi::{Errno, UserAddr};
 use host::rlimit::{self, Resource};
 use platform::{AddressSpace, Platform, UserRange, Vdso};
 
+pub use filter::{Allowed, GUEST_CALLS, helper_calls};
 pub use space::Space;
 
 use crate::engine::Engine;

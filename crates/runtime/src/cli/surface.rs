@@ -38,6 +38,25 @@ pub fn run(parser: Parser) -> Result<u8, Failure> {
             row.reason
         ));
     }
+    let helper = sandbox::surface::helper_calls();
+    for (whose, calls) in [
+        (
+            "The memory helper of a guest process, on the sentry's order",
+            &helper[..],
+        ),
+        ("Guest threads", &sandbox::surface::GUEST_CALLS[..]),
+    ] {
+        text.push_str(&format!(
+            "\n{whose}: {} calls. Anything else is trapped.\n\n",
+            calls.len()
+        ));
+        for call in calls {
+            text.push_str(&format!(
+                "  {:<30}{:<58}{}\n",
+                call.name, call.conditions, call.reason
+            ));
+        }
+    }
     show(&text);
     Ok(0)
 }
@@ -53,6 +72,13 @@ mod tests {
 
     #[test]
     fn the_surface_does_not_grow_unseen() {
+        assert_eq!(
+            (
+                sandbox::surface::helper_calls().len(),
+                sandbox::surface::GUEST_CALLS.len()
+            ),
+            (18, 3)
+        );
         assert!(count(Needs::default()) < 60, "{}", count(Needs::default()));
         assert!(
             count(Needs {
