@@ -19,7 +19,8 @@ pub fn catch_panics() {
     std::panic::set_hook(Box::new(move |info| {
         let task = kernel::task::current();
         let whose = task.map_or(String::new(), |task| {
-            format!(" while serving thread {}", task.tid)
+            let call = kernel::task::current_call().unwrap_or("no call");
+            format!(" while serving thread {} ({call})", task.tid)
         });
         eprintln!("tegmen: the sentry panicked{whose}; this is a bug");
         show(info);

@@ -37,6 +37,7 @@ pub struct CurrentTask {
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Task>>> = const { RefCell::new(None) };
+    static SERVING: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
 /// The task that this sentry thread serves (Linux's `current`); `None` on threads that serve none.
@@ -44,7 +45,18 @@ pub fn current() -> Option<Arc<Task>> {
     CURRENT.with_borrow(Clone::clone)
 }
 
+/// The system call that this sentry thread serves, for reports of a panic.
+pub fn current_call() -> Option<&'static str> {
+    crate::syscall::lookup(SERVING.get()).map(|row| row.name)
+}
+
 impl CurrentTask {
+    /// Notes the call that is served from now on; `u64::MAX`: none.
+    pub(super) fn set_serving(&self, nr: u64) {
+        self.serving.set(nr);
+        SERVING.set(nr);
+    }
+
     /// Makes this sentry thread serve `task` from now on.
     pub fn new(task: Arc<Task>, context: Box<dyn Context>, mm: Arc<Mm>) -> CurrentTask {
         *task.interrupter.lock() = Some(context.interrupter());

@@ -23,7 +23,7 @@ mod user_memory;
 mod wait;
 
 pub use blocking::Deadline;
-pub use current::{CurrentTask, current};
+pub use current::{CurrentTask, current, current_call};
 pub use exit::{exit_code, ticks};
 pub use fork::{CloneArgs, clone_flags};
 pub use group::{GroupState, Rlimits, ThreadGroup, default_rlimits, rlimit};

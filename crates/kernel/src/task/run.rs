@@ -112,7 +112,7 @@ impl CurrentTask {
     fn serve_call(&self) {
         let nr = self.context.borrow().regs().orig_rax;
         loop {
-            self.serving.set(nr);
+            self.set_serving(nr);
             let traced = self.traced();
             if traced && !self.trace_entry() {
                 return;
@@ -145,7 +145,7 @@ impl CurrentTask {
         }
         self.restart.set(None);
         self.resumed.set(None);
-        self.serving.set(u64::MAX);
+        self.set_serving(u64::MAX);
     }
 
     /// Stops before a call for the tracer; false when the tracer made it no call.
@@ -166,7 +166,7 @@ impl CurrentTask {
             return false;
         }
         context.set_return(nr);
-        self.serving.set(now);
+        self.set_serving(now);
         true
     }
 
