@@ -96,3 +96,66 @@ impl Credentials {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::FileKind;
+
+    fn program(perm: u32, uid: u32) -> Attr {
+        Attr {
+            ino: 1,
+            kind: FileKind::Regular,
+            perm,
+            nlink: 1,
+            uid,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            blocks: 0,
+            blksize: 4096,
+            atime: 0,
+            mtime: 0,
+            ctime: 0,
+            btime: None,
+        }
+    }
+
+    #[test]
+    fn a_set_user_id_program_of_root_gets_everything_unless_forbidden() {
+        let user = Credentials::for_user(1000, 1000, Vec::new());
+        let (new, secure) = user.on_exec(&program(0o4755, 0), None, false, false);
+        assert_eq!(
+            (new.uid, new.euid, new.suid, new.effective),
+            (1000, 0, 0, Caps::ALL)
+        );
+        assert!(secure);
+        for (nosuid, no_new_privs) in [(true, false), (false, true)] {
+            let (new, secure) = user.on_exec(&program(0o4755, 0), None, nosuid, no_new_privs);
+            assert_eq!((new.euid, new.effective), (1000, Caps::empty()));
+            assert!(!secure);
+        }
+    }
+
+    #[test]
+    fn file_capabilities_give_what_they_name() {
+        let mut bytes = vec![0; 20];
+        0x0200_0001_u32.put(&mut bytes);
+        (1_u32 << 13).put(&mut bytes[4..]);
+        let caps = FileCaps::parse(&bytes).unwrap();
+        assert_eq!((caps.permitted, caps.effective), (Caps::NET_RAW, true));
+        let user = Credentials::for_user(1000, 1000, Vec::new());
+        let (new, secure) = user.on_exec(&program(0o755, 0), Some(caps), false, false);
+        assert_eq!((new.permitted, new.effective), (Caps::NET_RAW, Caps::NET_RAW));
+        assert!(secure);
+        assert_eq!(FileCaps::parse(&bytes[..19]), None);
+    }
+
+    #[test]
+    fn root_without_a_capability_in_its_bounding_set_does_not_get_it() {
+        let mut root = Credentials::for_user(0, 0, Vec::new());
+        root.bounding -= Caps::SYS_ADMIN;
+        let (new, _) = root.on_exec(&program(0o755, 0), None, false, false);
+        assert!(!new.has(Caps::SYS_ADMIN) && new.has(Caps::CHOWN));
+    }
+}

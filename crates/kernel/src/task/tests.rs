@@ -194,3 +194,83 @@ fn tasks_share_nothing_that_keeps_them_alive() {
         assert!(Arc::strong_count(&group) >= 1);
     }
 }
+
+#[test]
+fn signals_from_inside_do_not_end_a_protected_first_process() {
+    let guest = Guest::new();
+    guest.task.group.signals.lock().protected = true;
+    guest.call("kill", &[1, 15]).unwrap();
+    guest.call("kill", &[1, 9]).unwrap();
+    assert_eq!(
+        crate::signal::attend(&guest.task, None),
+        crate::signal::Flow::Continue
+    );
+    guest.kernel.signal_init(15);
+    assert_eq!(
+        crate::signal::attend(&guest.task, None),
+        crate::signal::Flow::Exit(15)
+    );
+}
+
+#[test]
+fn a_temporary_mask_lets_a_signal_through_and_comes_back() {
+    let guest = Guest::new();
+    let set = guest.bytes(&(1_u64 << 16).to_le_bytes());
+    guest.call("rt_sigprocmask", &[0, set.0, 0, 8]).unwrap();
+    let before = guest.task.signal_mask();
+    guest.task.set_temporary_mask(crate::signal::SigSet::default());
+    assert!(!guest.task.signal_mask().has(17));
+    assert_eq!(
+        crate::signal::attend(&guest.task, None),
+        crate::signal::Flow::Continue
+    );
+    assert_eq!(guest.task.signal_mask(), before);
+}
+
+#[test]
+fn a_standard_signal_is_queued_once_and_real_time_signals_each_time() {
+    let guest = Guest::new();
+    let set = guest.bytes(&u64::MAX.to_le_bytes());
+    guest.call("rt_sigprocmask", &[0, set.0, 0, 8]).unwrap();
+    for _ in 0..3 {
+        guest.call("kill", &[1, 10]).unwrap();
+        guest.call("kill", &[1, 40]).unwrap();
+    }
+    let numbers: Vec<u32> = guest
+        .task
+        .group
+        .signals
+        .lock()
+        .pending
+        .iter()
+        .map(|info| info.signal)
+        .collect();
+    assert_eq!(numbers, [10, 40, 40, 40]);
+}
+
+#[test]
+fn process_ids_come_round_and_skip_those_in_use() {
+    let guest = Guest::new();
+    let mut table = guest.kernel.pids.write();
+    table.last_pid = PID_MAX - 1;
+    assert_eq!(table.allocate(), Ok(300));
+    assert_eq!(table.reserve(1), Err(Errno::EEXIST));
+    assert_eq!(table.reserve(PID_MAX), Err(Errno::EINVAL));
+}
+
+#[test]
+fn a_call_with_a_relative_timeout_keeps_its_deadline() {
+    let guest = Guest::new();
+    guest.task.set_serving(35);
+    let first = guest.task.deadline_after(std::time::Duration::from_secs(5));
+    assert_eq!(guest.task.interrupted_until(first), Errno::ERESTART_RESTARTBLOCK);
+    guest.task.resumed.set(guest.task.restart.take());
+    assert_eq!(
+        guest.task.deadline_after(std::time::Duration::from_secs(5)),
+        first
+    );
+    assert_ne!(
+        guest.task.deadline_after(std::time::Duration::from_secs(5)),
+        first
+    );
+}
