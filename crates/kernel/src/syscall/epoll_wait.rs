@@ -1,12 +1,10 @@
 //! epoll_wait(2), epoll_pwait(2), epoll_pwait2(2).
 
-use std::time::{Duration, Instant};
-
 use abi::{AbiField, Errno, UserAddr};
 
 use super::arg::Fd;
 use super::epoll_ctl::UserEpollEvent;
-use super::poll::{read_mask, read_timeout, with_mask};
+use super::poll::{goes_on, milliseconds, read_mask, read_timeout, with_mask};
 use crate::file::epoll::EpollFile;
 use crate::task::{CurrentTask, Deadline};
 
@@ -23,7 +21,8 @@ pub fn epoll_wait(
     max: i32,
     timeout: i32,
 ) -> Result<usize, Errno> {
-    do_wait(task, epfd, events, max, milliseconds(timeout))
+    let deadline = milliseconds(task, timeout);
+    goes_on(task, deadline, do_wait(task, epfd, events, max, deadline))
 }
 
 /// epoll_pwait(2).
@@ -37,8 +36,9 @@ pub fn epoll_pwait(
     mask_size: usize,
 ) -> Result<usize, Errno> {
     let mask = read_mask(task, mask, mask_size)?;
-    let deadline = milliseconds(timeout);
-    with_mask(task, mask, || do_wait(task, epfd, events, max, deadline))
+    let deadline = milliseconds(task, timeout);
+    let result = with_mask(task, mask, || do_wait(task, epfd, events, max, deadline));
+    goes_on(task, deadline, result)
 }
 
 /// epoll_pwait2(2).
@@ -54,11 +54,6 @@ pub fn epoll_pwait2(
     let deadline = read_timeout(task, timeout)?;
     let mask = read_mask(task, mask, mask_size)?;
     with_mask(task, mask, || do_wait(task, epfd, events, max, deadline))
-}
-
-fn milliseconds(timeout: i32) -> Deadline {
-    let ms = u64::try_from(timeout).ok()?;
-    Instant::now().checked_add(Duration::from_millis(ms))
 }
 
 fn do_wait(

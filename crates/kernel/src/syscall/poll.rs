@@ -23,14 +23,25 @@ const MAX_FDS: u32 = 1 << 20;
 
 /// poll(2). `timeout` in milliseconds; negative: for ever.
 pub fn poll(task: &CurrentTask, fds: UserAddr, count: u32, timeout: i32) -> Result<usize, Errno> {
-    let deadline = match u64::try_from(timeout) {
-        Ok(ms) => Some(task.deadline_after(Duration::from_millis(ms))),
-        Err(_) => None,
-    };
-    match (do_poll(task, fds, count, deadline), deadline) {
-        // Without a handler it goes on for the rest of its time.
+    let deadline = milliseconds(task, timeout);
+    goes_on(task, deadline, do_poll(task, fds, count, deadline))
+}
+
+/// The deadline of a timeout in milliseconds; negative: none.
+pub(super) fn milliseconds(task: &CurrentTask, timeout: i32) -> Deadline {
+    let ms = u64::try_from(timeout).ok()?;
+    Some(task.deadline_after(Duration::from_millis(ms)))
+}
+
+/// A wait that a signal without a handler interrupted goes on until its first deadline.
+pub(super) fn goes_on<T>(
+    task: &CurrentTask,
+    deadline: Deadline,
+    result: Result<T, Errno>,
+) -> Result<T, Errno> {
+    match (result, deadline) {
         (Err(Errno::ERESTARTNOHAND), Some(at)) => Err(task.interrupted_until(at)),
-        (result, _) => result,
+        (other, _) => other,
     }
 }
 
