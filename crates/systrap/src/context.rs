@@ -117,7 +117,8 @@ pub struct Kicker {
 impl Interrupter for Kicker {
     fn interrupt(&self) {
         self.pending.store(true, Ordering::SeqCst);
-        if self.slot.area.word(area::STATE).load(Ordering::SeqCst) & !state::SLEEP == state::RUN {
+        let running = self.slot.area.word(area::STATE).load(Ordering::SeqCst) & !state::SLEEP == state::RUN;
+        if running && !self.slot.kicked.swap(true, Ordering::SeqCst) {
             self.process.kick(&self.slot);
         }
     }
@@ -207,6 +208,7 @@ impl Thread {
         memory.set(area::UC, memory.address() + self.uc as u64);
         memory.word(area::RESUME).store(resume, Ordering::Relaxed);
         memory.word(area::KICK).store(0, Ordering::Relaxed);
+        self.slot.kicked.store(false, Ordering::SeqCst);
         (self.dirty, self.returned) = (false, false);
         Ok(())
     }
@@ -388,7 +390,7 @@ impl Thread {
         let tid = self.slot.tid.load(Ordering::Relaxed);
         self.pair
             .give(&self.process.engine.cores, &self.slot.area, tid, state::RUN);
-        if self.kicker.pending.load(Ordering::SeqCst) {
+        if self.kicker.pending.load(Ordering::SeqCst) && !self.slot.kicked.swap(true, Ordering::SeqCst) {
             self.process.kick(&self.slot);
         }
         if self.process.is_reaped() {

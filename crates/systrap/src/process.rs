@@ -44,6 +44,9 @@ pub struct Slot {
     pub area: Area,
     /// The host thread, 0 before it was started.
     pub tid: AtomicI32,
+    /// A kick was sent since the thread was last told to run: one is enough, and more would pile up frames on its
+    /// signal stack while the host keeps it from running.
+    pub kicked: AtomicBool,
 }
 
 /// A guest thread without a context: it waits in the stub.

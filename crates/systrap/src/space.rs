@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use abi::{Errno, PAGE_SIZE, UserAddr};
@@ -68,6 +68,7 @@ impl Space {
                 let slot = Arc::new(Slot {
                     area,
                     tid: AtomicI32::new(0),
+                    kicked: AtomicBool::new(false),
                 });
                 slots.all.push(slot.clone());
                 (slot, false)
