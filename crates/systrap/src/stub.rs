@@ -1,10 +1,12 @@
 //! The stub blob: the code of `stub.s` plus a data page with filters and constants, in a sealed file.
 
 use std::arch::global_asm;
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use abi::Errno;
-use host::mem::{self, Shared};
+use host::mem;
 use host::seccomp::Insn;
 
 use crate::filter;
@@ -244,13 +246,10 @@ pub struct Stub {
 impl Stub {
     /// Builds it.
     pub fn build() -> Result<Stub, Errno> {
-        let file = mem::memfd(c"tegmen-stub", l::STUB_LEN as u64)?;
-        let bytes = blob()?;
-        {
-            let map = Shared::map(&file, 0, l::STUB_LEN)?;
-            // SAFETY: the mapping is new, writable, as long as the blob, and nobody else knows it yet.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.start(), bytes.len()) };
-        }
+        // Written, not mapped: a mapping that another thread's fork copied would keep the file from being sealed.
+        let file = File::from(mem::memfd(c"tegmen-stub", l::STUB_LEN as u64)?);
+        file.write_all_at(&blob()?, 0)?;
+        let file = OwnedFd::from(file);
         mem::seal(&file, true)?;
         // SAFETY: the address of a symbol in the blob; nothing is read.
         let zygote = offset_of(unsafe { &tegmen_stub_zygote });
