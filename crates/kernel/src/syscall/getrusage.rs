@@ -44,8 +44,8 @@ pub fn getrusage(task: &CurrentTask, who: i32, usage: UserAddr) -> Result<(), Er
     };
     let mut result = Rusage::of_cpu(cpu);
     if who != RUSAGE_CHILDREN {
-        let resident = task.mm_ref().space.resident_bytes() / 1024;
-        result.maxrss = i64::try_from(resident).unwrap_or(i64::MAX);
+        let (anonymous, files) = task.mm_ref().resident();
+        result.maxrss = i64::try_from((anonymous + files) / 1024).unwrap_or(i64::MAX);
     }
     task.write_struct(usage, &result)
 }

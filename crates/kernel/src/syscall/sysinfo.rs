@@ -16,19 +16,14 @@ abi_struct! {
 /// sysinfo(2). Load averages are 0.
 pub fn sysinfo(task: &CurrentTask, info: UserAddr) -> Result<(), Errno> {
     let kernel = &task.kernel;
-    let used: u64 = {
+    let leaders: Vec<_> = {
         let table = kernel.pids.read();
-        let spaces = table.groups.values().map(|entry| entry.leader.clone());
-        let spaces: Vec<_> = spaces.collect();
-        drop(table);
-        spaces
-            .iter()
-            .filter_map(|task| task.mm())
-            .map(|mm| mm.space.resident_bytes())
-            .sum()
+        table.groups.values().map(|entry| entry.leader.clone()).collect()
     };
+    let spaces = leaders.iter().filter_map(|task| task.mm());
+    let used: u64 = spaces.map(|mm| mm.resident().0).sum();
     let procs = kernel.pids.read().tasks.len();
-    let uptime = kernel.lifecycle.started().elapsed().as_secs();
+    let uptime = kernel.time.monotonic_ns() / 1_000_000_000;
     let total = kernel.config.total_memory;
     task.write_struct(
         info,

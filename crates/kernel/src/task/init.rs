@@ -23,14 +23,6 @@ const REAP_TIME: Duration = Duration::from_secs(3);
 pub struct Lifecycle {
     status: Mutex<Option<i32>>,
     ended: WaitQueue,
-    started: Instant,
-}
-
-impl Lifecycle {
-    /// When the kernel was made: the guest's boot.
-    pub fn started(&self) -> Instant {
-        self.started
-    }
 }
 
 impl Default for Lifecycle {
@@ -38,7 +30,6 @@ impl Default for Lifecycle {
         Lifecycle {
             status: Mutex::new(rank::LEAF, None),
             ended: WaitQueue::new(),
-            started: Instant::now(),
         }
     }
 }
