@@ -10,6 +10,7 @@ pub mod memory;
 pub mod mqueue;
 pub mod overlay;
 pub mod procfs;
+mod snapshot;
 pub mod stdio;
 pub mod sysfs;
 #[cfg(test)]

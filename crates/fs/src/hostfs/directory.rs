@@ -13,6 +13,7 @@ use sync::{Mutex, rank};
 
 use super::HostFs;
 use super::node::Node;
+use crate::snapshot::Snapshot;
 
 /// Most entries of one directory that are listed; a listing of this size takes about 400 MiB.
 const MAX_ENTRIES: usize = 4 << 20;
@@ -23,7 +24,7 @@ const MAX_REMEMBERED: usize = 4096;
 pub struct HostDirectory {
     fs: Arc<HostFs>,
     node: Arc<Node>,
-    entries: Mutex<Option<Arc<Vec<Entry>>>>,
+    entries: Mutex<Option<Arc<Snapshot<Entry>>>>,
 }
 
 impl HostDirectory {
@@ -35,7 +36,7 @@ impl HostDirectory {
         }
     }
 
-    fn entries(&self, restart: bool) -> Result<Arc<Vec<Entry>>, Errno> {
+    fn entries(&self, restart: bool) -> Result<Arc<Snapshot<Entry>>, Errno> {
         if !restart && let Some(entries) = &*self.entries.lock() {
             return Ok(entries.clone());
         }
@@ -45,8 +46,9 @@ impl HostDirectory {
             None => {
                 let handle = self.node.directory(&self.fs)?;
                 let fd = dir::open_self(handle.as_fd())?;
-                let fresh = Arc::new(dir::list(fd.as_fd(), MAX_ENTRIES)?);
-                if !self.fs.options.shared && fresh.len() <= MAX_REMEMBERED {
+                let fresh = self.fs.listed.keep(dir::list(fd.as_fd(), MAX_ENTRIES)?)?;
+                let small = fresh.len() <= MAX_REMEMBERED && self.fs.listed.has_room();
+                if !self.fs.options.shared && small {
                     self.node.state.lock().list = Some(fresh.clone());
                 }
                 fresh

@@ -23,6 +23,7 @@ use host::file::{self, Stat};
 use kernel::vfs::{FileKind, Inode, StatFs, Superblock, SuperblockOps};
 use sync::{Mutex, rank};
 
+use crate::snapshot::Budget;
 use handles::Handles;
 use inode::HostInode;
 use node::Node;
@@ -47,6 +48,7 @@ pub(crate) struct HostFs {
     /// Nodes in use by (device, inode number).
     nodes: Mutex<HashMap<(u64, u64), Weak<Node>>>,
     handles: Handles,
+    listed: Arc<Budget>,
     next_node: AtomicU64,
 }
 
@@ -64,6 +66,7 @@ pub fn mount(root: OwnedFd, options: Options) -> Result<Arc<Inode>, Errno> {
         sb: OnceLock::new(),
         nodes: Mutex::new(rank::LEAF, HashMap::new()),
         handles: Handles::default(),
+        listed: Arc::default(),
         next_node: AtomicU64::new(1),
     });
     let sb = Superblock::new(Box::new(HostSuper(fs.clone())));

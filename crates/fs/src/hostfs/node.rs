@@ -11,6 +11,7 @@ use kernel::vfs::{Attr, FileKind, Inode};
 use sync::{Mutex, rank};
 
 use super::HostFs;
+use crate::snapshot::Snapshot;
 
 /// Where a file is: its directory and its name there.
 pub type Place = (Arc<Node>, Box<[u8]>);
@@ -47,7 +48,7 @@ pub struct NodeState {
     /// A symbolic link's text (exclusive mode).
     pub text: Option<Arc<[u8]>>,
     /// A directory's entries (exclusive mode).
-    pub list: Option<Arc<Vec<Entry>>>,
+    pub list: Option<Arc<Snapshot<Entry>>>,
     /// Known to have no extended attributes (exclusive mode).
     pub plain: bool,
 }

@@ -12,14 +12,17 @@ use sync::{Mutex, rank};
 
 use super::node::Node;
 use super::{Overlay, open_layer};
+use crate::snapshot::Snapshot;
 
 /// Most entries of one directory that are listed; what the guest adds takes its memory elsewhere too.
 const MAX_ENTRIES: usize = 4 << 20;
 /// Longest listing that is remembered with its directory.
 const MAX_REMEMBERED: usize = 4096;
 
-/// Entries: name, inode number, type.
-pub type List = Vec<(Box<[u8]>, u64, FileKind)>;
+/// An entry: name, inode number, type.
+type Entry = (Box<[u8]>, u64, FileKind);
+/// All entries.
+pub type List = Snapshot<Entry>;
 
 /// Collects a layer's entries.
 struct Collect<'a> {
@@ -27,7 +30,7 @@ struct Collect<'a> {
     layer: u32,
     dev: u64,
     seen: Option<&'a mut HashSet<Box<[u8]>>>,
-    list: &'a mut List,
+    list: &'a mut Vec<Entry>,
     overflow: bool,
 }
 
@@ -68,7 +71,7 @@ impl Overlay {
         };
         let mut layers: Vec<(u32, Arc<Inode>)> = upper.into_iter().map(|inode| (0, inode)).collect();
         layers.extend(lowers.iter().cloned());
-        let mut list = List::new();
+        let mut list = Vec::new();
         let single = layers.len() == 1 && hidden.is_empty();
         let (mut seen, mut hidden) = (HashSet::new(), Some(hidden));
         for (layer, inode) in &layers {
@@ -86,8 +89,8 @@ impl Overlay {
             };
             read_layer(inode, &mut sink)?;
         }
-        let list = Arc::new(list);
-        if list.len() <= MAX_REMEMBERED {
+        let list = self.listed.keep(list)?;
+        if list.len() <= MAX_REMEMBERED && self.listed.has_room() {
             node.state.lock().list = Some(list.clone());
         }
         Ok(list)

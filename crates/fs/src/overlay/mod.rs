@@ -23,6 +23,7 @@ use kernel::vfs::{
 };
 use sync::{Mutex, rank};
 
+use crate::snapshot::Budget;
 use inode::OverlayInode;
 use node::{Node, Place};
 
@@ -46,6 +47,7 @@ struct Overlay {
     /// Beside it: names for files that have lost theirs in the upper layer, but not all that they have in lower ones.
     spare: Arc<Inode>,
     table: Mutex<HashMap<Key, Slot>>,
+    listed: Arc<Budget>,
     /// Held while a file is copied up, and by whoever finds an unknown file in the upper layer: it may be half a copy.
     copying: Mutex<()>,
 }
@@ -71,6 +73,7 @@ pub fn mount(lowers: Vec<Arc<Inode>>, upper: Arc<Inode>) -> Result<Arc<Inode>, E
         upper: upper.clone(),
         spare,
         table: Mutex::new(rank::LEAF, HashMap::new()),
+        listed: Arc::default(),
         copying: Mutex::new(rank::OVERLAY, ()),
     });
     let sb = Superblock::new(Box::new(OverlaySuper(overlay.clone())));
