@@ -92,8 +92,9 @@ struct Patience {
 }
 
 impl Patience {
-    /// Looks before a guest thread is taken for hostile.
-    const LOOKS: u32 = 20;
+    /// Looks before a guest thread is taken for hostile: some 15 seconds, lest a host with thousands of runnable
+    /// threads starves an honest one for so long.
+    const LOOKS: u32 = 60;
     /// Time its process must have had on a processor meanwhile.
     const CPU_TIME: Duration = Duration::from_millis(100);
 
