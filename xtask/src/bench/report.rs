@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::rows::{Row, Target, Unit, Work};
+use super::rows::{REASONS, Row, Target, Unit, Work};
 use super::runner::Runner;
 
 /// What one runner did in one row.
@@ -126,6 +126,18 @@ impl Report {
         for line in &self.lines {
             writeln!(text, "{line}")?;
         }
+        let missed = |row: &str| {
+            self.lines
+                .iter()
+                .any(|line| line.starts_with(&format!("| {row} |")) && line.contains("**missed**"))
+        };
+        let reasons: Vec<_> = REASONS.iter().filter(|(row, _)| missed(row)).collect();
+        if !reasons.is_empty() {
+            writeln!(text, "\nWhy rows miss their targets:\n")?;
+        }
+        for (row, reason) in reasons {
+            writeln!(text, "* {row}: {reason}.")?;
+        }
         fs::write(dir.join("latest.md"), text)?;
         eprintln!("written to {}", dir.display());
         Ok(())
@@ -195,6 +207,8 @@ fn machine(root: &Path) -> Value {
     json!({
         "processor": format!("{}, {processors} visible", first("/proc/cpuinfo", "model name")),
         "kernel": output("uname", &["-sr"]),
+        // A loaded machine makes every number worse, and the hand-offs between threads most of all.
+        "load at the start": output("cut", &["-d ", "-f1-3", "/proc/loadavg"]),
         "date": output("date", &["-u", "+%Y-%m-%d"]),
         "commit": output("git", &["rev-parse", "--short", "HEAD"]),
     })

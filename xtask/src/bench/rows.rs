@@ -183,3 +183,40 @@ pub const ROWS: &[Row] = &[
         target: Target::Absolute(0.0),
     },
 ];
+
+/// Why a row misses its target, as far as it is known; shown with the row when it does.
+pub const REASONS: &[(&str, &str)] = &[
+    (
+        "getpid",
+        "call sites are not patched and nothing is answered in the guest thread yet: each call is a signal and a hand-off",
+    ),
+    (
+        "no-op that reaches the kernel (close of -1)",
+        "the same; on a busy machine the hand-off waits for a processor",
+    ),
+    ("pread 4 KiB", "the hand-off, as above"),
+    ("open+close, warm", "two hand-offs, and a host open for each open"),
+    (
+        "stat six deep, warm",
+        "the hand-off, as above; the walk itself makes no host call",
+    ),
+    ("stat of a missing file", "the hand-off, as above"),
+    ("nanosleep 50 us", "the hand-off, before and after the sleep"),
+    (
+        "fork+exit+wait",
+        "a fork of the host, a helper and a thread to set up, and hand-offs",
+    ),
+    (
+        "fork+exit+wait, 256 MiB touched",
+        "the same; the copy of the page tables is the host's",
+    ),
+    (
+        "mmap+munmap 64 KiB",
+        "two commands to the memory helper, each a round trip between threads",
+    ),
+    ("python3 start-up", "some hundred files are looked for and opened"),
+    (
+        "start-up of true",
+        "see `tegmen do --timing`: namespaces 1 ms, walls 1 ms, engine 1 ms; the rest is the program's own calls",
+    ),
+];
