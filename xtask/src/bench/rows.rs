@@ -188,11 +188,11 @@ pub const ROWS: &[Row] = &[
 pub const REASONS: &[(&str, &str)] = &[
     (
         "getpid",
-        "call sites are not patched and nothing is answered in the guest thread yet: each call is a signal and a hand-off",
+        "a call whose site is not patched is a signal and a hand-off",
     ),
     (
         "no-op that reaches the kernel (close of -1)",
-        "the same; on a busy machine the hand-off waits for a processor",
+        "the hand-off to the sentry's thread; on a busy machine it waits for a processor",
     ),
     ("pread 4 KiB", "the hand-off, as above"),
     ("open+close, warm", "two hand-offs, and a host open for each open"),
