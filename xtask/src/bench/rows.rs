@@ -216,6 +216,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     ("python3 start-up", "some hundred files are looked for and opened"),
     (
+        "gcc build of 50 files",
+        "two hundred process starts, see fork+exec+wait",
+    ),
+    (
         "start-up of true",
         "see `tegmen do --timing`: namespaces 1 ms, walls 1 ms, engine 1 ms; the rest is the program's own calls",
     ),
