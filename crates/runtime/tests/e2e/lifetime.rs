@@ -139,10 +139,14 @@ fn an_early_kill_leaves_nothing() {
 #[test]
 fn two_sandboxes_do_not_see_each_other() {
     let first = thread::spawn(|| {
-        sh("echo one > /tmp/shared; sleep 0.3; cat /tmp/shared; ls /proc | grep -c '^[0-9]'")
+        sh(
+            "echo one > /tmp/tegmen-two-sandboxes; sleep 0.3; cat /tmp/tegmen-two-sandboxes; ls /proc | grep -c '^[0-9]'",
+        )
     });
     let second = thread::spawn(|| {
-        sh("echo two > /tmp/shared; sleep 0.3; cat /tmp/shared; ls /proc | grep -c '^[0-9]'")
+        sh(
+            "echo two > /tmp/tegmen-two-sandboxes; sleep 0.3; cat /tmp/tegmen-two-sandboxes; ls /proc | grep -c '^[0-9]'",
+        )
     });
     let (first, second) = (first.join().unwrap(), second.join().unwrap());
     assert!(
