@@ -6,7 +6,7 @@ use std::sync::Arc;
 use abi::Errno;
 use fs::stdio::{self, Poller};
 use kernel::cred::Credentials;
-use kernel::exec::{ProcessSpec, start_init};
+use kernel::exec::{Attributes, ProcessSpec, start_init};
 use kernel::file::{FdTable, FileDescription};
 use kernel::task::Task;
 use kernel::vfs::{LookupFlags, Path, Walker};
@@ -165,6 +165,7 @@ fn start_command(
         protected: false,
         comm: None,
         umask: 0o022,
+        attributes: Attributes::default(),
     };
     let before_start = |task: &Arc<Task>| terminal.map_or(Ok(()), |terminal| terminal.give_to(task));
     start_init(kernel, spec, before_start)

@@ -85,6 +85,9 @@ impl Credentials {
         if file.is_some() || set_id {
             new.ambient = Caps::empty();
         }
+        if no_new_privs {
+            permitted &= self.permitted;
+        }
         permitted |= new.ambient;
         new.permitted = permitted;
         new.effective = if effective { permitted } else { new.ambient };
@@ -149,6 +152,14 @@ mod tests {
         assert_eq!((new.permitted, new.effective), (Caps::NET_RAW, Caps::NET_RAW));
         assert!(secure);
         assert_eq!(FileCaps::parse(&bytes[..19]), None);
+    }
+
+    #[test]
+    fn without_new_privileges_root_gets_back_nothing_that_it_gave_up() {
+        let mut root = Credentials::for_user(0, 0, Vec::new());
+        root.permitted = Caps::CHOWN;
+        let (new, _) = root.on_exec(&program(0o755, 0), None, false, true);
+        assert_eq!((new.permitted, new.effective), (Caps::CHOWN, Caps::CHOWN));
     }
 
     #[test]

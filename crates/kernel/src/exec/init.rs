@@ -13,7 +13,7 @@ use crate::Kernel;
 use crate::cred::Credentials;
 use crate::file::FdTable;
 use crate::mm::RLIMIT_STACK;
-use crate::task::{self, InitTask, Task};
+use crate::task::{self, InitTask, Seccomp, Task};
 use crate::vfs::{FsContext, LookupFlags, Path, Walker};
 
 /// A process to start from nothing.
@@ -41,6 +41,40 @@ pub struct ProcessSpec {
     pub protected: bool,
     /// Its file mode mask.
     pub umask: u32,
+    /// What else it starts with.
+    pub attributes: Attributes,
+}
+
+/// Attributes of a process that a container's configuration may set, and that its children inherit.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes {
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+    /// System call filters.
+    pub seccomp: Option<Arc<Seccomp>>,
+    /// /proc/PID/oom_score_adj.
+    pub oom_score_adj: i32,
+    /// personality(2).
+    pub personality: u32,
+    /// Scheduling: nice value, policy and real-time priority.
+    pub scheduler: (i32, u32, u32),
+    /// ioprio_set(2).
+    pub ioprio: u32,
+}
+
+impl Attributes {
+    /// Sets them on a process that does not run yet.
+    pub fn set_on(&self, task: &Task) {
+        {
+            let mut state = task.state.lock();
+            state.no_new_privs = self.no_new_privs;
+            state.personality = self.personality;
+            (state.nice, state.sched) = (self.scheduler.0, (self.scheduler.1, self.scheduler.2));
+            state.ioprio = self.ioprio;
+        }
+        task.group.state.lock().oom_score_adj = self.oom_score_adj;
+        *task.seccomp.lock() = self.seccomp.clone();
+    }
 }
 
 /// Loads the program, makes the process (pid 1 in a new kernel, a session and group of its own), lets `before_start`
@@ -64,8 +98,9 @@ pub fn start_init(
     let caller = Caller {
         walker: &walker,
         stack_limit: spec.rlimits.get(RLIMIT_STACK).map_or(u64::MAX, |limit| limit.0),
-        personality: 0,
-        no_new_privs: false,
+        personality: spec.attributes.personality,
+        // In force from the program's first instruction on; the program itself is the configuration's choice.
+        no_new_privs: spec.attributes.no_new_privs,
     };
     let arguments = Arguments {
         argv: spec.argv,
@@ -87,6 +122,7 @@ pub fn start_init(
         protected: spec.protected,
     };
     let task = task::create_init(kernel, init)?;
+    spec.attributes.set_on(&task);
     before_start(&task)?;
     task::spawn(task.clone(), context, prepared.mm)?;
     Ok(task)

@@ -12,6 +12,8 @@ use super::CurrentTask;
 pub const PROGRAM_MAX: usize = 4096;
 /// Most instructions in all filters of a task, each filter counting 4 more (MAX_INSNS_PER_PATH).
 const PATH_MAX: usize = 32_768;
+/// Call numbers for which it is worked out in advance whether every filter lets them pass, whatever their arguments.
+const FORESEEN: usize = 512;
 /// Bytes of `struct seccomp_data`.
 const DATA: usize = 64;
 /// AUDIT_ARCH_X86_64.
@@ -40,6 +42,8 @@ pub struct Seccomp {
     pub log: bool,
     before: Option<Arc<Seccomp>>,
     total: usize,
+    /// Calls that this filter and those before it always allow: one bit each.
+    allowed: [u64; FORESEEN / 64],
 }
 
 #[derive(Debug)]
@@ -78,6 +82,7 @@ impl Seccomp {
             log: false,
             before: None,
             total: 0,
+            allowed: [0; FORESEEN / 64],
         })
     }
 
@@ -92,12 +97,22 @@ impl Seccomp {
         if total > PATH_MAX {
             return Err(Errno::ENOMEM);
         }
+        let allowed = foresee(&program, before.as_deref());
         Ok(Arc::new(Seccomp {
             program: Program::Filter(program),
             log,
             before,
             total,
+            allowed,
         }))
+    }
+
+    /// Whether the call passes whatever its arguments are (Linux's seccomp_cache_check_allow).
+    pub fn always_allows(&self, nr: u64) -> bool {
+        let word = usize::try_from(nr / 64)
+            .ok()
+            .and_then(|word| self.allowed.get(word));
+        word.is_some_and(|word| word >> (nr % 64) & 1 == 1)
     }
 
     /// 1 strict, 2 filter (prctl(PR_GET_SECCOMP), /proc/PID/status).
@@ -123,6 +138,9 @@ impl Seccomp {
                 Verdict::Strict
             };
         }
+        if self.always_allows(nr) {
+            return Verdict::Allow;
+        }
         let mut data = [0; DATA];
         (nr as u32).put(&mut data[0..]);
         AUDIT_ARCH.put(&mut data[4..]);
@@ -130,11 +148,12 @@ impl Seccomp {
         for (slot, arg) in data[16..].chunks_exact_mut(8).zip(args) {
             arg.put(slot);
         }
-        let mut best = 0x7fff_0000;
+        let mut best = ALLOW;
         let mut filter = Some(self);
         while let Some(one) = filter {
             if let Program::Filter(program) = &one.program {
-                let answer = run(program, &data);
+                let load = |at: u32| data.get(at as usize..at as usize + 4).map(u32::get);
+                let answer = run(program, load).unwrap_or(KILL);
                 if severity(answer) < severity(best) {
                     best = answer;
                 }
@@ -143,6 +162,26 @@ impl Seccomp {
         }
         verdict(best)
     }
+}
+
+/// The calls that a program and those before it allow by their number alone.
+fn foresee(program: &[Instruction], before: Option<&Seccomp>) -> [u64; FORESEEN / 64] {
+    let mut allowed = [0; FORESEEN / 64];
+    for (word, bits) in allowed.iter_mut().enumerate() {
+        for bit in 0..64 {
+            let nr = (word * 64 + bit) as u32;
+            let load = |at: u32| match at {
+                0 => Some(nr),
+                4 => Some(AUDIT_ARCH),
+                _ => None,
+            };
+            let others = before.is_none_or(|before| before.always_allows(u64::from(nr)));
+            if others && run(program, load) == Some(ALLOW) {
+                *bits |= 1 << bit;
+            }
+        }
+    }
+    allowed
 }
 
 /// The order of actions: as signed numbers, smaller is stricter.
@@ -221,9 +260,13 @@ fn is_arithmetic(code: u16) -> bool {
     code & 7 == 4 && code & 0xf0 <= 0xa0 && code & 0xff00 == 0 && (code != 0x8c)
 }
 
-/// Runs a checked program; anything unforeseen is "kill the process".
-fn run(program: &[Instruction], data: &[u8; DATA]) -> u32 {
-    const KILL: u32 = 0x8000_0000;
+/// SECCOMP_RET_KILL_PROCESS.
+const KILL: u32 = 0x8000_0000;
+/// SECCOMP_RET_ALLOW.
+const ALLOW: u32 = 0x7fff_0000;
+
+/// Runs a checked program; anything unforeseen is "kill the process". `None`: it wants data that `load` does not have.
+fn run(program: &[Instruction], load: impl Fn(u32) -> Option<u32>) -> Option<u32> {
     let (mut a, mut x) = (0_u32, 0_u32);
     let mut scratch = [0_u32; SCRATCH];
     let mut at = 0;
@@ -232,10 +275,7 @@ fn run(program: &[Instruction], data: &[u8; DATA]) -> u32 {
         at += 1;
         let slot = one.k as usize % SCRATCH;
         match one.code {
-            LD_W_ABS => match data.get(one.k as usize..) {
-                Some(bytes) if bytes.len() >= 4 => a = u32::get(bytes),
-                _ => return KILL,
-            },
+            LD_W_ABS => a = load(one.k)?,
             LD_W_LEN => a = DATA as u32,
             LDX_W_LEN => x = DATA as u32,
             LD_IMM => a = one.k,
@@ -246,8 +286,8 @@ fn run(program: &[Instruction], data: &[u8; DATA]) -> u32 {
             STX => scratch[slot] = x,
             TAX => x = a,
             TXA => a = x,
-            RET_K => return one.k,
-            RET_A => return a,
+            RET_K => return Some(one.k),
+            RET_A => return Some(a),
             JA => at += one.k as usize,
             code if is_jump(code) => {
                 let operand = if code & 8 == 0 { one.k } else { x };
@@ -262,11 +302,11 @@ fn run(program: &[Instruction], data: &[u8; DATA]) -> u32 {
             code => match arithmetic(code, a, if code & 8 == 0 { one.k } else { x }) {
                 Some(value) => a = value,
                 // A division by zero ends the program with 0: kill the thread.
-                None => return 0,
+                None => return Some(0),
             },
         }
     }
-    KILL
+    Some(KILL)
 }
 
 fn arithmetic(code: u16, a: u32, operand: u32) -> Option<u32> {
@@ -320,9 +360,29 @@ mod tests {
         let filter = Seccomp::filter(program, None, false).unwrap();
         assert_eq!(filter.decide(39, &[0; 6], 0), Verdict::Errno(1));
         assert_eq!(filter.decide(40, &[0; 6], 0), Verdict::Allow);
+        assert!(filter.always_allows(40) && !filter.always_allows(39));
+        // A number beyond 32 bits is not the call of its lower half.
+        assert!(!filter.always_allows(40 | 1 << 32));
         let kill = Seccomp::filter(vec![op(RET_K, 0, 0, 0x8000_0000)], Some(filter), false).unwrap();
         assert_eq!(kill.decide(39, &[0; 6], 0), Verdict::KillProcess);
         assert_eq!(kill.count(), 2);
+    }
+
+    #[test]
+    fn a_call_whose_arguments_matter_is_not_foreseen() {
+        let program = vec![
+            op(LD_W_ABS, 0, 0, 16),
+            op(0x15, 0, 1, 7),
+            op(RET_K, 0, 0, 0x0005_0000 | 1),
+            op(RET_K, 0, 0, ALLOW),
+        ];
+        let filter = Seccomp::filter(program, None, false).unwrap();
+        assert!(!filter.always_allows(40));
+        assert_eq!(filter.decide(40, &[7, 0, 0, 0, 0, 0], 0), Verdict::Errno(1));
+        assert_eq!(filter.decide(40, &[8, 0, 0, 0, 0, 0], 0), Verdict::Allow);
+        let allow = vec![op(RET_K, 0, 0, ALLOW)];
+        let second = Seccomp::filter(allow, Some(filter), false).unwrap();
+        assert!(!second.always_allows(40), "the older filter still has its say");
     }
 
     #[test]
