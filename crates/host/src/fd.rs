@@ -82,6 +82,19 @@ pub fn send(socket: BorrowedFd<'_>, packet: &[u8]) -> Result<(), Errno> {
     check(sent as libc::c_long).map(drop)
 }
 
+/// Sends bytes of a stream and returns how many went. `EPIPE` when the other side is gone (without a signal).
+pub fn send_some(socket: BorrowedFd<'_>, data: &[u8]) -> Result<usize, Errno> {
+    loop {
+        let flags = libc::MSG_NOSIGNAL;
+        // SAFETY: pointer and length describe `data`.
+        let sent = unsafe { libc::send(socket.as_raw_fd(), data.as_ptr().cast(), data.len(), flags) };
+        match check(sent as libc::c_long) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|sent| sent as usize),
+        }
+    }
+}
+
 /// Receives one packet into `buf` and returns its length, 0 when the other side is gone.
 pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
     receive_with(socket, buf, 0)

@@ -21,6 +21,7 @@ pub mod process;
 pub mod rlimit;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod surface;
 pub mod tty;
 pub mod vm;

@@ -44,6 +44,8 @@ pub enum Scope {
     WritableVolume,
     /// Those without.
     ReadOnly,
+    /// Containers, which are controlled through a socket.
+    Controlled,
 }
 
 /// What a sandbox needs of the host beyond the minimum.
@@ -51,6 +53,8 @@ pub enum Scope {
 pub struct Needs {
     /// It has a volume that it may write.
     pub writable_volume: bool,
+    /// It listens on a control socket.
+    pub control: bool,
 }
 
 impl Needs {
@@ -60,6 +64,7 @@ impl Needs {
             Scope::Always => true,
             Scope::WritableVolume => self.writable_volume,
             Scope::ReadOnly => !self.writable_volume,
+            Scope::Controlled => self.control,
         })
     }
 }
@@ -84,6 +89,14 @@ impl Row {
     const fn on_volumes(self) -> Row {
         Row {
             scope: Scope::WritableVolume,
+            ..self
+        }
+    }
+
+    /// The same for containers with a control socket only.
+    const fn controlled(self) -> Row {
+        Row {
+            scope: Scope::Controlled,
             ..self
         }
     }
@@ -331,6 +344,20 @@ pub const SENTRY: &[Row] = &[
     ),
     call!(sendto, libc::SYS_sendto, "the outcome to the command"),
     call!(
+        accept4,
+        libc::SYS_accept4,
+        [one_of(3, &[libc::SOCK_CLOEXEC as u32], "close-on-exec")],
+        "connections to the control socket"
+    )
+    .controlled(),
+    call!(
+        recvmsg,
+        libc::SYS_recvmsg,
+        [one_of(2, &[libc::MSG_CMSG_CLOEXEC as u32], "MSG_CMSG_CLOEXEC")],
+        "requests, and the descriptors of processes that are brought in"
+    )
+    .controlled(),
+    call!(
         clone,
         libc::SYS_clone,
         [one_of(0, &[THREAD_FLAGS], "a thread")],
@@ -546,6 +573,7 @@ mod tests {
     fn the_filter_does_what_the_table_says() {
         let program = sentry_filter(Needs {
             writable_volume: true,
+            control: true,
         })
         .unwrap();
         let verdict = |nr, args| judge(&program, nr, args);
@@ -605,6 +633,7 @@ mod tests {
     fn other_architectures_end_the_process() {
         let program = sentry_filter(Needs {
             writable_volume: true,
+            control: true,
         })
         .unwrap();
         assert_eq!((program[0].k, program[2].k), (seccomp::ARCH, seccomp::KILL));
@@ -613,7 +642,10 @@ mod tests {
     #[test]
     fn each_call_stands_once() {
         for writable_volume in [false, true] {
-            let needs = Needs { writable_volume };
+            let needs = Needs {
+                writable_volume,
+                control: writable_volume,
+            };
             let mut numbers: Vec<i64> = needs.rows().map(|row| row.nr).collect();
             numbers.sort_unstable();
             numbers.dedup();

@@ -48,8 +48,15 @@ pub struct Jail {
     pub control: OwnedFd,
 }
 
-/// Starts a sentry in a new jail. From here on all signals of the caller are blocked.
-pub fn start(trees: Vec<Tree>, config: Config, io: Io, timing: &mut Timing) -> Result<Jail, Failure> {
+/// Starts a sentry in a new jail, with the first of `trees` as root and `listener` as control socket. From here on all
+/// signals of the caller are blocked.
+pub fn start(
+    trees: Vec<Tree>,
+    listener: Option<OwnedFd>,
+    config: Config,
+    io: Io,
+    timing: &mut Timing,
+) -> Result<Jail, Failure> {
     let before = SignalSet::all_but_faults()
         .block_exactly()
         .while_doing("blocking signals")?;
@@ -64,10 +71,18 @@ pub fn start(trees: Vec<Tree>, config: Config, io: Io, timing: &mut Timing) -> R
                 trees,
                 copies,
                 theirs: &theirs,
+                listener: listener.as_ref(),
                 before,
             };
             match entry.close_walls(&io, &mut child_timing) {
-                Ok(handles) => sandbox::run(config, handles, io, theirs, child_timing),
+                Ok((root, volumes)) => {
+                    let handles = Handles {
+                        root,
+                        volumes,
+                        listener,
+                    };
+                    sandbox::run(config, handles, io, theirs, child_timing)
+                }
                 Err(failure) => {
                     let report = FromSentry::Failed(failure.status, failure.message);
                     let _ = fd::send(theirs.as_fd(), &report.encode());
@@ -160,11 +175,12 @@ struct Entry<'a> {
     trees: Vec<Tree>,
     copies: Option<Vec<Copy>>,
     theirs: &'a OwnedFd,
+    listener: Option<&'a OwnedFd>,
     before: SignalSet,
 }
 
 impl Entry<'_> {
-    fn close_walls(&self, io: &Io, timing: &mut Timing) -> Result<Handles, Failure> {
+    fn close_walls(&self, io: &Io, timing: &mut Timing) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
         prctl::set_name(c"tegmen-sentry");
         // First of all, because a copy of the command's end of the pair would hide the command's death.
         self.close_descriptors(io)?;
@@ -182,7 +198,7 @@ impl Entry<'_> {
         self.tie_to_command()?;
         host::signal::reset_actions();
         self.before.block_exactly().while_doing("signal mask")?;
-        Ok(Handles { root, volumes })
+        Ok((root, volumes))
     }
 
     /// Until the command has written the id maps, this process is nobody.
@@ -253,7 +269,9 @@ impl Entry<'_> {
             keep.extend(copy.descriptors());
         }
         keep.extend(io.stdio.iter().map(AsFd::as_fd));
+        keep.extend(io.more.iter().map(AsFd::as_fd));
         keep.extend(io.log.iter().map(AsFd::as_fd));
+        keep.extend(self.listener.map(AsFd::as_fd));
         fd::close_all_but(&keep).while_doing("closing descriptors")
     }
 }

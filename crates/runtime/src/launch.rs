@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use sandbox::container::{self, Container, Mount, Process, Root, Source, flags};
 use sandbox::{Config, Io, Timing};
 
 use crate::failure::{Failure, While};
@@ -78,36 +79,59 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         host: launch.rootfs,
         read_only: true,
     }];
-    let mut guest_paths = Vec::new();
-    for volume in launch.volumes {
+    let mut mounts = container::usual_mounts();
+    for (index, volume) in launch.volumes.into_iter().enumerate() {
+        let read_only = if volume.read_only { flags::RDONLY } else { 0 };
         trees.push(Tree {
             host: volume.host,
             read_only: volume.read_only,
         });
-        guest_paths.push((volume.guest, volume.read_only));
+        mounts.push(Mount {
+            at: volume.guest,
+            source: Source::Tree {
+                index,
+                read_only: volume.read_only,
+            },
+            name: b"volume".to_vec(),
+            flags: flags::NOSUID | flags::NODEV | read_only,
+            options: Vec::new(),
+        });
     }
     let io = Io {
         stdio: [stdio(0)?, stdio(1)?, stdio(2)?],
+        more: Vec::new(),
         terminal: terminal.as_ref().map(Terminal::description),
         log,
     };
-    let config = Config {
+    let process = Process {
         argv: launch.command.into_iter().map(OsString::into_vec).collect(),
         env: launch.env.into_iter().map(variable).collect(),
         cwd: launch.cwd.map(OsString::into_vec),
-        uid: launch.user.uid,
-        gid: launch.user.gid,
-        groups: launch.user.groups,
-        hostname: launch.hostname.into_bytes(),
-        volumes: guest_paths,
-        strace: launch.strace,
+        user: container::User {
+            uid: launch.user.uid,
+            gid: launch.user.gid,
+            groups: launch.user.groups,
+            umask: 0o022,
+        },
         rlimits: rlimits()?,
+    };
+    let config = Config {
+        hostname: launch.hostname.into_bytes(),
+        domainname: b"(none)".to_vec(),
+        strace: launch.strace,
         cpus: host::machine::processors(),
         cpuinfo: first_processor(),
         total_memory: host::machine::total_memory().while_doing("memory size")?,
+        container: Container {
+            id: String::new(),
+            process,
+            root: Root::Layered,
+            mounts,
+        },
+        wait_for_start: false,
     };
     timing.done("options read");
-    let jail = jail::start(trees, config, io, &mut timing)?;
+    let jail = jail::start(trees, None, config, io, &mut timing)?;
     supervise(jail, terminal, timing)
 }
 
@@ -128,7 +152,7 @@ fn variable((name, value): (OsString, OsString)) -> Vec<u8> {
 }
 
 /// The caller's limits: what a child that it started itself would have.
-fn rlimits() -> Result<[(u64, u64); 16], Failure> {
+pub fn rlimits() -> Result<[(u64, u64); 16], Failure> {
     let mut limits = [(u64::MAX, u64::MAX); 16];
     for (number, limit) in (0u32..).zip(&mut limits) {
         *limit = host::rlimit::get_raw(number).while_doing("resource limits")?;
@@ -139,7 +163,7 @@ fn rlimits() -> Result<[(u64, u64); 16], Failure> {
 /// Bytes of /proc/cpuinfo that hold its first processor. The whole file takes the host a millisecond for each processor.
 const CPUINFO_HEAD: usize = 4096;
 
-fn first_processor() -> String {
+pub fn first_processor() -> String {
     let mut head = vec![0; CPUINFO_HEAD];
     let got = File::open("/proc/cpuinfo")
         .and_then(|mut file| file.read(&mut head))
@@ -148,7 +172,7 @@ fn first_processor() -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-fn stdio(number: i32) -> Result<OwnedFd, Failure> {
+pub fn stdio(number: i32) -> Result<OwnedFd, Failure> {
     host::fd::duplicate_stdio(number).while_doing("standard descriptors")
 }
 

@@ -76,7 +76,7 @@ fn outcome(jail: &Jail, ended: Ended) -> Result<Outcome, Failure> {
             Some(FromSentry::Exited(status)) => return Ok(Outcome::Exited(status)),
             Some(FromSentry::Killed(signal)) => return Ok(Outcome::Killed(signal)),
             Some(FromSentry::Failed(status, message)) => return Err(Failure { status, message }),
-            None => {}
+            Some(FromSentry::Ready) | None => {}
         }
     }
     Err(Failure::own(match ended {

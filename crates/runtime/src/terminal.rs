@@ -44,9 +44,15 @@ impl Terminal {
     /// What the sandbox is told of it.
     pub fn description(&self) -> sandbox::Terminal {
         let (flags, characters) = self.before.fields();
+        let WindowSize {
+            rows,
+            columns,
+            x_pixels,
+            y_pixels,
+        } = self.size();
         sandbox::Terminal {
             standard: self.standard,
-            size: self.size(),
+            size: [rows, columns, x_pixels, y_pixels],
             flags,
             characters,
         }

@@ -20,6 +20,8 @@ pub enum ToSentry {
 /// From the sentry to the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromSentry {
+    /// Everything is there and the first process waits for its start.
+    Ready,
     /// The guest's command exited.
     Exited(u8),
     /// The guest's command was killed by a signal.
@@ -62,6 +64,7 @@ impl FromSentry {
     /// As bytes, at most [`MAX_PACKET`]; a longer message is cut.
     pub fn encode(&self) -> Vec<u8> {
         match self {
+            FromSentry::Ready => vec![4],
             FromSentry::Exited(status) => vec![1, *status],
             FromSentry::Killed(signal) => vec![2, *signal as u8],
             FromSentry::Failed(status, message) => {
@@ -75,6 +78,7 @@ impl FromSentry {
     /// From bytes; `None` if they are no such packet.
     pub fn decode(bytes: &[u8]) -> Option<FromSentry> {
         match bytes {
+            [4] => Some(FromSentry::Ready),
             [1, status] => Some(FromSentry::Exited(*status)),
             [2, signal @ 1..=64] => Some(FromSentry::Killed(i32::from(*signal))),
             [3, status, message @ ..] => {
@@ -106,6 +110,7 @@ mod tests {
             assert_eq!(ToSentry::decode(&packet.encode()), Some(packet));
         }
         for packet in [
+            FromSentry::Ready,
             FromSentry::Exited(255),
             FromSentry::Killed(9),
             FromSentry::Failed(127, "no such".into()),

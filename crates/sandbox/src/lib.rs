@@ -6,20 +6,26 @@
 
 mod boot;
 mod config;
+pub mod container;
 pub mod control;
+mod gate;
 pub mod listing;
+pub mod request;
 /// What guest processes may call, for `tegmen surface`.
 pub mod surface {
     pub use systrap::{Allowed, GUEST_CALLS, helper_calls};
 }
 mod log;
 mod mounts;
+mod process;
 mod program;
 mod serve;
+mod server;
 mod terminal;
 mod timing;
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 pub use config::{Config, Handles, Io, Terminal};
 pub use timing::Timing;
@@ -29,8 +35,9 @@ pub use timing::Timing;
 /// Returns the process's exit status; the outcome of the command goes through `control`.
 pub fn run(config: Config, handles: Handles, io: Io, control: OwnedFd, mut timing: Timing) -> i32 {
     serve::catch_panics();
-    match boot::start(config, handles, io, &mut timing) {
-        Ok(running) => serve::until_the_end(running, control, timing),
+    let control = Arc::new(control);
+    match boot::start(config, handles, io, control.clone(), &mut timing) {
+        Ok(sandbox) => serve::until_the_end(&sandbox, timing),
         Err(report) => serve::report(&control, &report),
     }
 }

@@ -1,4 +1,4 @@
-//! The mount tree that the command finds: the root under its private layer, the kernel's own file systems, the volumes.
+//! The mount tree that a container finds: its root, the kernel's own file systems, trees of the host.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -6,67 +6,9 @@ use std::sync::Arc;
 use abi::Errno;
 use fs::hostfs;
 use kernel::Kernel;
-use kernel::vfs::{Inode, LookupFlags, MountFlags, Path, Walker};
+use kernel::vfs::{LookupFlags, MountFlags, Path, Walker};
 
-use crate::config::{Config, Handles};
-
-/// A file system of the kernel's own.
-struct Mounted {
-    kind: &'static str,
-    at: &'static [u8],
-    options: &'static [u8],
-    flags: MountFlags,
-}
-
-const SAFE: MountFlags = MountFlags::NOSUID
-    .union(MountFlags::NODEV)
-    .union(MountFlags::NOEXEC);
-
-/// In the order of mounting: what lies below comes later.
-const KERNEL_MOUNTS: &[Mounted] = &[
-    Mounted {
-        kind: "proc",
-        at: b"/proc",
-        options: b"",
-        flags: SAFE,
-    },
-    Mounted {
-        kind: "sysfs",
-        at: b"/sys",
-        options: b"",
-        flags: SAFE.union(MountFlags::RDONLY),
-    },
-    Mounted {
-        kind: "cgroup2",
-        at: b"/sys/fs/cgroup",
-        options: b"",
-        flags: SAFE.union(MountFlags::RDONLY),
-    },
-    Mounted {
-        kind: "devtmpfs",
-        at: b"/dev",
-        options: b"mode=0755",
-        flags: MountFlags::NOSUID,
-    },
-    Mounted {
-        kind: "devpts",
-        at: b"/dev/pts",
-        options: b"mode=0620,ptmxmode=0666,gid=5",
-        flags: MountFlags::NOSUID.union(MountFlags::NOEXEC),
-    },
-    Mounted {
-        kind: "mqueue",
-        at: b"/dev/mqueue",
-        options: b"",
-        flags: SAFE,
-    },
-    Mounted {
-        kind: "tmpfs",
-        at: b"/dev/shm",
-        options: b"mode=1777",
-        flags: MountFlags::NOSUID.union(MountFlags::NODEV),
-    },
-];
+use crate::container::{Container, Mount, Root, Source};
 
 /// What could not be mounted, and why.
 #[derive(Debug)]
@@ -77,8 +19,13 @@ pub struct MountError {
     pub errno: Errno,
 }
 
-/// Builds the tree and returns its root.
-pub fn build(kernel: &Arc<Kernel>, handles: Handles, config: &Config) -> Result<Path, MountError> {
+/// Builds the tree of a container and returns its root.
+pub fn build(
+    kernel: &Arc<Kernel>,
+    root: OwnedFd,
+    trees: Vec<OwnedFd>,
+    container: &Container,
+) -> Result<Path, MountError> {
     let failed = |at: &[u8]| {
         let at = at.to_vec();
         move |errno| MountError { at, errno }
@@ -86,64 +33,63 @@ pub fn build(kernel: &Arc<Kernel>, handles: Handles, config: &Config) -> Result<
     for kind in fs::types() {
         kernel.vfs.register_type(kind);
     }
-    let root = root_inode(kernel, handles.root).map_err(failed(b"/"))?;
-    let root = kernel.vfs.mount_root(root, b"overlay", MountFlags::empty());
+    let root = mount_root(kernel, root, container.root).map_err(failed(b"/"))?;
     let walker = Walker::as_root(kernel, root.clone());
-    for mount in KERNEL_MOUNTS {
-        mount_kind(kernel, &walker, mount).map_err(failed(mount.at))?;
+    let mut trees: Vec<Option<OwnedFd>> = trees.into_iter().map(Some).collect();
+    for mount in &container.mounts {
+        mount_one(kernel, &walker, &mut trees, mount).map_err(failed(&mount.at))?;
     }
-    for (handle, (at, read_only)) in handles.volumes.into_iter().zip(&config.volumes) {
-        mount_volume(kernel, &walker, handle, at, *read_only).map_err(failed(at))?;
+    if container.root == (Root::Direct { read_only: true }) {
+        root.mount.set_flags(root.mount.flags() | MountFlags::RDONLY);
     }
     Ok(root)
 }
 
-/// The host's tree, which nothing changes, under a layer in memory.
-fn root_inode(kernel: &Arc<Kernel>, handle: OwnedFd) -> Result<Arc<Inode>, Errno> {
-    let lower = hostfs::mount(
-        handle,
-        hostfs::Options {
-            read_only: true,
-            shared: false,
-        },
-    )?;
-    let memory = kernel.vfs.filesystem_type(b"tmpfs")?;
-    let upper = memory.mount(kernel, b"upper", MountFlags::empty(), b"mode=0755")?;
-    fs::overlay::mount(vec![lower], upper)
+fn mount_root(kernel: &Arc<Kernel>, handle: OwnedFd, root: Root) -> Result<Path, Errno> {
+    let options = hostfs::Options {
+        read_only: root == Root::Layered,
+        shared: root != Root::Layered,
+    };
+    let host = hostfs::mount(handle, options)?;
+    let inode = match root {
+        Root::Direct { .. } => host,
+        Root::Layered => {
+            let memory = kernel.vfs.filesystem_type(b"tmpfs")?;
+            let upper = memory.mount(kernel, b"upper", MountFlags::empty(), b"mode=0755")?;
+            fs::overlay::mount(vec![host], upper)?
+        }
+    };
+    // The flag of a read-only root is set once everything is mounted: mount points may have to be made in it.
+    Ok(kernel.vfs.mount_root(inode, b"overlay", MountFlags::empty()))
 }
 
-fn mount_kind(kernel: &Arc<Kernel>, walker: &Walker<'_>, mount: &Mounted) -> Result<(), Errno> {
-    let kind = kernel.vfs.filesystem_type(mount.kind.as_bytes())?;
-    let inode = kind.mount(kernel, mount.kind.as_bytes(), mount.flags, mount.options)?;
-    let at = directory(walker, mount.at)?;
-    kernel
-        .vfs
-        .mount_at(&at, inode, mount.kind.as_bytes(), mount.flags)
-        .map(drop)
-}
-
-fn mount_volume(
+fn mount_one(
     kernel: &Arc<Kernel>,
     walker: &Walker<'_>,
-    handle: OwnedFd,
-    at: &[u8],
-    read_only: bool,
+    trees: &mut [Option<OwnedFd>],
+    mount: &Mount,
 ) -> Result<(), Errno> {
-    let inode = hostfs::mount(
-        handle,
-        hostfs::Options {
-            read_only,
-            shared: true,
-        },
-    )?;
-    let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
-    flags.set(MountFlags::RDONLY, read_only);
-    let place = if inode.kind == kernel::vfs::FileKind::Directory {
-        directory(walker, at)?
-    } else {
-        file(walker, at)?
+    let flags = MountFlags::from_bits_truncate(mount.flags);
+    let inode = match &mount.source {
+        Source::Kernel(kind) => {
+            let kind = kernel.vfs.filesystem_type(kind.as_bytes())?;
+            kind.mount(kernel, &mount.name, flags, &mount.options)?
+        }
+        Source::Tree { index, read_only } => {
+            let handle = trees.get_mut(*index).and_then(Option::take).ok_or(Errno::EBADF)?;
+            let options = hostfs::Options {
+                read_only: *read_only,
+                shared: true,
+            };
+            hostfs::mount(handle, options)?
+        }
     };
-    kernel.vfs.mount_at(&place, inode, b"volume", flags).map(drop)
+    let place = if inode.kind == kernel::vfs::FileKind::Directory {
+        directory(walker, &mount.at)?
+    } else {
+        file(walker, &mount.at)?
+    };
+    kernel.vfs.mount_at(&place, inode, &mount.name, flags).map(drop)
 }
 
 /// The directory at a path inside; it and those above it are made where they are missing.

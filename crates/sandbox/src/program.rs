@@ -1,4 +1,4 @@
-//! Finding the command's program inside, as execvp(3) and a shell do.
+//! Finding the command's program inside, as execvp(3) and a shell do, and what is said when it cannot be run.
 
 use abi::Errno;
 use kernel::exec::open_program;
@@ -25,8 +25,27 @@ impl NotRun {
             errno,
         }
     }
-}
 
+    /// In the words of a shell.
+    pub fn as_shell(&self, name: &[u8]) -> String {
+        format!(
+            "{}: {}",
+            String::from_utf8_lossy(name),
+            crate::boot::words(self.errno)
+        )
+    }
+
+    /// In the words that container engines look for.
+    pub fn as_runtime(&self, name: &[u8]) -> String {
+        let shown = String::from_utf8_lossy(name);
+        let why = match self.errno {
+            Errno::ENOENT if !name.contains(&b'/') => "executable file not found in $PATH".to_string(),
+            Errno::ENOENT => format!("stat {shown}: no such file or directory"),
+            other => crate::boot::words(other).to_lowercase(),
+        };
+        format!("exec: \"{shown}\": {why}")
+    }
+}
 /// The path of `name`: itself if it has a slash, else the first executable of that name in PATH.
 pub fn find(walker: &Walker<'_>, name: &[u8], env: &[Vec<u8>]) -> Result<Vec<u8>, NotRun> {
     if name.contains(&b'/') {

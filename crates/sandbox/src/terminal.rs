@@ -48,9 +48,9 @@ impl Relay {
         &self.slave
     }
 
-    /// Makes it the controlling terminal of the first process.
-    pub fn give_to(&self, init: &Task) -> Result<(), Errno> {
-        tty::make_controlling(&init.kernel, &self.slave, init.tid)
+    /// Makes it the controlling terminal of a process that leads its session.
+    pub fn give_to(&self, leader: &Task) -> Result<(), Errno> {
+        tty::make_controlling(&leader.kernel, &self.slave, leader.tid)
     }
 
     /// The caller's terminal has another size.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use platform::XState;
+use platform::{Context, XState};
 
 use super::execve::comm_of;
 use super::open::open_program;
@@ -12,7 +12,7 @@ use super::stack::Arguments;
 use crate::Kernel;
 use crate::cred::Credentials;
 use crate::file::FdTable;
-use crate::mm::RLIMIT_STACK;
+use crate::mm::{Mm, RLIMIT_STACK};
 use crate::task::{self, InitTask, Seccomp, Task};
 use crate::vfs::{FsContext, LookupFlags, Path, Walker};
 
@@ -84,6 +84,41 @@ pub fn start_init(
     spec: ProcessSpec,
     before_start: impl FnOnce(&Arc<Task>) -> Result<(), Errno>,
 ) -> Result<Arc<Task>, Errno> {
+    let loaded = load(kernel, spec)?;
+    let task = task::create_init(kernel, loaded.init)?;
+    loaded.attributes.set_on(&task);
+    before_start(&task)?;
+    task::spawn(task.clone(), loaded.context, loaded.mm)?;
+    Ok(task)
+}
+
+/// The same for a further process, which the runtime brings in beside the first. [`Kernel::wait_entered`] takes its end.
+pub fn start_entered(
+    kernel: &Arc<Kernel>,
+    spec: ProcessSpec,
+    before_start: impl FnOnce(&Arc<Task>) -> Result<(), Errno>,
+) -> Result<Arc<Task>, Errno> {
+    let loaded = load(kernel, spec)?;
+    let task = task::create_entered(kernel, loaded.init)?;
+    loaded.attributes.set_on(&task);
+    let started = before_start(&task).and_then(|()| task::spawn(task.clone(), loaded.context, loaded.mm));
+    if let Err(error) = started {
+        task.abandon();
+        kernel.forget_entered(task.tid);
+        return Err(error);
+    }
+    Ok(task)
+}
+
+/// A process that is ready to enter the process table.
+struct Loaded {
+    init: InitTask,
+    attributes: Attributes,
+    context: Box<dyn Context>,
+    mm: Arc<Mm>,
+}
+
+fn load(kernel: &Arc<Kernel>, spec: ProcessSpec) -> Result<Loaded, Errno> {
     let fs = FsContext::new(spec.root.clone());
     fs.set_umask(spec.umask);
     let cred = Arc::new(spec.cred);
@@ -121,9 +156,10 @@ pub fn start_init(
         rlimits: spec.rlimits,
         protected: spec.protected,
     };
-    let task = task::create_init(kernel, init)?;
-    spec.attributes.set_on(&task);
-    before_start(&task)?;
-    task::spawn(task.clone(), context, prepared.mm)?;
-    Ok(task)
+    Ok(Loaded {
+        init,
+        attributes: spec.attributes,
+        context,
+        mm: prepared.mm,
+    })
 }

@@ -18,7 +18,7 @@ mod tests;
 
 pub use args::read as read_arguments;
 pub use execve::{comm_of, execve};
-pub use init::{Attributes, ProcessSpec, start_init};
+pub use init::{Attributes, ProcessSpec, start_entered, start_init};
 pub use open::{Program, open_place, open_program};
 pub use stack::Arguments;
 

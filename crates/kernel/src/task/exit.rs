@@ -79,8 +79,10 @@ impl CurrentTask {
         }
         task.kernel.task_ended.wake(Events::READABLE);
         task.group.exit_events.wake(Events::all());
-        if task.tgid() == 1 && group_status.is_some() {
-            task.kernel.init_ended(group_status.unwrap_or(status));
+        match group_status {
+            Some(status) if task.tgid() == 1 => task.kernel.init_ended(status),
+            Some(status) => task.kernel.entered_ended(task.tgid(), status),
+            None => {}
         }
     }
 

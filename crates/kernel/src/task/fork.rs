@@ -394,7 +394,7 @@ fn enter_table(table: &mut PidTable, parent: &CurrentTask, child: &Arc<Task>, ar
 
 impl Task {
     /// Takes a task back that never ran.
-    fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.group
             .signals
             .lock()

@@ -27,7 +27,7 @@ pub use current::{CurrentTask, current, current_call};
 pub use exit::{exit_code, ticks};
 pub use fork::{CloneArgs, clone_flags};
 pub use group::{GroupState, Rlimits, ThreadGroup, default_rlimits, rlimit};
-pub use init::{InitTask, Lifecycle, create_init};
+pub use init::{InitTask, Lifecycle, create_entered, create_init};
 pub use pidfd::PidFd;
 pub use pids::{GroupEntry, PID_MAX, PROCESSES_MAX, PidTable, TASKS_MAX};
 pub use run::spawn;

@@ -20,16 +20,22 @@ pub fn run(parser: Parser) -> Result<u8, Failure> {
         count(Needs::default()),
         count(Needs {
             writable_volume: true,
+            ..Needs::default()
         }),
     );
+    let control = count(Needs {
+        control: true,
+        ..Needs::default()
+    }) - least;
     let mut text = format!(
-        "The sentry: {least} calls, with a writable volume {most}. Anything else, or other arguments, ends the sandbox.\n\n"
+        "The sentry: {least} calls, with a writable volume {most}, {control} more in containers. Anything else, or other arguments, ends the sandbox.\n\n"
     );
     for row in SENTRY {
         let scope = match row.scope {
             Scope::Always => "",
             Scope::WritableVolume => "volumes",
             Scope::ReadOnly => "no volumes",
+            Scope::Controlled => "containers",
         };
         text.push_str(&format!(
             "  {:<18}{scope:<12}{:<58}{}\n",
@@ -82,11 +88,13 @@ mod tests {
         assert!(count(Needs::default()) < 60, "{}", count(Needs::default()));
         assert!(
             count(Needs {
-                writable_volume: true
+                writable_volume: true,
+                control: true
             }) <= 70,
             "{}",
             count(Needs {
-                writable_volume: true
+                writable_volume: true,
+                control: true
             })
         );
     }

@@ -1,0 +1,134 @@
+//! What a container is made from: plain data, as the control protocol carries it.
+//!
+//! A sandbox is started with one container; the protocol names containers by their ids, so that there can be more.
+
+use serde::{Deserialize, Serialize};
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name in the control protocol; empty for `tegmen do`.
+    pub id: String,
+    /// Its first process.
+    pub process: Process,
+    /// How its root directory is served.
+    pub root: Root,
+    /// What is mounted in it, in this order.
+    pub mounts: Vec<Mount>,
+}
+
+/// How a container's root is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// The host's tree, never changed, under a private layer in memory.
+    Layered,
+    /// The host's tree itself: what the container writes is in the host's directory. Others may change it, too.
+    Direct {
+        /// Whether the container may not write.
+        read_only: bool,
+    },
+}
+
+/// Something mounted inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path inside; made where it is missing.
+    pub at: Vec<u8>,
+    /// What is mounted.
+    pub source: Source,
+    /// Its name in /proc/mounts.
+    pub name: Vec<u8>,
+    /// MS_* numbers of the mount's own flags.
+    pub flags: u64,
+    /// Options of the file system, as mount(2) takes them.
+    pub options: Vec<u8>,
+}
+
+/// Where a mounted file system comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// A tree of the host: the index in [`crate::Handles::volumes`].
+    Tree {
+        /// Which.
+        index: usize,
+        /// The handle itself cannot be written through.
+        read_only: bool,
+    },
+    /// A file system type of the sandbox's kernel.
+    Kernel(String),
+}
+
+/// A process to be started in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Program and arguments; not empty.
+    pub argv: Vec<Vec<u8>>,
+    /// The environment, as `NAME=VALUE`.
+    pub env: Vec<Vec<u8>>,
+    /// First directory; `None` means the root.
+    pub cwd: Option<Vec<u8>>,
+    /// Who it is.
+    pub user: User,
+    /// Resource limits, soft and hard, by RLIMIT_ number.
+    pub rlimits: [(u64, u64); 16],
+}
+
+/// Who a process is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// File mode mask.
+    pub umask: u32,
+}
+
+/// MS_* numbers for [`Mount::flags`].
+pub mod flags {
+    /// MS_RDONLY.
+    pub const RDONLY: u64 = 1;
+    /// MS_NOSUID.
+    pub const NOSUID: u64 = 2;
+    /// MS_NODEV.
+    pub const NODEV: u64 = 4;
+    /// MS_NOEXEC.
+    pub const NOEXEC: u64 = 8;
+    /// MS_NOATIME.
+    pub const NOATIME: u64 = 1024;
+    /// MS_NODIRATIME.
+    pub const NODIRATIME: u64 = 2048;
+    /// MS_RELATIME.
+    pub const RELATIME: u64 = 1 << 21;
+}
+
+/// The mounts of a container that asks for nothing in particular, as container engines make them.
+pub fn usual_mounts() -> Vec<Mount> {
+    use flags::{NODEV, NOEXEC, NOSUID, RDONLY};
+    const SAFE: u64 = NOSUID | NODEV | NOEXEC;
+    [
+        ("proc", "/proc", "", SAFE),
+        ("sysfs", "/sys", "", SAFE | RDONLY),
+        ("cgroup2", "/sys/fs/cgroup", "", SAFE | RDONLY),
+        ("devtmpfs", "/dev", "mode=0755", NOSUID),
+        (
+            "devpts",
+            "/dev/pts",
+            "mode=0620,ptmxmode=0666,gid=5",
+            NOSUID | NOEXEC,
+        ),
+        ("mqueue", "/dev/mqueue", "", SAFE),
+        ("tmpfs", "/dev/shm", "mode=1777", NOSUID | NODEV),
+    ]
+    .into_iter()
+    .map(|(kind, at, options, flags)| Mount {
+        at: at.into(),
+        source: Source::Kernel(kind.into()),
+        name: kind.into(),
+        flags,
+        options: options.into(),
+    })
+    .collect()
+}

@@ -1,0 +1,139 @@
+//! Starting a process in a container: the first one, and those that the runtime brings in later.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use abi::Errno;
+use fs::stdio::{self, Poller};
+use kernel::Kernel;
+use kernel::cred::Credentials;
+use kernel::exec::{Attributes, ProcessSpec, start_entered, start_init};
+use kernel::file::{FdTable, FileDescription};
+use kernel::task::Task;
+use kernel::vfs::{LookupFlags, Path, Walker};
+
+use crate::boot::{failed, shown, words};
+use crate::config::Terminal;
+use crate::container::Process;
+use crate::control::FromSentry;
+use crate::program::{self, NotRun};
+use crate::terminal::Relay;
+
+/// Which process it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The first one of `tegmen do`: an ordinary process.
+    Command,
+    /// The first one of a container.
+    Init,
+    /// Another one.
+    Entered,
+}
+
+/// Descriptors of a process, and the terminal among them.
+pub struct Files {
+    /// Its open files from 0 on.
+    files: Vec<Arc<FileDescription>>,
+    /// Its terminal, if it has one.
+    pub terminal: Option<Relay>,
+}
+
+impl Files {
+    /// Opens the host's descriptors for the guest, those that are a terminal through one of its own.
+    pub fn open(
+        kernel: &Arc<Kernel>,
+        poller: &Arc<Poller>,
+        root: &Path,
+        fds: Vec<OwnedFd>,
+        wanted: Option<&Terminal>,
+        uid: u32,
+    ) -> Result<Files, Errno> {
+        let terminal = match wanted {
+            Some(wanted) => relay(kernel, root, wanted, &fds, uid)?,
+            None => None,
+        };
+        let mut files = stdio::open(kernel, poller, fds)?;
+        if let (Some(relay), Some(wanted)) = (&terminal, wanted) {
+            for (file, replaced) in files.iter_mut().zip(wanted.standard) {
+                if replaced {
+                    *file = relay.slave().clone();
+                }
+            }
+        }
+        Ok(Files { files, terminal })
+    }
+}
+
+/// A terminal of the guest's own, relayed to the first standard descriptor that is the caller's.
+fn relay(
+    kernel: &Arc<Kernel>,
+    root: &Path,
+    wanted: &Terminal,
+    fds: &[OwnedFd],
+    uid: u32,
+) -> Result<Option<Relay>, Errno> {
+    let at = wanted.standard.iter().position(|terminal| *terminal);
+    let Some(host) = at.and_then(|at| fds.get(at)) else {
+        return Ok(None);
+    };
+    let host = host.as_fd().try_clone_to_owned()?;
+    Relay::start(kernel, root, host, wanted.window_size(), uid).map(Some)
+}
+
+/// Finds the program and starts it; `before_start` runs when everything is ready, and can still give it up.
+pub fn start(
+    kernel: &Arc<Kernel>,
+    root: Path,
+    process: Process,
+    files: &Files,
+    role: Role,
+    before_start: impl FnOnce() -> Result<(), Errno>,
+) -> Result<Arc<Task>, FromSentry> {
+    let user = process.user;
+    let cred = Credentials::for_user(user.uid, user.gid, user.groups);
+    let cwd = process.cwd.unwrap_or_else(|| b"/".to_vec());
+    let mut walker = Walker::as_root(kernel, root.clone());
+    walker.cred = Arc::new(cred.clone());
+    walker.cwd = walker
+        .resolve(None, &cwd, LookupFlags::FOLLOW | LookupFlags::DIRECTORY)
+        .map_err(|errno| failed(125, &format!("directory '{}': {}", shown(&cwd), words(errno))))?;
+    let name = process.argv.first().cloned().unwrap_or_default();
+    let not_run = |why: NotRun| {
+        let text = match role {
+            Role::Command => why.as_shell(&name),
+            Role::Init | Role::Entered => why.as_runtime(&name),
+        };
+        failed(why.status, &text)
+    };
+    let exe = program::find(&walker, &name, &process.env).map_err(not_run)?;
+    let table = FdTable::default();
+    for file in &files.files {
+        table
+            .install(file.clone(), false, 0, u64::MAX)
+            .map_err(|errno| failed(125, &format!("standard descriptors: {}", words(errno))))?;
+    }
+    let spec = ProcessSpec {
+        argv: process.argv,
+        envp: process.env,
+        exe,
+        cwd,
+        cred,
+        root,
+        files: Arc::new(table),
+        rlimits: process.rlimits,
+        protected: role == Role::Init,
+        comm: None,
+        umask: user.umask,
+        attributes: Attributes::default(),
+    };
+    let terminal = files.terminal.as_ref();
+    let prepare = |task: &Arc<Task>| {
+        terminal.map_or(Ok(()), |terminal| terminal.give_to(task))?;
+        before_start()
+    };
+    match role {
+        Role::Entered => start_entered(kernel, spec, prepare),
+        Role::Command | Role::Init => start_init(kernel, spec, prepare),
+    }
+    .map_err(|errno| not_run(NotRun::from_errno(errno)))
+}

@@ -1,0 +1,175 @@
+//! The control socket of a running sandbox: requests of the runtime's verbs, and the answers.
+//!
+//! A message is its length (four bytes, little-endian) and JSON; descriptors travel with its first byte. The sentry
+//! serves, one thread to a connection. Neither side trusts the other with more than a bounded message.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use abi::Errno;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Terminal;
+use crate::container::Process;
+
+/// Longest message: arguments and environment of a process may have 2 MiB, and JSON takes up to four bytes for one.
+pub const MAX_MESSAGE: usize = 16 << 20;
+
+/// What is asked of a sandbox. Containers are named by their ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Starts the first process, which was waiting. Answer: `Done` or `Failed`.
+    Start {
+        /// Which.
+        container: String,
+    },
+    /// A signal for the first process, or for all.
+    Signal {
+        /// Which.
+        container: String,
+        /// Its number.
+        signal: u32,
+        /// All processes get it.
+        all: bool,
+    },
+    /// Starts another process, with the descriptors of the message as its own from 0 on. Answers: `Started` or `Failed`, later
+    /// `Exited` or `Killed`. The process is killed when the connection is closed before.
+    Exec {
+        /// Where.
+        container: String,
+        /// What.
+        process: Process,
+        /// The terminal among the descriptors that is to be relayed.
+        terminal: Option<Terminal>,
+    },
+    /// On the connection of an `Exec`: a signal for its process. No answer.
+    SignalProcess(u32),
+    /// On the connection of an `Exec`: its terminal has another size (rows, columns, pixels). No answer.
+    Resize([u16; 4]),
+    /// Lists processes. Answer: `Processes`.
+    List {
+        /// Which.
+        container: String,
+    },
+}
+
+/// What a sandbox answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// The process runs, with this id inside.
+    Started(u32),
+    /// The process exited.
+    Exited(u8),
+    /// The process was killed by this signal.
+    Killed(i32),
+    /// The processes.
+    Processes(Vec<ProcessInfo>),
+    /// There is no such container, or it does not run any more.
+    NotRunning,
+    /// It could not be done: exit status (126, 127 for programs that cannot be run; else 125) and one line.
+    Failed(u8, String),
+}
+
+/// A process as `ps` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    /// Its id inside.
+    pub pid: u32,
+    /// Its parent's.
+    pub parent: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its name.
+    pub name: String,
+    /// Threads.
+    pub threads: usize,
+    /// State as /proc/PID/stat has it.
+    pub state: char,
+}
+
+/// One end of a connection.
+#[derive(Debug)]
+pub struct Connection(OwnedFd);
+
+impl Connection {
+    /// Connects to the sandbox that listens at `path`. `ECONNREFUSED`, `ENOENT`: it has ended.
+    pub fn to(path: &Path) -> Result<Connection, Errno> {
+        host::socket::connect(path).map(Connection)
+    }
+
+    /// A connection that was accepted.
+    pub(crate) fn accepted(socket: OwnedFd) -> Connection {
+        Connection(socket)
+    }
+
+    /// Bounds the time of each send and receive.
+    pub fn set_timeout(&self, limit: Duration) -> Result<(), Errno> {
+        host::socket::set_timeout(self.0.as_fd(), limit)
+    }
+
+    /// Sends a message.
+    pub fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let body = serde_json::to_vec(message).map_err(|_| Errno::EINVAL)?;
+        let mut bytes = Vec::with_capacity(body.len() + 4);
+        let len = u32::try_from(body.len())
+            .ok()
+            .filter(|len| *len as usize <= MAX_MESSAGE);
+        bytes.extend(len.ok_or(Errno::EMSGSIZE)?.to_le_bytes());
+        bytes.extend(body);
+        let mut sent = 0;
+        if !fds.is_empty() {
+            sent = host::socket::send_with(self.0.as_fd(), &bytes, fds)?;
+        }
+        // Without descriptors by a plainer call, which is all that the sentry may make.
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            sent += host::fd::send_some(self.0.as_fd(), rest)?;
+        }
+        Ok(())
+    }
+
+    /// Receives a message; `None` when the other side is gone.
+    pub fn receive<T: DeserializeOwned>(&self, fds: &mut Vec<OwnedFd>) -> Result<Option<T>, Errno> {
+        let mut head = [0; 4];
+        if !self.fill(&mut head, fds)? {
+            return Ok(None);
+        }
+        let len = u32::from_le_bytes(head) as usize;
+        if len > MAX_MESSAGE {
+            return Err(Errno::EMSGSIZE);
+        }
+        let mut body = vec![0; len];
+        if !self.fill(&mut body, fds)? {
+            return Ok(None);
+        }
+        serde_json::from_slice(&body)
+            .map(Some)
+            .map_err(|_| Errno::EBADMSG)
+    }
+
+    /// Fills `buf`; false at the end of the stream.
+    fn fill(&self, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<bool, Errno> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let mut came = Vec::new();
+            match host::socket::receive_with(self.0.as_fd(), rest, &mut came)? {
+                0 => return Ok(false),
+                got => done += got,
+            }
+            fds.append(&mut came);
+            if fds.len() > host::socket::MAX_DESCRIPTORS {
+                return Err(Errno::EMSGSIZE);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

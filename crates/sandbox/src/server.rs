@@ -1,0 +1,213 @@
+//! The control socket's side in the sandbox: one thread takes connections, one serves each.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use abi::Errno;
+use abi::signal::SIGKILL;
+use host::tty::WindowSize;
+use kernel::signal::{SigInfo, send_to_group};
+
+use crate::config::Terminal;
+use crate::container::Process;
+use crate::control::FromSentry;
+use crate::process::{self, Files, Role};
+use crate::request::{Connection, ProcessInfo, Reply, Request};
+use crate::serve::{Sandbox, outcome};
+
+/// Most connections at a time: each takes a thread or two.
+const MAX_CONNECTIONS: usize = 512;
+
+/// Starts to serve requests.
+pub fn start(sandbox: &Arc<Sandbox>, listener: OwnedFd) -> Result<(), Errno> {
+    let sandbox = sandbox.clone();
+    thread("requests", move || accept(&sandbox, &listener))
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Errno> {
+    let builder = std::thread::Builder::new().name(name.into());
+    builder.spawn(body).map(drop).map_err(|_| Errno::EAGAIN)
+}
+
+fn accept(sandbox: &Arc<Sandbox>, listener: &OwnedFd) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let socket = match host::socket::accept(listener.as_fd()) {
+            Ok(socket) => socket,
+            Err(Errno::EINTR | Errno::ECONNABORTED) => continue,
+            // No descriptor is left for it: it waits in the queue.
+            Err(_) => {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                continue;
+            }
+        };
+        if open.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
+            open.fetch_sub(1, Ordering::SeqCst);
+            continue;
+        }
+        let (sandbox, open) = (sandbox.clone(), open.clone());
+        let connection = Connection::accepted(socket);
+        // Without a thread the connection is closed, which says enough.
+        let _ = thread("request", move || {
+            serve(&sandbox, &connection);
+            open.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+/// Serves one connection: requests, one after the other.
+fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
+    let mut fds = Vec::new();
+    while let Ok(Some(request)) = connection.receive(&mut fds) {
+        let fds = std::mem::take(&mut fds);
+        let answer = match request {
+            Request::Start { container } if container == sandbox.id => {
+                let waited = sandbox.gate.open(|started| {
+                    let reply = match started {
+                        Ok(()) => Reply::Done,
+                        Err(why) => failed(why),
+                    };
+                    let _ = connection.send(&reply, &[]);
+                });
+                if waited {
+                    continue;
+                }
+                Reply::Failed(125, "the container was started before".into())
+            }
+            Request::Signal {
+                container,
+                signal,
+                all,
+            } if container == sandbox.id => signal_container(sandbox, signal, all),
+            Request::List { container } if container == sandbox.id => Reply::Processes(list(sandbox)),
+            Request::Exec {
+                container,
+                process,
+                terminal,
+            } if container == sandbox.id => match Entered::start(sandbox, process, terminal.as_ref(), fds) {
+                Ok(entered) => {
+                    entered.serve(sandbox, connection);
+                    return;
+                }
+                Err(why) => failed(why),
+            },
+            Request::SignalProcess(_) | Request::Resize(_) => {
+                Reply::Failed(125, "no process was started on this connection".into())
+            }
+            _ => Reply::NotRunning,
+        };
+        if connection.send(&answer, &[]).is_err() {
+            return;
+        }
+    }
+}
+
+fn failed(why: FromSentry) -> Reply {
+    match why {
+        FromSentry::Exited(status) => Reply::Exited(status),
+        FromSentry::Killed(signal) => Reply::Killed(signal),
+        FromSentry::Failed(status, message) => Reply::Failed(status, message),
+        FromSentry::Ready => Reply::Done,
+    }
+}
+
+fn signal_container(sandbox: &Sandbox, signal: u32, all: bool) -> Reply {
+    if !(1..=64).contains(&signal) {
+        return Reply::Failed(125, format!("no such signal: {signal}"));
+    }
+    if sandbox.kernel.init_status().is_some() {
+        return Reply::NotRunning;
+    }
+    if all && !sandbox.gate.signal(signal) {
+        sandbox.kernel.signal_all(signal);
+    } else if !all {
+        sandbox.signal(signal);
+    }
+    Reply::Done
+}
+
+fn list(sandbox: &Sandbox) -> Vec<ProcessInfo> {
+    let table = sandbox.kernel.pids.read();
+    let info = |(pid, entry): (&u32, &kernel::task::GroupEntry)| ProcessInfo {
+        pid: *pid,
+        parent: entry.parent,
+        uid: entry.leader.cred().euid,
+        name: String::from_utf8_lossy(&entry.leader.comm.lock()).into_owned(),
+        threads: entry.tasks.len(),
+        state: match entry.zombie {
+            Some(_) => 'Z',
+            None => char::from_u32(entry.leader.run_state.load(Ordering::Relaxed)).unwrap_or('?'),
+        },
+    };
+    table.groups.iter().map(info).collect()
+}
+
+/// A process that was brought in.
+struct Entered {
+    task: Arc<kernel::task::Task>,
+    files: Files,
+}
+
+impl Entered {
+    fn start(
+        sandbox: &Arc<Sandbox>,
+        process: Process,
+        terminal: Option<&Terminal>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Entered, FromSentry> {
+        let Sandbox {
+            kernel, poller, root, ..
+        } = &**sandbox;
+        let uid = process.user.uid;
+        let files = Files::open(kernel, poller, root, fds, terminal, uid).map_err(|errno| {
+            crate::boot::failed(125, &format!("descriptors: {}", crate::boot::words(errno)))
+        })?;
+        let task = process::start(kernel, root.clone(), process, &files, Role::Entered, || Ok(()))?;
+        Ok(Entered { task, files })
+    }
+
+    /// Serves the rest of its connection, and tells its end. When the connection is closed before, the process is killed.
+    fn serve(self, sandbox: &Arc<Sandbox>, connection: &Connection) {
+        let pid = self.task.tid;
+        let _ = connection.send(&Reply::Started(pid), &[]);
+        let group = self.task.group.clone();
+        std::thread::scope(|scope| {
+            sandbox.replies.fetch_add(1, Ordering::SeqCst);
+            let waiter = std::thread::Builder::new().name("entered".into());
+            let waiting = waiter.spawn_scoped(scope, || {
+                let status = sandbox.kernel.wait_entered(pid).unwrap_or(SIGKILL as i32);
+                if let Some(terminal) = &self.files.terminal {
+                    terminal.drain();
+                }
+                let _ = connection.send(&failed(outcome(status)), &[]);
+                sandbox.replies.fetch_sub(1, Ordering::SeqCst);
+            });
+            if waiting.is_err() {
+                sandbox.replies.fetch_sub(1, Ordering::SeqCst);
+                sandbox.kernel.forget_entered(pid);
+            }
+            let mut fds = Vec::new();
+            while let (Ok(_), Ok(Some(request))) = (&waiting, connection.receive(&mut fds)) {
+                fds.clear();
+                match request {
+                    Request::SignalProcess(signal) if (1..=64).contains(&signal) => {
+                        send_to_group(&group, SigInfo::kernel(signal));
+                    }
+                    Request::Resize([rows, columns, x_pixels, y_pixels]) => {
+                        if let Some(terminal) = &self.files.terminal {
+                            terminal.resize(WindowSize {
+                                rows,
+                                columns,
+                                x_pixels,
+                                y_pixels,
+                            });
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            send_to_group(&group, SigInfo::kernel(SIGKILL));
+        });
+    }
+}
