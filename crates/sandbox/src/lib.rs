@@ -19,6 +19,7 @@ mod log;
 mod mounts;
 mod process;
 mod program;
+pub mod seccomp;
 mod serve;
 mod server;
 mod terminal;
