@@ -1,0 +1,291 @@
+//! The host's control group that a whole sandbox sits in: monitor, sentry and guest processes.
+//!
+//! Versions 1 and 2 (`v1`, `v2`). Why there is no crate under it:
+//! docs/decisions/0012-control-groups.md. Device rules are not applied: no device of the host is inside the jail.
+
+mod file;
+mod hierarchy;
+mod limits;
+mod stats;
+mod v1;
+mod v2;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Failure, While};
+
+use hierarchy::Hierarchy;
+pub use limits::{Device, IoLimit, Limits};
+pub use stats::Stats;
+
+/// Longest wait for the end of killed processes before a group is given up.
+const EMPTY_TIME: Duration = Duration::from_secs(5);
+
+/// A control group; what state.json keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// Its directories, by controller; version 2 has one, under the empty name.
+    paths: BTreeMap<String, PathBuf>,
+    /// The limits in force.
+    limits: Limits,
+    /// Nothing could be made, and nothing was asked for: a rootless caller without a group of their own.
+    absent: bool,
+}
+
+impl Cgroup {
+    /// Makes the group of a container with its limits. `path` is the configuration's cgroupsPath; without one it is
+    /// the container's id below the caller's own group. `lenient`: a caller who may make no groups, and asks for no limit,
+    /// gets none.
+    pub fn make(path: Option<&Path>, id: &str, limits: Limits, lenient: bool) -> Result<Cgroup, Failure> {
+        let path = path
+            .filter(|path| !path.as_os_str().is_empty())
+            .unwrap_or(Path::new(id));
+        let forgive = lenient && !limits.any();
+        let hierarchy = match Hierarchy::of_host() {
+            Err(_) if forgive => return Ok(Cgroup::none(limits)),
+            found => found?,
+        };
+        let mut group = Cgroup {
+            paths: places(&hierarchy, path),
+            limits: Limits::default(),
+            absent: false,
+        };
+        let made = match group.version_2() {
+            Some(dir) => v2::make(&hierarchy, dir),
+            None => v1::make(&mut group.paths, forgive),
+        };
+        let made = made.and_then(|()| group.apply(limits.clone()));
+        match made {
+            Ok(()) => {
+                group.limits = limits;
+                Ok(group)
+            }
+            Err(failure) => {
+                group.remove_directories();
+                if forgive {
+                    Ok(Cgroup::none(limits))
+                } else {
+                    Err(failure)
+                }
+            }
+        }
+    }
+
+    fn none(limits: Limits) -> Cgroup {
+        Cgroup {
+            paths: BTreeMap::new(),
+            limits,
+            absent: true,
+        }
+    }
+
+    /// The only directory, when the host has version 2.
+    fn version_2(&self) -> Option<&Path> {
+        self.paths.get("").map(PathBuf::as_path)
+    }
+
+    /// The directory of a controller.
+    fn dir(&self, controller: &str) -> Option<&Path> {
+        self.paths
+            .get("")
+            .or_else(|| self.paths.get(controller))
+            .map(PathBuf::as_path)
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Directories by controller, as runc's state has them.
+    pub fn paths(&self) -> &BTreeMap<String, PathBuf> {
+        &self.paths
+    }
+
+    /// Puts a process, and what it starts from now on, into the group.
+    pub fn join(&self, pid: i32) -> Result<(), Failure> {
+        for dir in self.paths.values() {
+            file::write(dir, "cgroup.procs", &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Writes limits.
+    fn apply(&self, limits: Limits) -> Result<(), Failure> {
+        match self.version_2() {
+            Some(dir) => v2::apply(dir, &limits),
+            None if self.absent && limits.any() => Err(Failure::own(
+                "limits need a control group, and this caller may not make one",
+            )),
+            None => v1::apply(&self.paths, &limits),
+        }
+    }
+
+    /// Changes limits; what is not named stays.
+    pub fn update(&mut self, change: Limits) -> Result<(), Failure> {
+        self.apply(change.clone())?;
+        self.limits.update(change);
+        Ok(())
+    }
+
+    /// Stops every process of the group; returns when they stand still.
+    pub fn freeze(&self) -> Result<(), Failure> {
+        match (self.version_2(), self.dir("freezer")) {
+            (Some(dir), _) => v2::freeze(dir, true),
+            (None, Some(dir)) => v1::freeze(dir),
+            (None, None) => Err(Failure::own("pausing needs a control group with a freezer")),
+        }
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) -> Result<(), Failure> {
+        match (self.version_2(), self.dir("freezer")) {
+            (Some(dir), _) => v2::freeze(dir, false),
+            (None, Some(dir)) => v1::thaw(dir),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Whether they stand still.
+    pub fn is_frozen(&self) -> bool {
+        match (self.version_2(), self.dir("freezer")) {
+            (Some(dir), _) => file::value(dir, "cgroup.freeze") == Some(1),
+            (None, Some(dir)) => v1::is_frozen(dir),
+            (None, None) => false,
+        }
+    }
+
+    /// Whether the host killed a process of the group because its memory was out.
+    pub fn out_of_memory_kills(&self) -> u64 {
+        let Some(dir) = self.dir("memory") else {
+            return 0;
+        };
+        let name = if self.version_2().is_some() {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        file::keyed(dir, name).get("oom_kill").copied().unwrap_or(0)
+    }
+
+    /// The host's processes in the group and below.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut found = Vec::new();
+        if let Some(dir) = self
+            .dir("freezer")
+            .or_else(|| self.paths.values().next().map(PathBuf::as_path))
+        {
+            processes_below(dir, &mut found);
+        }
+        found
+    }
+
+    /// Figures of now.
+    pub fn stats(&self) -> Stats {
+        stats::read(self)
+    }
+
+    /// Removes the group; its processes must be gone or going. An error when some stay.
+    pub fn remove(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + EMPTY_TIME;
+        let mut pause = Duration::from_millis(1);
+        while !self.remove_directories() {
+            if Instant::now() > deadline {
+                return Err(Failure::own(format!(
+                    "control group {} still has processes",
+                    self.paths
+                        .values()
+                        .next()
+                        .map_or_else(String::new, |dir| dir.display().to_string())
+                )));
+            }
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Removes what can be removed; tells whether nothing is left.
+    fn remove_directories(&self) -> bool {
+        // No shortcut: each controller's is tried.
+        self.paths
+            .values()
+            .fold(true, |gone, dir| remove_tree(dir) && gone)
+    }
+
+    /// Files that show the sandbox's use of memory and processor time, for the view inside: name and host path.
+    pub fn figures(&self) -> Vec<(&'static str, PathBuf)> {
+        let named: &[(&str, &str, &str)] = if self.version_2().is_some() {
+            &[
+                ("memory", "memory.current", "memory.current"),
+                ("cpu", "cpu.stat", "cpu.stat"),
+            ]
+        } else {
+            &[("memory", "memory.current", "memory.usage_in_bytes")]
+        };
+        let found = named.iter().filter_map(|(controller, shown, name)| {
+            let path = self.dir(controller)?.join(name);
+            path.exists().then_some((*shown, path))
+        });
+        found.collect()
+    }
+}
+
+/// The directory of each controller.
+fn places(hierarchy: &Hierarchy, path: &Path) -> BTreeMap<String, PathBuf> {
+    match hierarchy {
+        Hierarchy::V2 { mount, own } => {
+            BTreeMap::from([(String::new(), hierarchy::place(mount, Path::new("/"), own, path))])
+        }
+        Hierarchy::V1(trees) => trees
+            .iter()
+            .map(|(name, tree)| {
+                let dir = hierarchy::place(&tree.mount, &tree.root, &tree.own, path);
+                (name.clone(), dir)
+            })
+            .collect(),
+    }
+}
+
+/// Groups nest no deeper than this for the two functions below; only tools on the host could make more.
+const DEPTH: usize = 16;
+
+fn processes_below(dir: &Path, found: &mut Vec<i32>) {
+    fn walk(dir: &Path, depth: usize, found: &mut Vec<i32>) {
+        let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+        if depth < DEPTH {
+            for below in directories(dir) {
+                walk(&below, depth + 1, found);
+            }
+        }
+    }
+    walk(dir, 0, found);
+}
+
+fn directories(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    dirs.map(|entry| entry.path()).collect()
+}
+
+/// Removes a group and those below it; true when it is gone.
+fn remove_tree(dir: &Path) -> bool {
+    fn walk(dir: &Path, depth: usize) -> bool {
+        match fs::remove_dir(dir) {
+            Ok(()) => return true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return true,
+            Err(_) if depth >= DEPTH => return false,
+            Err(_) => {}
+        }
+        let below = directories(dir);
+        !below.is_empty() && below.iter().all(|dir| walk(dir, depth + 1)) && fs::remove_dir(dir).is_ok()
+    }
+    walk(dir, 0)
+}
