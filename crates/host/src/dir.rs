@@ -93,10 +93,18 @@ pub fn stat(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Stat, Errno> {
 
 /// The text of the symbolic link that an O_PATH descriptor is.
 pub fn read_link(link: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+    read_link_at(link, c"".as_ptr())
+}
+
+/// The text of the symbolic link of that name.
+pub fn read_link_in(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    read_link_at(dir, Name::new(name)?.as_ptr())
+}
+
+fn read_link_at(dir: BorrowedFd<'_>, name: *const libc::c_char) -> Result<Vec<u8>, Errno> {
     let mut buf = vec![0u8; libc::PATH_MAX as usize];
-    let raw = link.as_raw_fd();
-    // SAFETY: the empty name is NUL-terminated; pointer and length describe `buf`.
-    let got = unsafe { libc::readlinkat(raw, c"".as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
+    // SAFETY: callers pass a NUL-terminated name; pointer and length describe `buf`.
+    let got = unsafe { libc::readlinkat(dir.as_raw_fd(), name, buf.as_mut_ptr().cast(), buf.len()) };
     buf.truncate(check(got as libc::c_long)? as usize);
     Ok(buf)
 }

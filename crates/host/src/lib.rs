@@ -7,6 +7,7 @@ mod call;
 pub mod caps;
 pub mod clock;
 pub mod dir;
+pub mod fanotify;
 pub mod fd;
 pub mod file;
 pub mod futex;

@@ -40,6 +40,8 @@ pub enum Verdict {
 pub enum Scope {
     /// Every one.
     Always,
+    /// Those with a tree that the host changes too.
+    Volume,
     /// Those with a volume that they may write.
     WritableVolume,
     /// Those without.
@@ -51,6 +53,8 @@ pub enum Scope {
 /// What a sandbox needs of the host beyond the minimum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
+    /// It has a tree that the host changes too: a volume.
+    pub volume: bool,
     /// It has a volume that it may write.
     pub writable_volume: bool,
     /// It listens on a control socket.
@@ -62,6 +66,7 @@ impl Needs {
     pub fn rows(self) -> impl Iterator<Item = &'static Row> {
         SENTRY.iter().filter(move |row| match row.scope {
             Scope::Always => true,
+            Scope::Volume => self.volume,
             Scope::WritableVolume => self.writable_volume,
             Scope::ReadOnly => !self.writable_volume,
             Scope::Controlled => self.control,
@@ -85,6 +90,14 @@ pub struct Row {
 }
 
 impl Row {
+    /// The same for sandboxes with a volume only.
+    const fn on_any_volume(self) -> Row {
+        Row {
+            scope: Scope::Volume,
+            ..self
+        }
+    }
+
     /// The same for sandboxes with a writable volume only.
     const fn on_volumes(self) -> Row {
         Row {
@@ -226,6 +239,17 @@ pub const SENTRY: &[Row] = &[
     )
     .on_volumes(),
     call!(close, libc::SYS_close, "close descriptors"),
+    call!(
+        fanotify_mark,
+        libc::SYS_fanotify_mark,
+        [one_of(
+            1,
+            &[libc::FAN_MARK_ADD | libc::FAN_MARK_ONLYDIR, libc::FAN_MARK_FLUSH],
+            "mark a directory, take all marks off"
+        )],
+        "hear of changes that others make to volumes"
+    )
+    .on_any_volume(),
     call!(getdents64, libc::SYS_getdents64, "list directories"),
     call!(readlinkat, libc::SYS_readlinkat, "text of a link"),
     call!(
@@ -572,6 +596,7 @@ mod tests {
     #[test]
     fn the_filter_does_what_the_table_says() {
         let program = sentry_filter(Needs {
+            volume: true,
             writable_volume: true,
             control: true,
         })
@@ -632,6 +657,7 @@ mod tests {
     #[test]
     fn other_architectures_end_the_process() {
         let program = sentry_filter(Needs {
+            volume: true,
             writable_volume: true,
             control: true,
         })
@@ -643,6 +669,7 @@ mod tests {
     fn each_call_stands_once() {
         for writable_volume in [false, true] {
             let needs = Needs {
+                volume: true,
                 writable_volume,
                 control: writable_volume,
             };

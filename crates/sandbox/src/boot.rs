@@ -115,6 +115,7 @@ fn needs(config: &Config, handles: &Handles) -> host::surface::Needs {
     let writable =
         |mount: &crate::container::Mount| matches!(mount.source, Source::Tree { read_only: false, .. });
     host::surface::Needs {
+        volume: container.root != Root::Layered || !handles.volumes.is_empty(),
         // A read-only root, too, may need mount points to be made in it.
         writable_volume: container.root != Root::Layered || container.mounts.iter().any(writable),
         control: handles.listener.is_some(),
@@ -124,6 +125,9 @@ fn needs(config: &Config, handles: &Handles) -> host::surface::Needs {
 /// The wall of the filter.
 fn close(needs: host::surface::Needs) -> Result<(), FromSentry> {
     host::prctl::not_dumpable().map_err(own("closing the process to others"))?;
+    if needs.volume {
+        fs::hostfs::watch_changes();
+    }
     // The C library sets up signals with the first thread, by calls that the filter does not let through.
     let first = std::thread::Builder::new()
         .spawn(|| {})

@@ -40,17 +40,28 @@ impl HostDirectory {
         if !restart && let Some(entries) = &*self.entries.lock() {
             return Ok(entries.clone());
         }
-        let known = self.node.state.lock().list.clone();
+        let shared = self.fs.options.shared;
+        let generation = if shared {
+            self.node.watch(&self.fs)
+        } else {
+            Some(0)
+        };
+        let (known, changes) = {
+            let state = self.node.state.lock();
+            (state.list.clone(), state.changes)
+        };
         let entries = match known {
-            Some(entries) => entries,
-            None => {
-                let handle = self.node.directory(&self.fs)?;
-                let fd = dir::open_self(handle.as_fd())?;
+            Some((entries, of)) if Some(of) == generation => entries,
+            _ => {
+                let fd = self.node.open_list(&self.fs)?;
                 let fresh = self.fs.listed.keep(dir::list(fd.as_fd(), MAX_ENTRIES)?)?;
                 let small = fresh.len() <= MAX_REMEMBERED && self.fs.listed.has_room();
-                if !self.fs.options.shared && small {
-                    self.node.state.lock().list = Some(fresh.clone());
-                }
+                let kept = generation.filter(|_| small).map(|of| (fresh.clone(), of));
+                let mut state = self.node.state.lock();
+                let kept = kept.filter(|_| state.changes == changes);
+                let old = std::mem::replace(&mut state.list, kept);
+                drop(state);
+                drop(old);
                 fresh
             }
         };

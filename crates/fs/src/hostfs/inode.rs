@@ -128,6 +128,10 @@ impl InodeOps for HostInode {
         self.fs.inode(&stat, Some((self.node.clone(), name.into())))
     }
 
+    fn watch(&self) -> Option<u64> {
+        self.node.watch(&self.fs)
+    }
+
     fn create(&self, name: &[u8], new: &NewInode) -> Result<Arc<Inode>, Errno> {
         self.fs.writable()?;
         let dir = self.directory()?;
@@ -249,11 +253,14 @@ impl InodeOps for HostInode {
         if let Some(text) = &self.node.state.lock().text {
             return Ok(text.to_vec());
         }
-        let fd = self.node.reach(&self.fs, Open::Path)?;
-        let text = dir::read_link(fd.as_fd())?;
-        if !self.fs.options.shared {
-            self.node.state.lock().text = Some(text.as_slice().into());
-        }
+        let text = match self.node.place() {
+            // The name still leads to it: nobody changes the tree.
+            Some((parent, name)) if self.fs.options.read_only && !self.fs.options.shared => {
+                dir::read_link_in(parent.directory(&self.fs)?.as_fd(), &name)?
+            }
+            _ => dir::read_link(self.node.reach(&self.fs, Open::Path)?.as_fd())?,
+        };
+        self.node.state.lock().text = Some(text.as_slice().into());
         Ok(text)
     }
 

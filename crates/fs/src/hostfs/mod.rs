@@ -1,7 +1,7 @@
 //! A tree of the host, served from a directory handle: one component at a time, no link followed, no host path ever.
 //!
 //! *Exclusive* mode (nobody else changes the tree, or nobody minds) caches attributes, link texts, listings and, through
-//! the VFS, names; *shared* mode asks the host again. Device nodes, sockets and fifos are shown but never opened here.
+//! the VFS, names; *shared* mode does so as long as the host changes nothing (`watch`), or else asks again. Device nodes, sockets and fifos are shown but never opened here.
 //! Nodes (`node`) know where a file is, not an open descriptor: handles are a bounded cache (`handles`).
 
 mod data;
@@ -12,6 +12,7 @@ mod node;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod transfer;
+mod watch;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,13 +28,14 @@ use crate::snapshot::Budget;
 use handles::Handles;
 use inode::HostInode;
 use node::Node;
+pub use watch::start as watch_changes;
 
 /// How a host tree is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Every change answers `EROFS`.
     pub read_only: bool,
-    /// The host changes it too: nothing is cached.
+    /// The host changes it too: nothing is cached but what it tells changes of.
     pub shared: bool,
 }
 
@@ -49,6 +51,8 @@ pub(crate) struct HostFs {
     nodes: Mutex<HashMap<(u64, u64), Weak<Node>>>,
     handles: Handles,
     listed: Arc<Budget>,
+    /// Tells of the host's changes (shared mode).
+    watch: Option<&'static watch::Watch>,
     next_node: AtomicU64,
 }
 
@@ -59,6 +63,10 @@ pub fn mount(root: OwnedFd, options: Options) -> Result<Arc<Inode>, Errno> {
     if FileKind::from_mode(stat.mode) == Some(FileKind::Regular) && !file::access(root.as_fd())?.reads {
         return Err(Errno::EBADF);
     }
+    let watch = match options.shared {
+        true => watch::of(file::statfs(root.as_fd())?.magic),
+        false => None,
+    };
     let fs = Arc::new(HostFs {
         options,
         root: Arc::new(root),
@@ -67,6 +75,7 @@ pub fn mount(root: OwnedFd, options: Options) -> Result<Arc<Inode>, Errno> {
         nodes: Mutex::new(rank::LEAF, HashMap::new()),
         handles: Handles::default(),
         listed: Arc::default(),
+        watch,
         next_node: AtomicU64::new(1),
     });
     let sb = Superblock::new(Box::new(HostSuper(fs.clone())));

@@ -1,6 +1,7 @@
 //! A file of the host tree: what is known of it, and how to reach it again.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub struct Node {
     pub key: (u64, u64),
     pub kind: FileKind,
     btime: Option<i64>,
+    /// The epoch of marks in which this directory was marked; 0: not yet (shared mode).
+    marked: AtomicU64,
     pub state: Mutex<NodeState>,
 }
 
@@ -41,14 +44,18 @@ pub struct NodeState {
     attr: Attr,
     /// When `attr` was taken; `None`: it is out of date.
     taken: Option<Instant>,
+    /// The generation from whose beginning on `attr` is right as long as it lasts (a marked directory); 0: none.
+    attr_generation: u64,
+    /// Counts what put `attr` or `list` out of date, so that what was asked of the host before is not kept after.
+    pub changes: u64,
     /// Descriptors in use.
     open: Vec<(Weak<OwnedFd>, Open)>,
     /// Keeps an unlinked file reachable.
     pub pinned: Option<Arc<OwnedFd>>,
-    /// A symbolic link's text (exclusive mode).
+    /// A symbolic link's text, which never changes.
     pub text: Option<Arc<[u8]>>,
-    /// A directory's entries (exclusive mode).
-    pub list: Option<Arc<Snapshot<Entry>>>,
+    /// A directory's entries, and the generation they are of (0 in exclusive mode).
+    pub list: Option<(Arc<Snapshot<Entry>>, u64)>,
     /// Known to have no extended attributes (exclusive mode).
     pub plain: bool,
 }
@@ -67,6 +74,7 @@ impl Node {
             key: (stat.dev, stat.ino),
             kind,
             btime: stat.btime,
+            marked: AtomicU64::new(0),
             state: Mutex::new(
                 rank::FS_INNER,
                 NodeState {
@@ -74,6 +82,8 @@ impl Node {
                     inode: Weak::new(),
                     attr: attr_of(fs, kind, stat),
                     taken: Some(Instant::now()),
+                    attr_generation: 0,
+                    changes: 0,
                     open: Vec::new(),
                     pinned: None,
                     text: None,
@@ -95,6 +105,7 @@ impl Node {
         let mut state = self.state.lock();
         state.attr = attr;
         state.taken = Some(Instant::now());
+        state.attr_generation = 0;
         let Some(place) = place else { return };
         let old = state.take_place(&place);
         state.places.push(place);
@@ -117,13 +128,13 @@ impl Node {
 
     /// The attributes are out of date.
     pub fn changed(&self) {
-        self.state.lock().taken = None;
+        self.state.lock().outdate();
     }
 
     /// The entries have changed.
     pub fn entries_changed(&self) {
         let mut state = self.state.lock();
-        state.taken = None;
+        state.outdate();
         let old = state.list.take();
         drop(state);
         drop(old);
@@ -131,26 +142,58 @@ impl Node {
 
     /// stat(2).
     pub(super) fn attr(self: &Arc<Self>, fs: &HostFs) -> Result<Attr, Errno> {
-        let open = {
+        let generation = self.watched(fs).unwrap_or(0);
+        let (open, changes) = {
             let mut state = self.state.lock();
             let written = state.open.iter().any(|(_, how)| *how != Open::Read);
             if let Some(taken) = state.taken
                 && !written
-                && (!fs.options.shared || taken.elapsed() < SHARED_FRESH)
+                && (!fs.options.shared
+                    || generation != 0 && state.attr_generation == generation
+                    || taken.elapsed() < SHARED_FRESH)
             {
                 return Ok(state.attr);
             }
             state.open.retain(|(fd, _)| fd.strong_count() > 0);
-            state.any()
+            (state.any(), state.changes)
         };
         let stat = match open {
             Some(fd) => file::stat(fd.as_fd())?,
             None => self.stat_again(fs)?,
         };
         let mut state = self.state.lock();
-        state.attr = attr_of(fs, self.kind, &stat);
-        state.taken = Some(Instant::now());
-        Ok(state.attr)
+        let attr = attr_of(fs, self.kind, &stat);
+        if state.changes == changes {
+            state.attr = attr;
+            state.taken = Some(Instant::now());
+            state.attr_generation = generation;
+        }
+        Ok(attr)
+    }
+
+    /// Has the host tell of changes of this directory; returns the generation as of now. `None`: it cannot be had.
+    pub(super) fn watch(self: &Arc<Self>, fs: &HostFs) -> Option<u64> {
+        if let Some(generation) = self.watched(fs) {
+            return Some(generation);
+        }
+        let watch = fs.watch?;
+        // Directories of other devices are other file systems.
+        if self.kind != FileKind::Directory || self.key.0 != fs.dev {
+            return None;
+        }
+        let handle = self.directory(fs).ok()?;
+        let epoch = watch.mark(handle.as_fd())?;
+        self.marked.store(epoch, Ordering::SeqCst);
+        watch.marked(epoch)
+    }
+
+    /// The generation as of now, if the host tells of changes of this directory.
+    pub(super) fn watched(&self, fs: &HostFs) -> Option<u64> {
+        let watch = fs.watch?;
+        match self.marked.load(Ordering::SeqCst) {
+            0 => None,
+            epoch => watch.marked(epoch),
+        }
     }
 
     fn stat_again(self: &Arc<Self>, fs: &HostFs) -> Result<Stat, Errno> {
@@ -169,7 +212,7 @@ impl Node {
     pub fn add_open(&self, fd: &Arc<OwnedFd>, how: Open) {
         let mut state = self.state.lock();
         if how != Open::Read {
-            state.taken = None;
+            state.outdate();
         }
         state.open.retain(|(fd, _)| fd.strong_count() > 0);
         state.open.push((Arc::downgrade(fd), how));
@@ -203,6 +246,18 @@ impl Node {
         Ok(fd)
     }
 
+    /// This directory opened to list it, from its start. The descriptor serves as its handle from now on, if it has none.
+    pub(super) fn open_list(self: &Arc<Self>, fs: &HostFs) -> Result<Arc<OwnedFd>, Errno> {
+        let place = self.place().filter(|_| fs.handles.get(self.id).is_none());
+        let Some((parent, name)) = place else {
+            return dir::open_self(self.directory(fs)?.as_fd()).map(Arc::new);
+        };
+        let above = parent.directory(fs)?;
+        let fd = Arc::new(self.open_in(fs, &above, &name, Open::List)?);
+        fs.handles.keep(self.id, fd.clone());
+        Ok(fd)
+    }
+
     fn is_root(&self, fs: &HostFs) -> bool {
         self.key.0 == fs.dev && self.id == 1
     }
@@ -226,7 +281,9 @@ impl Node {
             }
             other => other?,
         };
-        if self.is_still(self.kind, &file::stat(fd.as_fd())?) {
+        // Where nobody else changes the tree a directory's name still leads to it.
+        let sure = self.kind == FileKind::Directory && fs.options.read_only && !fs.options.shared;
+        if sure || self.is_still(self.kind, &file::stat(fd.as_fd())?) {
             Ok(fd)
         } else {
             Err(Errno::ESTALE)
@@ -265,7 +322,7 @@ impl Node {
         if handle.is_some() {
             state.pinned = handle;
         }
-        state.taken = None;
+        state.outdate();
         let old = state.take_place(place);
         drop(state);
         drop(old);
@@ -277,7 +334,7 @@ impl Node {
         let old = state.take_place(from);
         let same = state.take_place(&to);
         state.places.push(to);
-        state.taken = None;
+        state.outdate();
         drop(state);
         drop((old, same));
     }
@@ -294,6 +351,12 @@ impl Node {
 }
 
 impl NodeState {
+    /// What is known of the host's state is not so any more.
+    fn outdate(&mut self) {
+        self.taken = None;
+        self.changes += 1;
+    }
+
     /// Any descriptor that attributes can be asked of.
     fn any(&self) -> Option<Arc<OwnedFd>> {
         let open = self.open.iter().find_map(|(fd, _)| fd.upgrade());

@@ -291,3 +291,77 @@ fn listings_survive_small_steps_and_changes() {
     root.ops.unlink(b"f7", &victim).unwrap();
     assert_eq!(names(&open, 10).len(), 101);
 }
+
+/// What somebody else does to the tree; events of this process do not count.
+fn by_others(program: &str, path: &Path) {
+    let status = std::process::Command::new(program).arg(path).status().unwrap();
+    assert!(status.success());
+    // As long as a change may go unnoticed.
+    std::thread::sleep(std::time::Duration::from_millis(1));
+}
+
+#[test]
+fn shared_directories_are_remembered_until_the_host_changes_them() {
+    watch_changes();
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("dir")).unwrap();
+    let options = Options {
+        shared: true,
+        ..Options::default()
+    };
+    let root = mount(scratch.handle(), options).unwrap();
+    let dir = root.ops.lookup(b"dir").unwrap();
+    let Some(state) = dir.ops.watch() else {
+        // A host without such events.
+        return;
+    };
+    let new = own(&scratch.path("dir"), FileKind::Regular, 0o644);
+    dir.ops.create(b"ours", &new).unwrap();
+    assert_eq!(dir.ops.watch(), Some(state), "own changes begin nothing new");
+    by_others("touch", &scratch.path("dir/theirs"));
+    let later = dir.ops.watch().unwrap();
+    assert_ne!(later, state);
+    by_others("rm", &scratch.path("dir/ours"));
+    assert_ne!(dir.ops.watch().unwrap(), later);
+    let links = dir.attr().unwrap().nlink;
+    by_others("mkdir", &scratch.path("dir/sub"));
+    assert_eq!(dir.attr().unwrap().nlink, links + 1);
+}
+
+#[test]
+fn names_in_shared_trees_follow_the_host() {
+    watch_changes();
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("dir")).unwrap();
+    let options = Options {
+        shared: true,
+        ..Options::default()
+    };
+    let kernel = crate::testing::guest().kernel.clone();
+    let root = mount(scratch.handle(), options).unwrap();
+    let root = kernel
+        .vfs
+        .mount_root(root, b"volume", kernel::vfs::MountFlags::empty());
+    let walker = kernel::vfs::Walker::as_root(&kernel, root);
+    let found = |name: &str| {
+        let path = format!("/dir/{name}");
+        let flags = kernel::vfs::LookupFlags::FOLLOW;
+        walker
+            .resolve(None, path.as_bytes(), flags)
+            .map(|path| path.dentry)
+    };
+    for _ in 0..2 {
+        assert_eq!(found("a").err(), Some(Errno::ENOENT));
+    }
+    by_others("touch", &scratch.path("dir/a"));
+    let first = found("a").unwrap();
+    assert!(Arc::ptr_eq(&first, &found("a").unwrap()));
+    by_others("rm", &scratch.path("dir/a"));
+    assert_eq!(found("a").err(), Some(Errno::ENOENT));
+    assert!(first.is_deleted());
+    walker.mkdir(None, b"/dir/a", 0o755).unwrap();
+    assert_eq!(found("a").unwrap().inode().unwrap().kind, FileKind::Directory);
+    by_others("rmdir", &scratch.path("dir/a"));
+    by_others("touch", &scratch.path("dir/a"));
+    assert_eq!(found("a").unwrap().inode().unwrap().kind, FileKind::Regular);
+}

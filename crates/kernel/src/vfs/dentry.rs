@@ -1,7 +1,7 @@
 //! Dentries: names in directories, cached. What keeps cached ones alive is [`super::DentryCache`].
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
@@ -27,6 +27,8 @@ pub struct Dentry {
     pub(crate) referenced: AtomicBool,
     /// Its place in the cache.
     pub(crate) slot: CacheSlot,
+    /// The state of its directory in which it was looked up ([`super::InodeOps::watch`]).
+    pub(crate) seen: AtomicU64,
     /// Unlinked: `(deleted)` in /proc.
     deleted: AtomicBool,
 }
@@ -61,6 +63,7 @@ impl Dentry {
             mounts: AtomicU32::new(0),
             referenced: AtomicBool::new(false),
             slot: CacheSlot::default(),
+            seen: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
         })
     }

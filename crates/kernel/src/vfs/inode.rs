@@ -223,6 +223,13 @@ pub trait InodeOps: Any + Send + Sync {
         Err(Errno::ENOTDIR)
     }
 
+    /// For a directory whose names change behind our back ([`SuperblockOps::cacheable`] is false): has changes heard of from
+    /// now on, and returns the number (not 0) of the state that holds now. A name looked up after this call may be
+    /// remembered until the number changes. `None`: it may not be remembered.
+    fn watch(&self) -> Option<u64> {
+        None
+    }
+
     /// Creates a regular file, directory, device node, fifo or socket.
     fn create(&self, name: &[u8], new: &NewInode) -> Result<Arc<Inode>, Errno> {
         let _ = (name, new);

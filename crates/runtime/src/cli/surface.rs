@@ -19,6 +19,7 @@ pub fn run(parser: Parser) -> Result<u8, Failure> {
     let (least, most) = (
         count(Needs::default()),
         count(Needs {
+            volume: true,
             writable_volume: true,
             ..Needs::default()
         }),
@@ -33,8 +34,9 @@ pub fn run(parser: Parser) -> Result<u8, Failure> {
     for row in SENTRY {
         let scope = match row.scope {
             Scope::Always => "",
-            Scope::WritableVolume => "volumes",
-            Scope::ReadOnly => "no volumes",
+            Scope::Volume => "volumes",
+            Scope::WritableVolume => "writable",
+            Scope::ReadOnly => "read-only",
             Scope::Controlled => "containers",
         };
         text.push_str(&format!(
@@ -88,11 +90,13 @@ mod tests {
         assert!(count(Needs::default()) < 60, "{}", count(Needs::default()));
         assert!(
             count(Needs {
+                volume: true,
                 writable_volume: true,
                 control: true
             }) <= 70,
             "{}",
             count(Needs {
+                volume: true,
                 writable_volume: true,
                 control: true
             })
