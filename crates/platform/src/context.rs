@@ -39,7 +39,7 @@ pub trait Context: Send {
     /// sentry at the latest after [`Context::flush`].
     fn write(&mut self, addr: UserAddr, data: &[u8]) -> Result<usize, Errno>;
 
-    /// Makes earlier `write`s visible to every reader of the address space.
+    /// Makes earlier `write`s visible to every reader of the address space, and later `read`s see what it holds then.
     fn flush(&mut self) -> Result<(), Errno>;
 
     /// What the engine may answer in the guest thread without an event.

@@ -18,6 +18,14 @@ use crate::mounts;
 use crate::process::{self, Files, Role};
 use crate::serve::{self, Sandbox};
 
+/// The engine's: for looking for a fault, parts of it can be switched off, as in `TEGMEN_ENGINE_OFF=windows,patches`.
+fn tuning() -> systrap::Tuning {
+    std::env::var("TEGMEN_ENGINE_OFF").map_or_else(
+        |_| systrap::Tuning::default(),
+        |list| systrap::Tuning::without(&list),
+    )
+}
+
 /// Makes the sandbox and starts its first process, when it is told to if it has to wait. The caller has one thread.
 pub fn start(
     config: Config,
@@ -29,7 +37,7 @@ pub fn start(
     // Before threads are made: they inherit it.
     host::clock::exact_sleeps().map_err(own("timer slack"))?;
     // While there is one thread, and before the filter, which guest processes do not need on top of their own.
-    let platform = Systrap::new().map_err(own("execution engine"))?;
+    let platform = Systrap::tuned(tuning()).map_err(own("execution engine"))?;
     timing.done("execution engine");
     close(needs(&config, &handles))?;
     timing.done("filter");

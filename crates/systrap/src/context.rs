@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use abi::{Errno, UserAddr};
+use host::vm;
 use platform::{Context, Death, Event, Fault, Interrupter, LocalAnswers, Registers, XState};
 
 use crate::frame;
@@ -13,6 +14,7 @@ use crate::layout::{self as l, area, state, uc};
 use crate::patch;
 use crate::process::{Parked, Process, Slot};
 use crate::stub;
+use crate::window::Windows;
 
 /// Threads without a context that a process keeps for the next one.
 const MAX_PARKED: usize = 32;
@@ -50,8 +52,9 @@ pub struct Thread {
     xplace: Extended,
     /// The extended state was to be loaded when the thread was last continued.
     xloading: bool,
-    /// Guest memory of which the area has a copy, made when the call came: start and bytes. Good for one read.
-    window: Option<(u64, usize)>,
+    windows: Windows,
+    /// Bytes were to be copied out when the thread was last continued, as part of more than a call's result.
+    out_matters: bool,
     /// The segment bases that are loaded in the guest thread.
     bases: (u64, u64),
     /// The thread has yet to report that it is ready.
@@ -149,7 +152,8 @@ impl Thread {
             returned: false,
             xplace: Extended::of(parked.uc),
             xloading: false,
-            window: None,
+            windows: Windows::default(),
+            out_matters: false,
             bases: (u64::MAX, u64::MAX),
             starting: parked.starting,
             pair,
@@ -206,6 +210,8 @@ impl Thread {
             }
         }
         self.xloading = self.xplace == Extended::Changed;
+        self.out_matters = self.dirty;
+        self.windows.order(memory);
         memory.set(area::UC, memory.address() + self.uc as u64);
         memory.word(area::RESUME).store(resume, Ordering::Relaxed);
         memory.word(area::KICK).store(0, Ordering::Relaxed);
@@ -281,13 +287,13 @@ impl Thread {
         self.uc = frame::check(memory, memory.get(area::UC)).ok_or(Death::Protocol)?;
         self.regs = frame::read(memory, self.uc);
         self.bases = (self.regs.fs_base, self.regs.gs_base);
-        self.window = None;
+        self.windows.forget();
         if self.regs.gs_base == memory.address() {
             self.regs.gs_base = 0;
         }
         self.xplace = match Extended::of(self.uc) {
             // The kick undid the leaving: the state that was to be loaded may or may not have been.
-            Extended::Live if signal as i32 == l::KICK_SIGNAL && self.xloading => Extended::Changed,
+            Extended::Live if self.xloading && undone(signal) => Extended::Changed,
             place => place,
         };
         if !self.step_back(signal)? {
@@ -298,9 +304,10 @@ impl Thread {
         let code = memory.get(info + 8) as i32;
         Ok(match signal as i32 {
             _ if signal == l::SIG_FAST => {
-                self.window = self.find_window();
+                self.windows.call(memory, &self.regs);
                 Some(self.called())
             }
+            _ if signal == l::SIG_OUT_FAILED => self.out_failed(),
             l::KICK_SIGNAL => self
                 .kicker
                 .pending
@@ -322,15 +329,20 @@ impl Thread {
         })
     }
 
-    /// What the stub has copied for this call. A guest that forges it passes its own bytes as its own memory.
-    fn find_window(&self) -> Option<(u64, usize)> {
-        let start = match stub::prefetched(self.regs.rax)? {
-            stub::Argument::First => self.regs.rdi,
-            stub::Argument::Second => self.regs.rsi,
-        };
-        let len = self.slot.area.word(area::WINDOW_LEN).load(Ordering::Relaxed) as usize;
-        let inside = (l::USER_START..l::USER_END).contains(&start);
-        (inside && len > 0).then_some((start, len.min(area::WINDOW_MAX)))
+    /// The guest has no such memory any more, though it had when the bytes were put on their way.
+    fn out_failed(&mut self) -> Option<Event> {
+        if !self.out_matters {
+            self.set_return((-i64::from(Errno::EFAULT.raw())) as u64);
+            return None;
+        }
+        // Not the result of a call but, say, a signal's frame.
+        Some(Event::Fault(Fault {
+            signal: libc::SIGSEGV as u32,
+            code: SI_KERNEL,
+            addr: UserAddr::NULL,
+            trap: TRAP_GP,
+            error: 0,
+        }))
     }
 
     /// An interrupted thread on its way from a patched site to the stub goes back to the site. False: it is to go on.
@@ -405,6 +417,11 @@ impl Thread {
     }
 }
 
+/// Whether the report says that leaving the stub came to nothing.
+fn undone(signal: u32) -> bool {
+    signal as i32 == l::KICK_SIGNAL || signal == l::SIG_OUT_FAILED
+}
+
 impl Context for Thread {
     fn run(&mut self) -> Event {
         if let Some(death) = self.death {
@@ -460,22 +477,34 @@ impl Context for Thread {
     }
 
     fn read(&mut self, addr: UserAddr, buf: &mut [u8]) -> Result<usize, Errno> {
-        let (start, len) = self.window.take().ok_or(Errno::ENOSYS)?;
-        if addr.0 != start || buf.len() > len {
-            return Err(Errno::ENOSYS);
+        if self.windows.read(&self.slot.area, addr.0, buf) {
+            return Ok(buf.len());
         }
-        self.slot.area.copy_out(area::WINDOW, buf);
-        Ok(buf.len())
+        if self.windows.is_pending() {
+            self.flush()?;
+        }
+        Err(Errno::ENOSYS)
     }
 
-    fn write(&mut self, _: UserAddr, _: &[u8]) -> Result<usize, Errno> {
+    fn write(&mut self, addr: UserAddr, data: &[u8]) -> Result<usize, Errno> {
         // The copy may be out of date now.
-        self.window = None;
+        self.windows.forget();
+        if self.process.engine.tuning.windows
+            && let Some(regions) = self.process.try_regions()
+            && self.windows.write(&self.slot.area, &regions, addr.0, data)
+        {
+            return Ok(data.len());
+        }
+        if self.windows.is_pending() {
+            self.flush()?;
+        }
         Err(Errno::ENOSYS)
     }
 
     fn flush(&mut self) -> Result<(), Errno> {
-        Ok(())
+        let pid = self.process.pid;
+        self.windows
+            .flush(&self.slot.area, |to, bytes| vm::write(pid, to, bytes))
     }
 
     fn set_local_answers(&mut self, answers: &LocalAnswers) {

@@ -10,6 +10,35 @@ use crate::handoff::Cores;
 use crate::reaper::Reaper;
 use crate::xstate::{self, Layout};
 
+/// What makes the engine fast and nothing else: each can be switched off.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Results are copied to guest memory by the stub, where they fit.
+    pub windows: bool,
+    /// Call sites are patched.
+    pub patches: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning {
+            windows: true,
+            patches: true,
+        }
+    }
+}
+
+impl Tuning {
+    /// Everything but what a list like `windows,patches` names.
+    pub fn without(list: &str) -> Tuning {
+        let off = |name: &str| list.split(',').any(|one| one == name || one == "all");
+        Tuning {
+            windows: !off("windows"),
+            patches: !off("patches"),
+        }
+    }
+}
+
 /// Shared by the platform, its processes and their threads.
 #[derive(Debug)]
 pub struct Engine {
@@ -23,17 +52,20 @@ pub struct Engine {
     pub reaper: Arc<Reaper>,
     /// Size and components of extended state.
     pub layout: Layout,
+    /// What is switched on.
+    pub tuning: Tuning,
 }
 
 impl Engine {
     /// Makes all of it; no thread is started.
-    pub fn new() -> Result<Engine, Errno> {
+    pub fn new(tuning: Tuning) -> Result<Engine, Errno> {
         Ok(Engine {
             areas: Areas::new()?,
             cores: Cores::new(),
             clock: Clock::new()?,
             reaper: Reaper::new()?,
             layout: xstate::layout()?,
+            tuning,
         })
     }
 }

@@ -35,7 +35,7 @@ pub const AREA_BASE: u64 = 0x7fff_1000_0000;
 /// One past the last thread area.
 pub const AREA_END: u64 = 0x7fff_f000_0000;
 /// Bytes of a thread area; also its alignment, by which the stub finds it from its stack pointer.
-pub const AREA_LEN: usize = 0x1_0000;
+pub const AREA_LEN: usize = 0x2_0000;
 /// Most guest threads of all address spaces together.
 pub const MAX_AREAS: usize = ((AREA_END - AREA_BASE) / AREA_LEN as u64) as usize;
 
@@ -63,6 +63,8 @@ pub mod area {
     pub const YIELDS: usize = 0x44;
     /// Bytes in the window; 0: none.
     pub const WINDOW_LEN: usize = 0x48;
+    /// Bytes of [`OUT_TABLE`] that the stub is to serve before guest code continues.
+    pub const OUT_LEN: usize = 0x4c;
     /// `stack_t` for sigaltstack(2).
     pub const STACK_T: usize = 0x80;
     /// Non-zero: the stub answers calls from the values that follow.
@@ -83,6 +85,12 @@ pub mod area {
     pub const EGID: usize = 0xdc;
     /// How many calls the stub answered.
     pub const LOCAL_CALLS: usize = 0xe0;
+    /// What is to be copied out: entries of an address (64 bits), a length and an offset in the area (32 bits each).
+    pub const OUT_TABLE: usize = 0x100;
+    /// Bytes of an entry.
+    pub const OUT_ENTRY: usize = 16;
+    /// Most entries.
+    pub const OUT_CHUNKS: usize = 32;
     /// The alternate signal stack.
     pub const STACK: usize = 0x1000;
     /// One past its end.
@@ -92,9 +100,17 @@ pub mod area {
     /// Its extended state, saved on order.
     pub const FAST_XSTATE: usize = 0xa400;
     /// What the stub copied for the sentry from the memory that the call points to.
-    pub const WINDOW: usize = 0xfe00;
+    pub const WINDOW: usize = 0xf000;
     /// Bytes of it: the kernel reads strings in steps of as many.
     pub const WINDOW_MAX: usize = 0x100;
+    /// What the stub is to copy to guest memory; its start shares a page with the window.
+    pub const OUT: usize = 0xf100;
+    /// Bytes of it.
+    pub const OUT_MAX: usize = BULK - OUT;
+    /// Likewise as [`WINDOW`], for longer buffers of calls that write.
+    pub const BULK: usize = 0x1_c000;
+    /// Bytes of it.
+    pub const BULK_MAX: usize = 0x4000;
 }
 
 /// Values of the state word.
@@ -123,6 +139,8 @@ pub const RESUME_LIVE: u32 = 4;
 pub const RESUME_SIMPLE: u32 = 8;
 /// In `SIG`: a system call through a patched site.
 pub const SIG_FAST: u32 = 0x100;
+/// In `SIG`: the stub could not copy out what it was to.
+pub const SIG_OUT_FAILED: u32 = 0x101;
 /// In `SIG`: the stub itself faulted.
 pub const SIG_STUB_FAULT: u32 = 0xff;
 /// The host signal that interrupts guest code.

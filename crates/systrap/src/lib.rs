@@ -21,6 +21,7 @@ mod regions;
 mod space;
 mod stub;
 mod vdso;
+mod window;
 mod xstate;
 mod zygote;
 
@@ -31,6 +32,7 @@ use abi::{Errno, UserAddr};
 use host::rlimit::{self, Resource};
 use platform::{AddressSpace, Platform, UserRange, Vdso};
 
+pub use engine::Tuning;
 pub use filter::{Allowed, GUEST_CALLS, helper_calls};
 pub use space::Space;
 
@@ -53,13 +55,18 @@ impl Systrap {
     /// sentry (its end kills all guests), with the credentials that the sentry keeps: reading guest memory needs
     /// the same ones. The descriptor table stays shared with guest processes' helpers: never unshare it.
     pub fn new() -> Result<Systrap, Errno> {
+        Systrap::tuned(Tuning::default())
+    }
+
+    /// Likewise, with parts switched off.
+    pub fn tuned(tuning: Tuning) -> Result<Systrap, Errno> {
         // Each guest process costs two or three descriptors.
         if let Ok((soft, hard)) = rlimit::get(Resource::NoFile)
             && soft < hard
         {
             rlimit::set(Resource::NoFile, hard, hard)?;
         }
-        let engine = Arc::new(Engine::new()?);
+        let engine = Arc::new(Engine::new(tuning)?);
         // Both sides of a hand-off must run soon after they wake, whoever else computes. Only a hint to the host.
         let _ = host::process::short_turns(GUEST_TURN);
         let zygote = zygote::spawn(engine.clone())?;

@@ -185,7 +185,7 @@ fn protect(page: u64, len: u64, prot: i32) -> Op {
 
 /// Notes that the call `nr` trapped, to return to `rip`, and patches its site when that pays.
 pub fn trapped(process: &Process, nr: u64, rip: u64) {
-    let pays = process.patches().count(rip);
+    let pays = process.engine.tuning.patches && process.patches().count(rip);
     let Ok(nr) = u32::try_from(nr) else { return };
     if pays {
         // Failure leaves the site as it is: slower, nothing else.

@@ -172,6 +172,11 @@ impl Process {
         self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Likewise, unless somebody is about to change it.
+    pub fn try_regions(&self) -> Option<MutexGuard<'_, Regions>> {
+        self.regions.try_lock().ok()
+    }
+
     /// Its patched call sites.
     pub fn patches(&self) -> MutexGuard<'_, Patches> {
         self.patches.lock().unwrap_or_else(PoisonError::into_inner)

@@ -62,6 +62,18 @@ impl Regions {
             .collect()
     }
 
+    /// Whether all of `[start, end)` is mapped with this access.
+    pub fn allow(&self, start: u64, end: u64, prot: Prot) -> bool {
+        let mut at = start;
+        while at < end {
+            match self.0.range(..=at).next_back() {
+                Some((_, (e, access))) if *e > at && access.prot.contains(prot) => at = *e,
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Moves or copies `[old, old + old_len)` to `new`, `new_len` long; the last piece's access goes on to the end.
     pub fn remap(&mut self, old: u64, old_len: u64, new: u64, new_len: u64, keep_old: bool) {
         let look = old_len.max(1);
@@ -98,7 +110,9 @@ mod tests {
         let mut r = Regions::default();
         r.set(0x1000, 0x9000, access(Prot::READ));
         r.protect(0x3000, 0x4000, Prot::WRITE);
+        assert!(r.allow(0x1800, 0x2000, Prot::READ) && !r.allow(0x2ff0, 0x3001, Prot::READ));
         r.clear(0x5000, 0x6000);
+        assert!(r.allow(0x4000, 0x5000, Prot::READ) && !r.allow(0x4000, 0x5001, Prot::READ));
         assert_eq!(
             r.pieces(0, 0x10000),
             vec![

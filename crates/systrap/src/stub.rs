@@ -81,6 +81,12 @@ global_asm!(
     A_WINDOW = const area::WINDOW,
     A_WINDOW_LEN = const area::WINDOW_LEN,
     WINDOW_MAX = const area::WINDOW_MAX,
+    A_BULK = const area::BULK,
+    BULK_MAX = const area::BULK_MAX,
+    A_OUT_LEN = const area::OUT_LEN,
+    A_OUT_TABLE = const area::OUT_TABLE,
+    OUT_ENTRY = const area::OUT_ENTRY,
+    SIG_OUT_FAILED = const l::SIG_OUT_FAILED,
     A_LOCAL = const area::LOCAL,
     A_LOCAL_CALLS = const area::LOCAL_CALLS,
     A_PID = const area::PID,
@@ -136,6 +142,7 @@ unsafe extern "C" {
     static tegmen_stub_fast: u8;
     static tegmen_stub_fast_first: u8;
     static tegmen_stub_fast_second: u8;
+    static tegmen_stub_fast_buffer: u8;
     static tegmen_stub_getpid: u8;
     static tegmen_stub_gettid: u8;
     static tegmen_stub_getppid: u8;
@@ -158,6 +165,8 @@ pub enum Argument {
     First,
     /// In rsi.
     Second,
+    /// In rsi, as many bytes as rdx says.
+    Buffer,
 }
 
 /// The argument of call `nr` that points to what the kernel reads first: a path, a structure, bytes to write.
@@ -187,15 +196,13 @@ pub fn prefetched(nr: u64) -> Option<Argument> {
         | libc::SYS_readlinkat
         | libc::SYS_unlinkat
         | libc::SYS_mkdirat
-        | libc::SYS_write
-        | libc::SYS_pwrite64
         | libc::SYS_writev
         | libc::SYS_readv
-        | libc::SYS_sendto
         | libc::SYS_sendmsg
         | libc::SYS_recvmsg
         | libc::SYS_rt_sigaction
         | libc::SYS_rt_sigprocmask => Some(Argument::Second),
+        libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_sendto => Some(Argument::Buffer),
         _ => None,
     }
 }
@@ -215,6 +222,7 @@ pub fn fast_entry(nr: u32) -> u64 {
             _ => match prefetched(u64::from(nr)) {
                 Some(Argument::First) => &tegmen_stub_fast_first,
                 Some(Argument::Second) => &tegmen_stub_fast_second,
+                Some(Argument::Buffer) => &tegmen_stub_fast_buffer,
                 None => &tegmen_stub_fast,
             },
         }

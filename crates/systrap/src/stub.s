@@ -406,7 +406,7 @@ changed:
     mov ecx, eax
     and ecx, -1 - {SLEEP}
     cmp ecx, {RUN}
-    je leave_begin
+    je leave
     cmp ecx, {EXIT}
     je thread_exit
     cmp ecx, {SAVE}
@@ -472,6 +472,24 @@ thread_exit:
 102:
 .endm
 
+// Copies out what the sentry put into the area, then continues.
+leave:
+    mov r9d, [rbx + {A_OUT_LEN}]
+    test r9d, r9d
+    jz leave_begin
+    lea r8, [rbx + {A_OUT_TABLE}]
+    add r9, r8
+103: mov rdi, [r8]
+    mov ecx, [r8 + 8]
+    mov esi, [r8 + 12]
+    add rsi, rbx
+out_copy:
+    rep movsb
+    add r8, {OUT_ENTRY}
+    cmp r8, r9
+    jb 103b
+    mov dword ptr [rbx + {A_OUT_LEN}], 0
+
 // Continues guest code. A kick that lands between the labels is undone: the event is posted again as a kick.
 leave_begin:
     mov rsi, [rbx + {A_UC}]
@@ -493,15 +511,21 @@ leave_begin:
 9:  RETURN
 leave_end:
 
+// The copy out met a bad page. rdx: the inner frame, with the extended state.
+out_failed:
+    mov edi, {SIG_OUT_FAILED}
+    jmp 104f
 // The kick hit a thread whose extended state may have been live: the host put it into the inner frame, rdx.
 repost_inner:
-    mov rsi, rdx
+    mov edi, {KICK_SIGNAL}
+104: mov rsi, rdx
     EXTENDED rsi
+    jmp 105f
 repost:
-    // The bases to leave with may not be loaded yet: posting reads them back from the processor.
+    mov edi, {KICK_SIGNAL}
+105: // The bases to leave with may not be loaded yet: posting reads them back from the processor.
     BASES
     mov rdx, [rbx + {A_UC}]
-    mov edi, {KICK_SIGNAL}
     jmp post
 
 // A signal in the stub. rbx: area, rdx: inner ucontext, edi: signal.
@@ -530,6 +554,12 @@ in_stub:
 13: lea rcx, [rip + window_copy]
     cmp rax, rcx
     je window_failed
+    lea rcx, [rip + bulk_copy]
+    cmp rax, rcx
+    je window_failed
+    lea rcx, [rip + out_copy]
+    cmp rax, rcx
+    je out_failed
     cmp edi, 5
     jne stub_fault
     lea rcx, [rip + tegmen_stub_fast_begin]
@@ -600,6 +630,14 @@ tegmen_stub_fast_second:
     FIND_AREA
     mov [r11 + {A_FAST} + {UC_RSP}], rsp
     mov dword ptr [r11 + {A_WINDOW_LEN}], 2
+    jmp tegmen_stub_fast_commit
+// Likewise, for calls that write the rdx bytes at rsi.
+.globl tegmen_stub_fast_buffer
+.hidden tegmen_stub_fast_buffer
+tegmen_stub_fast_buffer:
+    FIND_AREA
+    mov [r11 + {A_FAST} + {UC_RSP}], rsp
+    mov dword ptr [r11 + {A_WINDOW_LEN}], 3
 .globl tegmen_stub_fast_commit
 .hidden tegmen_stub_fast_commit
 tegmen_stub_fast_commit:
@@ -630,6 +668,9 @@ tegmen_stub_fast_commit:
     mov eax, [rbx + {A_WINDOW_LEN}]
     cmp eax, 1
     jb window_done
+    cmp eax, 3
+    je buffer
+    cmp eax, 1
     cmovne rdi, rsi
     mov rsi, rdi
     // Up to the end of the page: one page is readable or not, so the copy fails at its first byte or not at all.
@@ -652,10 +693,24 @@ window_done:
     mov edi, {SIG_FAST}
 fast_end:
     jmp post
+// A buffer is copied as far as it is long, or not at all.
+buffer:
+    mov eax, edx
+    cmp rdx, {BULK_MAX}
+    ja no_window
+    lea rdi, [rbx + {A_WINDOW}]
+    lea r8, [rbx + {A_BULK}]
+    cmp eax, {WINDOW_MAX}
+    cmova rdi, r8
+    mov ecx, eax
+bulk_copy:
+    rep movsb
+    jmp window_copied
 // The copy met a bad page. rdx: the inner frame, with the extended state.
 window_failed:
     mov rsi, rdx
     EXTENDED rsi
+no_window:
     mov dword ptr [rbx + {A_WINDOW_LEN}], 0
     jmp window_done
 

@@ -13,6 +13,7 @@ const STUB: u64 = 0x7fff_0000_0000;
 const STUB_CODE: u64 = 0x3000;
 const COMMANDS: u64 = 0x7fff_0010_0000;
 const AREAS: u64 = 0x7fff_1000_0000;
+const AREA_LEN: u64 = 0x2_0000;
 
 snippet!(call_rax, "30: syscall", "jmp 30b");
 snippet!(int80, "mov eax, 20", "int 0x80", "ud2");
@@ -282,7 +283,7 @@ fn stack_pointers_into_the_thread_area_harm_only_the_guest() {
     for offset in [0, 0x10, 0x1000, 0x1100, 0x2000, 0x8000, 0x8ff8, 0x9000, 0xffff] {
         for slot in 0..4 {
             let space = space(&engine, altstack_rsp());
-            let mut context = guest(&*space, 0, [AREAS + slot * 0x1_0000 + offset, 0, 0, 0]);
+            let mut context = guest(&*space, 0, [AREAS + slot * AREA_LEN + offset, 0, 0, 0]);
             let event = context.run();
             assert!(matches!(event, Event::Syscall | Event::Died(_)), "{event:?}");
         }
@@ -305,14 +306,14 @@ fn scribbling_over_thread_areas_never_hangs_the_sentry() {
         STUB,
         0x8000_0000_0000_0000,
     ] {
-        for offset in [0u64, 4, 8, 0x10, 0x18, 0x20, 0x40] {
+        for offset in [0u64, 4, 8, 0x10, 0x18, 0x20, 0x40, 0x48, 0x108] {
             for slot in 0..3 {
                 let space = engine.space().expect("space");
                 support::load(&space, scribble());
                 let victims: Vec<_> = (0..2).map(|_| thread(&space)).collect();
                 let mut context = thread(&space);
                 let regs = context.regs_mut();
-                (regs.rdi, regs.rsi) = (AREAS + slot * 0x1_0000 + offset, value);
+                (regs.rdi, regs.rsi) = (AREAS + slot * AREA_LEN + offset, value);
                 let interrupter = context.interrupter();
                 let pid = space.pid();
                 let guard = std::thread::spawn(move || {
@@ -358,7 +359,7 @@ fn a_forked_child_does_not_see_its_parents_thread_areas() {
     let child = parent.fork().expect("fork");
     let (mut seen, mut faults) = (0, 0);
     for slot in 0..8 {
-        let mut context = guest(&*child, 0, [AREAS + slot * 0x1_0000 + 0xf000, 0, 0, 0]);
+        let mut context = guest(&*child, 0, [AREAS + slot * AREA_LEN + 0xf000, 0, 0, 0]);
         let Event::Fault(fault) = context.run() else {
             panic!("fault")
         };

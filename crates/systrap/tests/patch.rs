@@ -455,6 +455,7 @@ fn what_a_call_points_to_comes_along() {
         ][(round % 6) as usize];
         let regs = context.regs_mut();
         (regs.r12, regs.r13, regs.rsi, regs.rdi) = (at, at, at, at);
+        regs.rdx = readable.max(1) as u64;
         for nr in [1, 2] {
             assert_eq!(syscall(&mut *context), nr);
             assert_eq!(
@@ -470,7 +471,9 @@ fn what_a_call_points_to_comes_along() {
                 Ok(len) => {
                     assert_eq!((len, &buf[..]), (readable, &text[..readable]));
                     served += 1;
-                    // Once only: after that it may be out of date.
+                    // Until the call waits for something: after that it may be out of date.
+                    assert_eq!(context.read(UserAddr(at), &mut buf[..1]), Ok(1));
+                    assert_eq!(context.flush(), Ok(()));
                     assert_eq!(context.read(UserAddr(at), &mut buf), Err(abi::Errno::ENOSYS));
                 }
                 Err(error) => assert_eq!(error, abi::Errno::ENOSYS),

@@ -16,6 +16,8 @@ use super::runner::Runner;
 pub struct Cell {
     pub samples: Vec<f64>,
     pub failure: Option<String>,
+    /// One sample takes long: there will be no more.
+    pub long: bool,
 }
 
 impl Cell {

@@ -27,8 +27,42 @@ pub struct Runner {
 enum Kind {
     Native,
     Tegmen(PathBuf),
-    Runsc(PathBuf),
+    Runsc(Runsc),
     Runc(Bundle),
+}
+
+/// A runsc with the platform that works on this machine.
+struct Runsc {
+    program: PathBuf,
+    platform: &'static str,
+}
+
+impl Runsc {
+    /// Platforms in the order of preference; older versions have the last one only.
+    const PLATFORMS: [&'static str; 2] = ["systrap", "ptrace"];
+
+    fn find(program: PathBuf) -> Result<Runsc> {
+        let mut last = String::new();
+        for platform in Self::PLATFORMS {
+            let runsc = Runsc {
+                program: program.clone(),
+                platform,
+            };
+            let mut command = runsc.command();
+            command.arg("/bin/true");
+            match finish(command, Duration::from_secs(20)) {
+                Ok(_) => return Ok(runsc),
+                Err(error) => last = format!("{error:#}"),
+            }
+        }
+        bail!("{}: {last}", program.display())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["--network=none", "--platform", self.platform, "do"]);
+        command
+    }
 }
 
 /// What an idle sandbox costs.
@@ -69,7 +103,10 @@ impl Runner {
             .map(PathBuf::from)
             .or_else(|| in_path("runsc"));
         if let Some(runsc) = runsc.filter(|_| wanted("runsc")) {
-            add("runsc", Kind::Runsc(runsc));
+            match Runsc::find(runsc) {
+                Ok(runsc) => add("runsc", Kind::Runsc(runsc)),
+                Err(error) => eprintln!("runsc is left out: {error:#}"),
+            }
         }
         Ok(runners)
     }
@@ -82,14 +119,19 @@ impl Runner {
     pub fn version(&self) -> String {
         let program: &Path = match &self.kind {
             Kind::Native => return String::from("no sandbox"),
-            Kind::Tegmen(path) | Kind::Runsc(path) => path,
+            Kind::Tegmen(path) => path,
+            Kind::Runsc(runsc) => &runsc.program,
             Kind::Runc(bundle) => &bundle.runc,
         };
         let output = Command::new(program).arg("--version").output();
         let text = output
             .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
             .unwrap_or_default();
-        text.lines().next().unwrap_or("unknown").to_string()
+        let version = text.lines().next().unwrap_or("unknown").to_string();
+        match &self.kind {
+            Kind::Runsc(runsc) => format!("{version}, platform {}", runsc.platform),
+            _ => version,
+        }
     }
 
     fn command(&self, argv: &[String], env: &[(&str, String)]) -> Result<Command> {
@@ -100,9 +142,9 @@ impl Runner {
                 command.args(["do", "--", &argv[0]]);
                 command
             }
-            Kind::Runsc(path) => {
-                let mut command = Command::new(path);
-                command.args(["--network=none", "--platform=systrap", "do", &argv[0]]);
+            Kind::Runsc(runsc) => {
+                let mut command = runsc.command();
+                command.arg(&argv[0]);
                 command
             }
             Kind::Runc(bundle) => return bundle.command(argv, env),
@@ -204,11 +246,14 @@ fn finish(mut command: Command, limit: Duration) -> Result<String> {
     });
     // A thread that only sleeps ends a hung child; the wait itself is not polled, so that it adds nothing to what is measured.
     let (done, watch) = std::sync::mpsc::channel::<()>();
-    let pid = child.id().to_string();
+    let pid = child.id();
     let guard = thread::spawn(move || {
         let late = watch.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
         if late {
-            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+            // With all that it started: a sandbox may outlive its command.
+            for pid in family(pid) {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            }
         }
         late
     });

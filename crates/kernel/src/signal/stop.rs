@@ -80,6 +80,7 @@ pub(super) fn park(task: &CurrentTask) {
         notify_parent(&task.group, event);
     }
     task.run_state.store(u32::from(b'T'), Ordering::Relaxed);
+    task.settle();
     loop {
         {
             let mut group = task.group.signals.lock();

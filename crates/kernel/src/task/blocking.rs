@@ -67,12 +67,19 @@ impl CurrentTask {
         self.blocking_op(deadline, register, events, attempt)
     }
 
+    /// Has the guest's memory show what was copied out so far: others may look before this task continues.
+    pub fn settle(&self) {
+        // A bad address is met by whoever copies there next.
+        let _ = self.context.borrow_mut().flush();
+    }
+
     /// Sleeps once: until the waiter is notified. `ERESTARTSYS` for a signal, `ETIMEDOUT` at the deadline.
     /// For callers with queues of their own: register, look, call this, look again.
     pub fn sleep(&self, deadline: Deadline) -> Result<(), Errno> {
         if self.needs_attention() {
             return Err(Errno::ERESTARTSYS);
         }
+        self.settle();
         self.run_state.store(u32::from(b'S'), Ordering::Relaxed);
         let since = self.metered().then(Instant::now);
         let notified = self.waiter.wait(deadline);

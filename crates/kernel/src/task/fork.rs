@@ -140,6 +140,8 @@ impl CurrentTask {
             child.state.lock().vfork = true;
         }
         let tid = child.tid;
+        // The child must find the ids stored.
+        self.settle();
         let traced = self.trace_child(&child, flags, args.exit_signal);
         if let Err(error) = super::spawn(child.clone(), context, mm) {
             let _closed = pidfd.map(|fd| self.files().remove(fd));

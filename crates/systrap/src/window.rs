@@ -1,0 +1,151 @@
+//! The windows of a thread area: guest memory that the stub copied in when the call came, and bytes that it copies
+//! out before guest code continues. Both spare a system call of the host for each copy.
+//!
+//! The guest can write both at any time: what it forges is its own memory, read or written by its own hand. What is
+//! pending, and where it goes, the sentry keeps for itself; a copy that faults comes back as an event.
+
+use abi::Errno;
+
+use crate::area::Area;
+use crate::layout::{USER_END, USER_START, area};
+use crate::regions::Regions;
+use crate::stub::{self, Argument};
+use platform::{Prot, Registers};
+
+/// Guest memory of which the area has a copy, as it was when the call came.
+#[derive(Clone, Copy, Debug)]
+struct Prefetched {
+    start: u64,
+    len: usize,
+    /// Where the copy is.
+    at: usize,
+}
+
+/// Bytes on their way out.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    to: u64,
+    len: usize,
+    /// Where they are.
+    at: usize,
+}
+
+/// Both windows of one thread.
+#[derive(Debug, Default)]
+pub struct Windows {
+    prefetched: Option<Prefetched>,
+    chunks: Vec<Chunk>,
+    used: usize,
+}
+
+impl Windows {
+    /// A call came through a patched site: takes note of what the stub has copied for it.
+    pub fn call(&mut self, memory: &Area, regs: &Registers) {
+        self.prefetched = stub::prefetched(regs.rax).and_then(|argument| {
+            let start = match argument {
+                Argument::First => regs.rdi,
+                Argument::Second | Argument::Buffer => regs.rsi,
+            };
+            let len = memory
+                .word(area::WINDOW_LEN)
+                .load(std::sync::atomic::Ordering::Relaxed) as usize;
+            let (at, max) = match argument {
+                Argument::Buffer if regs.rdx > area::WINDOW_MAX as u64 => (area::BULK, area::BULK_MAX),
+                _ => (area::WINDOW, area::WINDOW_MAX),
+            };
+            let inside = (USER_START..USER_END).contains(&start);
+            let len = len.min(max);
+            (inside && len > 0).then_some(Prefetched { start, len, at })
+        });
+    }
+
+    /// Forgets what was copied in: it may be out of date.
+    pub fn forget(&mut self) {
+        self.prefetched = None;
+    }
+
+    /// Reads guest memory from the copy; false when it is not there.
+    pub fn read(&self, memory: &Area, addr: u64, buf: &mut [u8]) -> bool {
+        let Some(copy) = self.prefetched else { return false };
+        let Some(skip) = addr.checked_sub(copy.start) else {
+            return false;
+        };
+        let skip = skip.min(copy.len as u64) as usize;
+        if buf.len() > copy.len - skip {
+            return false;
+        }
+        memory.copy_out(copy.at + skip, buf);
+        true
+    }
+
+    /// Whether bytes are on their way out.
+    pub fn is_pending(&self) -> bool {
+        !self.chunks.is_empty()
+    }
+
+    /// Puts bytes on their way to guest memory that can be written now; false when there is no room, or no such memory.
+    pub fn write(&mut self, memory: &Area, regions: &Regions, to: u64, data: &[u8]) -> bool {
+        let end = to.saturating_add(data.len() as u64);
+        if data.len() > area::OUT_MAX - self.used || to < USER_START || end > USER_END {
+            return false;
+        }
+        let follows = self
+            .chunks
+            .last()
+            .is_some_and(|last| last.to + last.len as u64 == to);
+        if !follows && self.chunks.len() == area::OUT_CHUNKS {
+            return false;
+        }
+        if !regions.allow(to, end, Prot::WRITE) {
+            return false;
+        }
+        let at = area::OUT + self.used;
+        memory.copy_in(at, data);
+        self.used += data.len();
+        match self.chunks.last_mut() {
+            Some(last) if follows => last.len += data.len(),
+            _ => self.chunks.push(Chunk {
+                to,
+                len: data.len(),
+                at,
+            }),
+        }
+        true
+    }
+
+    /// Has the stub copy what is pending when the thread continues.
+    pub fn order(&mut self, memory: &Area) {
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let entry = area::OUT_TABLE + index * area::OUT_ENTRY;
+            memory.set(entry, chunk.to);
+            memory.set(entry + 8, chunk.len as u64 | (chunk.at as u64) << 32);
+        }
+        let bytes = (self.chunks.len() * area::OUT_ENTRY) as u32;
+        memory
+            .word(area::OUT_LEN)
+            .store(bytes, std::sync::atomic::Ordering::Relaxed);
+        self.chunks.clear();
+        self.used = 0;
+    }
+
+    /// Copies what is pending out by `write`, which returns how many bytes it stored.
+    pub fn flush(
+        &mut self,
+        memory: &Area,
+        mut write: impl FnMut(u64, &[u8]) -> Result<usize, Errno>,
+    ) -> Result<(), Errno> {
+        self.prefetched = None;
+        self.used = 0;
+        let mut done = Ok(());
+        for chunk in self.chunks.drain(..) {
+            let mut bytes = vec![0; chunk.len];
+            memory.copy_out(chunk.at, &mut bytes);
+            match write(chunk.to, &bytes) {
+                Ok(stored) if stored == chunk.len => {}
+                Ok(_) => done = Err(Errno::EFAULT),
+                Err(error) => done = Err(error),
+            }
+        }
+        done
+    }
+}

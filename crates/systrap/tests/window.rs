@@ -1,0 +1,189 @@
+//! Bytes that the stub copies out before guest code continues.
+
+mod support;
+
+use abi::{Errno, UserAddr};
+use platform::{AddressSpace, Context, Event, LocalAnswers, MapFlags, MapOp, MapSource, Platform, Prot};
+use support::{DATA, STACK, read_u64, space, syscall, thread};
+use systrap::{Systrap, Tuning};
+
+// r8: what the guest finds at rdi when it continues, r9: the result of its call.
+snippet!(
+    looking,
+    "60: mov eax, 500",
+    "syscall",
+    "mov r9, rax",
+    "mov r8, [rdi]",
+    "jmp 60b"
+);
+// write(2): the sentry reads the bytes at rsi.
+snippet!(writing, ".balign 8", "61: mov eax, 1", "syscall", "jmp 61b");
+
+/// Calls after which the site has been patched.
+const WARM: u64 = 100;
+
+fn with_vdso(engine: &Systrap, code: &[u8]) -> std::sync::Arc<dyn AddressSpace> {
+    let space = space(engine, code);
+    let map = MapOp::Map {
+        addr: UserAddr(0x2000_0000),
+        len: engine.vdso().expect("vdso").len,
+        prot: Prot::READ | Prot::EXEC,
+        flags: MapFlags::empty(),
+        source: MapSource::Vdso,
+    };
+    space.apply(&[map]).expect("map");
+    space
+}
+
+fn put(context: &mut dyn Context, space: &dyn AddressSpace, to: u64, data: &[u8]) {
+    match context.write(UserAddr(to), data) {
+        Err(Errno::ENOSYS) => assert_eq!(space.write(UserAddr(to), data), Ok(data.len())),
+        done => assert_eq!(done, Ok(data.len())),
+    }
+}
+
+#[test]
+fn bytes_arrive_before_the_guest_continues() {
+    for tuning in [Tuning::default(), Tuning::without("windows"), Tuning::without("all")] {
+        let engine = Systrap::tuned(tuning).expect("engine");
+        let space = with_vdso(&engine, looking());
+        let mut context = thread(&*space);
+        syscall(&mut *context);
+        for round in 1..2 * WARM {
+            put(&mut *context, &*space, DATA, &round.to_le_bytes());
+            // A later copy to the same place wins, wherever it goes.
+            put(&mut *context, &*space, DATA + 4, &7u32.to_le_bytes());
+            context.set_return(round);
+            syscall(&mut *context);
+            assert_eq!(context.regs().r8, round | 7 << 32);
+            assert_eq!(context.regs().r9, round);
+        }
+    }
+}
+
+#[test]
+fn long_and_many_copies_arrive_whole() {
+    let engine = Systrap::new().expect("engine");
+    let space = with_vdso(&engine, looking());
+    let mut context = thread(&*space);
+    syscall(&mut *context);
+    for round in 0..50u64 {
+        let data: Vec<u8> = (0..70_000u64).map(|n| (n * 31 + round) as u8).collect();
+        let mut to = DATA + round;
+        for (n, piece) in data.chunks(1 + 997 * round as usize).enumerate().take(200) {
+            put(&mut *context, &*space, to + n as u64 * 3, piece);
+            to += piece.len() as u64;
+        }
+        syscall(&mut *context);
+        let mut to = DATA + round;
+        for (n, piece) in data.chunks(1 + 997 * round as usize).enumerate().take(200) {
+            let mut found = vec![0; piece.len()];
+            assert_eq!(space.read(UserAddr(to + n as u64 * 3), &mut found), Ok(piece.len()));
+            assert_eq!(found, piece, "round {round}, piece {n}");
+            to += piece.len() as u64;
+        }
+    }
+}
+
+#[test]
+fn what_is_pending_can_be_read_and_flushed() {
+    let engine = Systrap::new().expect("engine");
+    let space = space(&engine, looking());
+    let mut context = thread(&*space);
+    syscall(&mut *context);
+    assert_eq!(context.write(UserAddr(DATA), &5u64.to_le_bytes()), Ok(8));
+    let mut found = [0; 8];
+    if context.read(UserAddr(DATA), &mut found) == Err(Errno::ENOSYS) {
+        assert_eq!(space.read(UserAddr(DATA), &mut found), Ok(8));
+    }
+    assert_eq!(u64::from_le_bytes(found), 5);
+    assert_eq!(context.write(UserAddr(DATA), &6u64.to_le_bytes()), Ok(8));
+    assert_eq!(context.flush(), Ok(()));
+    assert_eq!(read_u64(&*space, DATA), 6);
+}
+
+#[test]
+fn memory_that_cannot_be_written_is_not_promised() {
+    let engine = Systrap::new().expect("engine");
+    let space = space(&engine, looking());
+    let mut context = thread(&*space);
+    syscall(&mut *context);
+    let end = DATA + support::DATA_LEN;
+    for bad in [0, 0x100, support::CODE, end - 4, 0x7fff_1000_0000, u64::MAX - 3] {
+        assert_eq!(
+            context.write(UserAddr(bad), &[1; 8]),
+            Err(Errno::ENOSYS),
+            "{bad:#x}"
+        );
+    }
+}
+
+/// Another thread of the guest unmaps the memory between the promise and the copy.
+#[test]
+fn memory_that_went_away_is_a_bad_address() {
+    let engine = Systrap::new().expect("engine");
+    for round in 0..3 * WARM {
+        let space = with_vdso(&engine, looking());
+        let mut context = thread(&*space);
+        for _ in 0..if round % 3 == 0 { WARM } else { 1 } {
+            syscall(&mut *context);
+        }
+        let gone = STACK + 0x1000;
+        assert_eq!(context.write(UserAddr(DATA), &9u64.to_le_bytes()), Ok(8));
+        assert_eq!(context.write(UserAddr(gone), &[1; 0x1800]), Ok(0x1800));
+        space
+            .apply(&[MapOp::Unmap {
+                addr: UserAddr(gone + 0x1000),
+                len: 0x1000,
+            }])
+            .expect("unmap");
+        if round % 2 == 0 {
+            context.set_return(1);
+            syscall(&mut *context);
+            assert_eq!(context.regs().r9 as i64, -i64::from(Errno::EFAULT.raw()));
+            assert_eq!(context.regs().r8, 9, "the part before is there");
+            syscall(&mut *context);
+        } else {
+            // As when a signal's frame cannot be written.
+            context.regs_mut().rbx = 5;
+            assert!(matches!(context.run(), Event::Fault(_)));
+        }
+    }
+}
+
+#[test]
+fn buffers_of_every_length_are_read() {
+    let engine = Systrap::new().expect("engine");
+    let space = with_vdso(&engine, writing());
+    let mut context = thread(&*space);
+    context.set_local_answers(&LocalAnswers::default());
+    for _ in 0..WARM {
+        syscall(&mut *context);
+    }
+    let data: Vec<u8> = (0..40_000u32).map(|n| (n % 251) as u8).collect();
+    assert_eq!(space.write(UserAddr(DATA), &data), Ok(data.len()));
+    let end = DATA + support::DATA_LEN;
+    let lengths = [0u64, 1, 255, 256, 257, 4096, 16384, 16385, 40_000, u64::MAX];
+    for (n, len) in lengths.into_iter().enumerate() {
+        let start = DATA + n as u64;
+        context.regs_mut().rsi = start;
+        context.regs_mut().rdx = len;
+        syscall(&mut *context);
+        let mut found = vec![0; len.min(20_000) as usize];
+        for piece in found.chunks_mut(1000).enumerate() {
+            let at = UserAddr(start + 1000 * piece.0 as u64);
+            if context.read(at, piece.1) == Err(Errno::ENOSYS) {
+                assert_eq!(space.read(at, piece.1), Ok(piece.1.len()));
+            }
+        }
+        assert_eq!(found, data[n..n + found.len()], "{len}");
+    }
+    // Half of it is not there: the sentry is told nothing, and finds out by itself.
+    context.regs_mut().rsi = end - 8;
+    context.regs_mut().rdx = 16;
+    syscall(&mut *context);
+    assert_eq!(
+        context.read(UserAddr(end - 8), &mut [0; 16]),
+        Err(Errno::ENOSYS)
+    );
+}
