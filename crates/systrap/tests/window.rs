@@ -44,7 +44,11 @@ fn put(context: &mut dyn Context, space: &dyn AddressSpace, to: u64, data: &[u8]
 
 #[test]
 fn bytes_arrive_before_the_guest_continues() {
-    for tuning in [Tuning::default(), Tuning::without("windows"), Tuning::without("all")] {
+    for tuning in [
+        Tuning::default(),
+        Tuning::without("windows"),
+        Tuning::without("all"),
+    ] {
         let engine = Systrap::tuned(tuning).expect("engine");
         let space = with_vdso(&engine, looking());
         let mut context = thread(&*space);
@@ -78,7 +82,10 @@ fn long_and_many_copies_arrive_whole() {
         let mut to = DATA + round;
         for (n, piece) in data.chunks(1 + 997 * round as usize).enumerate().take(200) {
             let mut found = vec![0; piece.len()];
-            assert_eq!(space.read(UserAddr(to + n as u64 * 3), &mut found), Ok(piece.len()));
+            assert_eq!(
+                space.read(UserAddr(to + n as u64 * 3), &mut found),
+                Ok(piece.len())
+            );
             assert_eq!(found, piece, "round {round}, piece {n}");
             to += piece.len() as u64;
         }
@@ -182,8 +189,5 @@ fn buffers_of_every_length_are_read() {
     context.regs_mut().rsi = end - 8;
     context.regs_mut().rdx = 16;
     syscall(&mut *context);
-    assert_eq!(
-        context.read(UserAddr(end - 8), &mut [0; 16]),
-        Err(Errno::ENOSYS)
-    );
+    assert_eq!(context.read(UserAddr(end - 8), &mut [0; 16]), Err(Errno::ENOSYS));
 }
