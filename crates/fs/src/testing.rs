@@ -30,9 +30,7 @@ pub fn guest() -> Guest {
     });
     let root = guest.task.fs().root();
     let walker = Walker::as_root(&guest.kernel, root);
-    for kind in crate::types() {
-        guest.kernel.vfs.register_type(kind);
-    }
+    crate::register(&guest.kernel);
     for (name, at) in [
         ("proc", "/proc"),
         ("devtmpfs", "/dev"),

@@ -95,6 +95,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
             name: b"volume".to_vec(),
             flags: flags::NOSUID | flags::NODEV | read_only,
             options: Vec::new(),
+            copy_up: false,
         });
     }
     let io = Io {
@@ -114,6 +115,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
             umask: 0o022,
         },
         rlimits: rlimits()?,
+        privileges: container::Privileges::default(),
     };
     let config = Config {
         hostname: launch.hostname.into_bytes(),
@@ -127,6 +129,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
             process,
             root: Root::Layered,
             mounts,
+            setup: container::Setup::default(),
         },
         wait_for_start: false,
     };

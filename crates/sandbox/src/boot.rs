@@ -44,12 +44,8 @@ pub fn start(
     seed_random().map_err(own("random numbers"))?;
     let kernel = new_kernel(&config, platform, io.log.take(), &io.stdio).map_err(own("kernel"))?;
     let container = config.container;
-    let root = mounts::build(&kernel, handles.root, handles.volumes, &container).map_err(|error| {
-        failed(
-            125,
-            &format!("mounting {}: {}", shown(&error.at), words(error.errno)),
-        )
-    })?;
+    let root = mounts::build(&kernel, handles.root, handles.volumes, &container)
+        .map_err(|error| failed(125, &format!("{}: {}", error.doing, words(error.errno))))?;
     timing.done("kernel and mounts");
     let poller = Poller::start().map_err(own("standard descriptors"))?;
     let fds: Vec<OwnedFd> = io.stdio.into_iter().chain(io.more).collect();

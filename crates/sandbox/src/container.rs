@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::seccomp::RawInstruction;
+
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
@@ -15,6 +17,45 @@ pub struct Container {
     pub root: Root,
     /// What is mounted in it, in this order.
     pub mounts: Vec<Mount>,
+    /// What else is arranged in it.
+    pub setup: Setup,
+}
+
+/// What is arranged in a container after its mounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// Make the usual nodes and links in /dev, and `devices`.
+    pub populate_dev: bool,
+    /// Further devices. The kernel of the sandbox must have their drivers (see [`has_driver`]).
+    pub devices: Vec<Device>,
+    /// Make /dev/console: there is a terminal.
+    pub console: bool,
+    /// Values of /proc/sys: key, as sysctl(8) takes it, and value.
+    pub sysctls: Vec<(String, String)>,
+    /// Paths that become read-only; those that do not exist are passed over.
+    pub read_only: Vec<Vec<u8>>,
+    /// Paths that are hidden; those that do not exist are passed over.
+    pub masked: Vec<Vec<u8>>,
+}
+
+/// A device node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path inside.
+    pub path: Vec<u8>,
+    /// A block device, else a character device.
+    pub block: bool,
+    /// Major and minor number.
+    pub number: (u32, u32),
+    /// Permission bits.
+    pub perm: u32,
+    /// User and group id.
+    pub owner: (u32, u32),
+}
+
+/// Whether the kernel of a sandbox has a driver for a character device: null, zero, full, random, urandom, the terminals.
+pub fn has_driver(block: bool, (major, minor): (u32, u32)) -> bool {
+    !block && matches!((major, minor), (1, 3 | 5 | 7 | 8 | 9) | (5, 0..=2) | (136, _))
 }
 
 /// How a container's root is served.
@@ -42,6 +83,8 @@ pub struct Mount {
     pub flags: u64,
     /// Options of the file system, as mount(2) takes them.
     pub options: Vec<u8>,
+    /// A directory in memory starts with what it covers (tmpcopyup).
+    pub copy_up: bool,
 }
 
 /// Where a mounted file system comes from.
@@ -56,6 +99,8 @@ pub enum Source {
     },
     /// A file system type of the sandbox's kernel.
     Kernel(String),
+    /// A device node of the sandbox's kernel, in place of the host's.
+    Device(Device),
 }
 
 /// A process to be started in a container.
@@ -71,6 +116,44 @@ pub struct Process {
     pub user: User,
     /// Resource limits, soft and hard, by RLIMIT_ number.
     pub rlimits: [(u64, u64); 16],
+    /// What it may do, and how it is treated.
+    pub privileges: Privileges,
+}
+
+/// What a process may do, and how it is treated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Privileges {
+    /// Capabilities; `None`: all for root, none for others.
+    pub capabilities: Option<Capabilities>,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+    /// A system call filter, as [`crate::seccomp::compile`] makes it.
+    pub seccomp: Option<Vec<RawInstruction>>,
+    /// What the filter does not allow is logged.
+    pub seccomp_log: bool,
+    /// /proc/PID/oom_score_adj, as it is shown inside.
+    pub oom_score_adj: i32,
+    /// personality(2).
+    pub personality: u32,
+    /// Nice value, scheduling policy, real-time priority.
+    pub scheduler: (i32, u32, u32),
+    /// ioprio_set(2).
+    pub ioprio: u32,
+}
+
+/// Capability sets; bit n is capability n of capabilities(7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// The limit of what programs can gain.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// Kept by programs that have them, too.
+    pub inheritable: u64,
+    /// Can be put in force.
+    pub permitted: u64,
+    /// Kept by all programs.
+    pub ambient: u64,
 }
 
 /// Who a process is.
@@ -129,6 +212,7 @@ pub fn usual_mounts() -> Vec<Mount> {
         name: kind.into(),
         flags,
         options: options.into(),
+        copy_up: false,
     })
     .collect()
 }

@@ -1,48 +1,86 @@
 //! The mount tree that a container finds: its root, the kernel's own file systems, trees of the host.
 
+mod cover;
+mod dev;
+mod place;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use abi::Errno;
 use fs::hostfs;
+use fs::procfs::Refused;
 use kernel::Kernel;
-use kernel::vfs::{LookupFlags, MountFlags, Path, Walker};
+use kernel::vfs::{FileKind, MountFlags, Path, Walker};
 
 use crate::container::{Container, Mount, Root, Source};
 
-/// What could not be mounted, and why.
+/// What could not be set up, and why.
 #[derive(Debug)]
-pub struct MountError {
-    /// The path inside.
-    pub at: Vec<u8>,
-    /// Why.
+pub struct SetupError {
+    /// What was being done.
+    pub doing: String,
+    /// Why it was not.
     pub errno: Errno,
 }
 
-/// Builds the tree of a container and returns its root.
+/// For `map_err`: what is being done with a path inside.
+fn doing(what: &str, at: &[u8]) -> impl FnOnce(Errno) -> SetupError {
+    let doing = format!("{what} {}", String::from_utf8_lossy(at));
+    move |errno| SetupError { doing, errno }
+}
+
+/// Builds the tree of a container, in the order that runc keeps to, and returns its root.
 pub fn build(
     kernel: &Arc<Kernel>,
     root: OwnedFd,
     trees: Vec<OwnedFd>,
     container: &Container,
-) -> Result<Path, MountError> {
-    let failed = |at: &[u8]| {
-        let at = at.to_vec();
-        move |errno| MountError { at, errno }
-    };
-    for kind in fs::types() {
-        kernel.vfs.register_type(kind);
-    }
-    let root = mount_root(kernel, root, container.root).map_err(failed(b"/"))?;
+) -> Result<Path, SetupError> {
+    fs::register(kernel);
+    let root = mount_root(kernel, root, container.root).map_err(doing("mounting", b"/"))?;
     let walker = Walker::as_root(kernel, root.clone());
     let mut trees: Vec<Option<OwnedFd>> = trees.into_iter().map(Some).collect();
+    // Memory that is to be read-only becomes so at the end: other mounts may need places in it.
+    let mut later = Vec::new();
     for mount in &container.mounts {
-        mount_one(kernel, &walker, &mut trees, mount).map_err(failed(&mount.at))?;
+        let made = mount_one(kernel, &walker, &mut trees, mount).map_err(doing("mounting", &mount.at))?;
+        later.extend(made);
+    }
+    let setup = &container.setup;
+    if setup.populate_dev {
+        dev::populate(&walker, &setup.devices, setup.console)
+            .map_err(|(path, errno)| doing("making", &path)(errno))?;
+    }
+    for (key, value) in &setup.sysctls {
+        set_sysctl(kernel, key, value)?;
+    }
+    for mount in later {
+        mount.set_flags(mount.flags() | MountFlags::RDONLY);
     }
     if container.root == (Root::Direct { read_only: true }) {
         root.mount.set_flags(root.mount.flags() | MountFlags::RDONLY);
     }
+    for path in &setup.read_only {
+        cover::read_only(&walker, path).map_err(doing("making read-only", path))?;
+    }
+    for path in &setup.masked {
+        cover::mask(&walker, path).map_err(doing("masking", path))?;
+    }
     Ok(root)
+}
+
+fn set_sysctl(kernel: &Arc<Kernel>, key: &str, value: &str) -> Result<(), SetupError> {
+    fs::procfs::set_sysctl(kernel, key, value).map_err(|refused| match refused {
+        Refused::Unknown => SetupError {
+            doing: format!("sysctl '{key}', which this kernel does not have"),
+            errno: Errno::ENOENT,
+        },
+        Refused::Value(errno) => SetupError {
+            doing: format!("sysctl '{key}' = '{value}'"),
+            errno,
+        },
+    })
 }
 
 fn mount_root(kernel: &Arc<Kernel>, handle: OwnedFd, root: Root) -> Result<Path, Errno> {
@@ -63,15 +101,19 @@ fn mount_root(kernel: &Arc<Kernel>, handle: OwnedFd, root: Root) -> Result<Path,
     Ok(kernel.vfs.mount_root(inode, b"overlay", MountFlags::empty()))
 }
 
+/// Mounts one; returns it if it is to become read-only later.
 fn mount_one(
     kernel: &Arc<Kernel>,
     walker: &Walker<'_>,
     trees: &mut [Option<OwnedFd>],
     mount: &Mount,
-) -> Result<(), Errno> {
-    let flags = MountFlags::from_bits_truncate(mount.flags);
+) -> Result<Option<Arc<kernel::vfs::Mount>>, Errno> {
+    let mut flags = MountFlags::from_bits_truncate(mount.flags);
+    let mut later = false;
     let inode = match &mount.source {
         Source::Kernel(kind) => {
+            later = kind == "tmpfs" && flags.contains(MountFlags::RDONLY);
+            flags.set(MountFlags::RDONLY, flags.contains(MountFlags::RDONLY) && !later);
             let kind = kernel.vfs.filesystem_type(kind.as_bytes())?;
             kind.mount(kernel, &mount.name, flags, &mount.options)?
         }
@@ -83,45 +125,16 @@ fn mount_one(
             };
             hostfs::mount(handle, options)?
         }
+        Source::Device(device) => dev::node(kernel, device)?,
     };
-    let place = if inode.kind == kernel::vfs::FileKind::Directory {
-        directory(walker, &mount.at)?
+    let place = if inode.kind == FileKind::Directory {
+        place::directory(walker, &mount.at)?
     } else {
-        file(walker, &mount.at)?
+        place::file(walker, &mount.at)?
     };
-    kernel.vfs.mount_at(&place, inode, &mount.name, flags).map(drop)
-}
-
-/// The directory at a path inside; it and those above it are made where they are missing.
-fn directory(walker: &Walker<'_>, path: &[u8]) -> Result<Path, Errno> {
-    let flags = LookupFlags::FOLLOW | LookupFlags::DIRECTORY;
-    match walker.resolve(None, path, flags) {
-        Err(Errno::ENOENT) => {}
-        found => return found,
+    if mount.copy_up && inode.kind == FileKind::Directory {
+        fs::overlay::copy_tree(&place.inode()?, &inode)?;
     }
-    let mut made = Vec::new();
-    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-        made.push(b'/');
-        made.extend_from_slice(name);
-        match walker.mkdir(None, &made, 0o755) {
-            Ok(_) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    walker.resolve(None, path, flags)
-}
-
-/// The file at a path inside; made, empty, where it is missing.
-fn file(walker: &Walker<'_>, path: &[u8]) -> Result<Path, Errno> {
-    match walker.resolve(None, path, LookupFlags::FOLLOW) {
-        Err(Errno::ENOENT) => {}
-        found => return found,
-    }
-    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    directory(
-        walker,
-        path.get(..end).filter(|dir| !dir.is_empty()).unwrap_or(b"/"),
-    )?;
-    walker.open(None, path, abi::fcntl::O_CREAT | abi::fcntl::O_WRONLY, 0o644)?;
-    walker.resolve(None, path, LookupFlags::FOLLOW)
+    let mounted = kernel.vfs.mount_at(&place, inode, &mount.name, flags)?;
+    Ok(later.then_some(mounted))
 }

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use abi::Errno;
 use fs::stdio::{self, Poller};
 use kernel::Kernel;
-use kernel::cred::Credentials;
+use kernel::cred::{Caps, Credentials};
 use kernel::exec::{Attributes, ProcessSpec, start_entered, start_init};
 use kernel::file::{FdTable, FileDescription};
-use kernel::task::Task;
+use kernel::task::{Seccomp, Task};
 use kernel::vfs::{LookupFlags, Path, Walker};
 
 use crate::boot::{failed, shown, words};
 use crate::config::Terminal;
-use crate::container::Process;
+use crate::container::{Capabilities, Privileges, Process};
 use crate::control::FromSentry;
 use crate::program::{self, NotRun};
+use crate::seccomp::{self, RawInstruction};
 use crate::terminal::Relay;
 
 /// Which process it is.
@@ -80,6 +81,31 @@ fn relay(
     Relay::start(kernel, root, host, wanted.window_size(), uid).map(Some)
 }
 
+/// The sets of the configuration, as Linux would let them be: what is in force is permitted, what is ambient is both
+/// permitted and inheritable.
+fn take_capabilities(cred: &mut Credentials, sets: &Capabilities) {
+    let caps = Caps::from_bits_truncate;
+    cred.bounding = caps(sets.bounding);
+    cred.permitted = caps(sets.permitted);
+    cred.effective = caps(sets.effective) & cred.permitted;
+    cred.inheritable = caps(sets.inheritable);
+    cred.ambient = caps(sets.ambient) & cred.permitted & cred.inheritable;
+}
+
+fn attributes(privileges: &Privileges) -> Result<Attributes, Errno> {
+    let filter = |program: &Vec<RawInstruction>| {
+        Seccomp::filter(seccomp::instructions(program), None, privileges.seccomp_log)
+    };
+    Ok(Attributes {
+        no_new_privs: privileges.no_new_privs,
+        seccomp: privileges.seccomp.as_ref().map(filter).transpose()?,
+        oom_score_adj: privileges.oom_score_adj,
+        personality: privileges.personality,
+        scheduler: privileges.scheduler,
+        ioprio: privileges.ioprio,
+    })
+}
+
 /// Finds the program and starts it; `before_start` runs when everything is ready, and can still give it up.
 pub fn start(
     kernel: &Arc<Kernel>,
@@ -90,7 +116,12 @@ pub fn start(
     before_start: impl FnOnce() -> Result<(), Errno>,
 ) -> Result<Arc<Task>, FromSentry> {
     let user = process.user;
-    let cred = Credentials::for_user(user.uid, user.gid, user.groups);
+    let mut cred = Credentials::for_user(user.uid, user.gid, user.groups);
+    if let Some(sets) = &process.privileges.capabilities {
+        take_capabilities(&mut cred, sets);
+    }
+    let attributes = attributes(&process.privileges)
+        .map_err(|errno| failed(125, &format!("system call filter: {}", words(errno))))?;
     let cwd = process.cwd.unwrap_or_else(|| b"/".to_vec());
     let mut walker = Walker::as_root(kernel, root.clone());
     walker.cred = Arc::new(cred.clone());
@@ -124,7 +155,7 @@ pub fn start(
         protected: role == Role::Init,
         comm: None,
         umask: user.umask,
-        attributes: Attributes::default(),
+        attributes,
     };
     let terminal = files.terminal.as_ref();
     let prepare = |task: &Arc<Task>| {

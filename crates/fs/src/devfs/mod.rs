@@ -16,15 +16,12 @@ use crate::tmpfs::{self, Options};
 use crate::tty::Terminals;
 
 /// The type `devtmpfs`.
-pub struct DevFs {
-    terminals: Arc<Terminals>,
-}
+pub struct DevFs;
 
-impl DevFs {
-    /// The type, with the terminals that `ptmx`, `tty` and `console` open.
-    pub fn new(terminals: Arc<Terminals>) -> DevFs {
-        DevFs { terminals }
-    }
+/// Registers the drivers of all nodes; `ptmx`, `tty` and `console` open these terminals.
+pub fn register(kernel: &Arc<Kernel>, terminals: &Arc<Terminals>) {
+    mem::register(kernel);
+    crate::tty::register(kernel, terminals);
 }
 
 impl FilesystemType for DevFs {
@@ -39,8 +36,6 @@ impl FilesystemType for DevFs {
         _flags: MountFlags,
         data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
-        mem::register(kernel);
-        crate::tty::register(kernel, &self.terminals);
         let options = Options::parse(data, kernel.config.total_memory)?;
         let root = tmpfs::new_root(kernel, &options)?;
         root.ops.set_attr(&AttrChange {

@@ -37,12 +37,11 @@ impl FilesystemType for DevPts {
 
     fn mount(
         &self,
-        kernel: &Arc<Kernel>,
+        _kernel: &Arc<Kernel>,
         _source: &[u8],
         _flags: MountFlags,
         _data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
-        crate::tty::register(kernel, &self.terminals);
         let make = || instance(&self.terminals);
         let inode = self.root.lock().get_or_insert_with(make).clone();
         self.terminals.set_directory(&inode);

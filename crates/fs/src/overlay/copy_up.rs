@@ -92,7 +92,7 @@ impl Overlay {
 }
 
 /// Everything of a file but its name.
-fn copy_content(lower: &Arc<Inode>, upper: &Arc<Inode>, data: bool) -> Result<(), Errno> {
+pub(super) fn copy_content(lower: &Arc<Inode>, upper: &Arc<Inode>, data: bool) -> Result<(), Errno> {
     if data {
         copy_data(lower, upper)?;
     }
@@ -121,7 +121,12 @@ fn new_inode(attr: &Attr) -> NewInode {
     }
 }
 
-fn make(dir: &Arc<Inode>, name: &[u8], lower: &Arc<Inode>, attr: &Attr) -> Result<Arc<Inode>, Errno> {
+pub(super) fn make(
+    dir: &Arc<Inode>,
+    name: &[u8],
+    lower: &Arc<Inode>,
+    attr: &Attr,
+) -> Result<Arc<Inode>, Errno> {
     let new = new_inode(attr);
     match attr.kind {
         FileKind::Symlink => dir.ops.symlink(name, &lower.ops.readlink()?, &new),

@@ -4,6 +4,7 @@
 //! since before it was copied up is kept here, in the nodes, not in the upper layer: the upper layer lives and dies with us.
 //! So a lower directory is renamed as cheaply as any other, and hard links of a lower file stay one file when it is copied up.
 
+mod copy_tree;
 mod copy_up;
 mod data;
 mod directory;
@@ -24,6 +25,7 @@ use kernel::vfs::{
 use sync::{Mutex, rank};
 
 use crate::snapshot::Budget;
+pub use copy_tree::copy_tree;
 use inode::OverlayInode;
 use node::{Node, Place};
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use abi::fcntl::{O_RDONLY, O_RDWR};
 use kernel::io::SliceSource;
-use kernel::vfs::{AttrChange, NewInode, RENAME_EXCHANGE};
+use kernel::vfs::{AttrChange, FilesystemType, NewInode, RENAME_EXCHANGE};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
@@ -228,11 +228,9 @@ fn files_are_copied_into_memory_by_several_at_once() {
         },
     );
     let kernel = kernel::testing::Guest::new().kernel.clone();
-    let kind = crate::types()
-        .into_iter()
-        .find(|kind| kind.name() == "tmpfs")
+    let upper = crate::tmpfs::TmpFs
+        .mount(&kernel, b"upper", MountFlags::empty(), b"")
         .unwrap();
-    let upper = kind.mount(&kernel, b"upper", MountFlags::empty(), b"").unwrap();
     let root = mount(vec![lower.unwrap()], upper).unwrap();
     std::thread::scope(|scope| {
         for at in 0..4_u64 {

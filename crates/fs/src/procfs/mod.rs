@@ -31,6 +31,7 @@ use kernel::Kernel;
 use kernel::vfs::{FilesystemType, Inode, MountFlags};
 
 use crate::kernfs::{KernSuper, root_inode};
+pub use sysctl::{Refused, set as set_sysctl};
 use system::System;
 
 /// PROC_SUPER_MAGIC.

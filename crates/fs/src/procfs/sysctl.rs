@@ -223,6 +223,37 @@ static ROWS: &[Row] = &[
     row("vm/zone_reclaim_mode", "0", Int(0, 7)),
 ];
 
+/// Why a value was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such sysctl.
+    Unknown,
+    /// It takes no such value.
+    Value(Errno),
+}
+
+/// Sets a value from outside of the guest. `key`: as sysctl(8) takes it, with dots or slashes.
+pub fn set(kernel: &Arc<Kernel>, key: &str, value: &str) -> Result<(), Refused> {
+    // As sysctl(8): the first separator tells which one is meant, the other one is part of names then.
+    let path = match key.find(['.', '/']) {
+        Some(at) if key.as_bytes().get(at) == Some(&b'.') => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        _ => key.to_string(),
+    };
+    let row = ROWS.iter().find(|row| row.path == path).ok_or(Refused::Unknown)?;
+    let file = SysctlFile {
+        system: System::new(kernel),
+        row,
+    };
+    file.store(value.as_bytes()).map_err(Refused::Value)
+}
+
 /// Sixteen random bytes as a version 4 UUID.
 fn uuid() -> String {
     let mut bytes = [0u8; 16];
