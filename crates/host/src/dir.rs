@@ -86,6 +86,24 @@ pub fn create(dir: BorrowedFd<'_>, name: &[u8], perm: u32) -> Result<OwnedFd, Er
     openat(dir, Name::new(name)?.as_ptr(), flags, perm)
 }
 
+/// A new regular file without a name in the directory, opened to read and write (O_TMPFILE).
+pub fn create_nameless(dir: BorrowedFd<'_>, perm: u32) -> Result<OwnedFd, Errno> {
+    let flags = libc::O_TMPFILE | libc::O_RDWR | libc::O_CLOEXEC;
+    openat(dir, c".".as_ptr(), flags, perm)
+}
+
+/// Whether [`link_handle`] can work: hosts before Linux 6.10 keep it to the privileged.
+pub fn can_link_handle(file: BorrowedFd<'_>, dir: BorrowedFd<'_>) -> bool {
+    // The file is looked at before the name that cannot be new.
+    link_raw(file, c"".as_ptr(), dir, c".".as_ptr(), libc::AT_EMPTY_PATH) == Err(Errno::EEXIST)
+}
+
+/// A name for an open file (linkat(2) with AT_EMPTY_PATH).
+pub fn link_handle(file: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let name = Name::new(name)?;
+    link_raw(file, c"".as_ptr(), dir, name.as_ptr(), libc::AT_EMPTY_PATH)
+}
+
 /// Attributes of an entry, which is not followed.
 pub fn stat(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Stat, Errno> {
     file::statx(dir, &Name::new(name)?.0)
@@ -139,8 +157,18 @@ pub fn link(
     new_name: &[u8],
 ) -> Result<(), Errno> {
     let (old, new) = (Name::new(old_name)?, Name::new(new_name)?);
-    // SAFETY: both names are NUL-terminated.
-    let ret = unsafe { libc::linkat(from.as_raw_fd(), old.as_ptr(), dir.as_raw_fd(), new.as_ptr(), 0) };
+    link_raw(from, old.as_ptr(), dir, new.as_ptr(), 0)
+}
+
+fn link_raw(
+    from: BorrowedFd<'_>,
+    old: *const libc::c_char,
+    dir: BorrowedFd<'_>,
+    new: *const libc::c_char,
+    flags: i32,
+) -> Result<(), Errno> {
+    // SAFETY: callers pass NUL-terminated names.
+    let ret = unsafe { libc::linkat(from.as_raw_fd(), old, dir.as_raw_fd(), new, flags) };
     check(ret.into()).map(drop)
 }
 

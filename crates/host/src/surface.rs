@@ -327,7 +327,7 @@ pub const SENTRY: &[Row] = &[
     call!(
         linkat,
         libc::SYS_linkat,
-        [one_of(4, &[0], "no flags")],
+        [one_of(4, &[0, libc::AT_EMPTY_PATH as u32], "no link followed")],
         "names on volumes"
     )
     .on_volumes(),

@@ -1,6 +1,6 @@
 //! Operations on names and attributes of a host tree.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use abi::Errno;
@@ -17,8 +17,6 @@ use super::node::Node;
 
 /// RENAME_EXCHANGE.
 const EXCHANGE: u32 = 2;
-/// RENAME_WHITEOUT.
-const WHITEOUT: u32 = 4;
 
 /// A file of a host tree.
 pub struct HostInode {
@@ -33,30 +31,13 @@ impl HostInode {
 
     /// The file called `name` that was just made here; gives it to its owner first.
     fn adopt(&self, name: &[u8], dir: &OwnedFd, new: &NewInode) -> Result<Arc<Inode>, Errno> {
-        let made = self.settle(name, dir, new);
+        let made = dir::open(dir.as_fd(), name, Open::Path).and_then(|fd| own(fd.as_fd(), new));
         self.node.entries_changed();
         let stat = made.inspect_err(|_| {
             // It would have the wrong owner: better none. That it cannot be removed either does not matter then.
             let _ = dir::remove(dir.as_fd(), name, new.kind == FileKind::Directory);
         })?;
         self.fs.inode(&stat, Some((self.node.clone(), name.into())))
-    }
-
-    /// Owner and permission bits of a new file.
-    fn settle(&self, name: &[u8], dir: &OwnedFd, new: &NewInode) -> Result<Stat, Errno> {
-        let fd = dir::open(dir.as_fd(), name, Open::Path)?;
-        let stat = file::stat(fd.as_fd())?;
-        let uid = (stat.uid != new.uid).then_some(new.uid);
-        let gid = (stat.gid != new.gid).then_some(new.gid);
-        let owned = uid.is_some() || gid.is_some();
-        if owned {
-            file::chown(fd.as_fd(), uid, gid)?;
-        }
-        // chown(2) clears setuid bits, and the host's umask may have cleared others.
-        if new.kind != FileKind::Symlink && (owned || stat.mode & 0o7777 != new.perm) {
-            file::chmod(fd.as_fd(), new.perm)?;
-        }
-        file::stat(fd.as_fd())
     }
 
     /// A descriptor for extended attributes; only files and directories can be opened for that.
@@ -141,6 +122,10 @@ impl InodeOps for HostInode {
             FileKind::Fifo | FileKind::Socket => {
                 dir::make_node(dir.as_fd(), name, new.kind.mode_bits() | new.perm, 0)?;
             }
+            // A whiteout is no device.
+            FileKind::CharDevice if new.rdev == 0 => {
+                dir::make_node(dir.as_fd(), name, new.kind.mode_bits() | new.perm, 0)?;
+            }
             // No device of the host can be made, so none of the guest's own is put there either.
             _ => return Err(Errno::EPERM),
         }
@@ -157,9 +142,17 @@ impl InodeOps for HostInode {
     fn link(&self, name: &[u8], target: &Arc<Inode>) -> Result<(), Errno> {
         self.fs.writable()?;
         let target = target.ops_as::<HostInode>().ok_or(Errno::EXDEV)?;
-        let (from, old_name) = target.node.place().ok_or(Errno::ENOENT)?;
-        let from = from.directory(&self.fs)?;
-        dir::link(from.as_fd(), &old_name, self.directory()?.as_fd(), name)?;
+        let dir = self.directory()?;
+        match target.node.place() {
+            Some((from, old_name)) => {
+                let from = from.directory(&self.fs)?;
+                dir::link(from.as_fd(), &old_name, dir.as_fd(), name)?;
+            }
+            None => {
+                let file = target.node.reach(&self.fs, Open::ReadWrite)?;
+                dir::link_handle(file.as_fd(), dir.as_fd(), name)?;
+            }
+        }
         target.node.stay_at((self.node.clone(), name.into()));
         target.node.changed();
         self.node.entries_changed();
@@ -204,9 +197,6 @@ impl InodeOps for HostInode {
 
     fn rename(&self, name: &[u8], new_dir: &Arc<Inode>, new_name: &[u8], flags: u32) -> Result<(), Errno> {
         self.fs.writable()?;
-        if flags & WHITEOUT != 0 {
-            return Err(Errno::EINVAL);
-        }
         let to = new_dir.ops_as::<HostInode>().ok_or(Errno::EXDEV)?;
         let (from_fd, to_fd) = (self.directory()?, to.directory()?);
         let (old, new) = (
@@ -244,6 +234,23 @@ impl InodeOps for HostInode {
         self.node.entries_changed();
         to.node.entries_changed();
         done
+    }
+
+    fn tmpfile(&self, new: &NewInode) -> Result<Arc<Inode>, Errno> {
+        self.fs.writable()?;
+        let dir = self.directory()?;
+        let file = dir::create_nameless(dir.as_fd(), new.perm)?;
+        // A file that could not be given a name later is of no use to those who ask for one.
+        if !dir::can_link_handle(file.as_fd(), dir.as_fd()) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let stat = own(file.as_fd(), new)?;
+        let inode = self.fs.inode(&stat, None)?;
+        let made = inode.ops_as::<HostInode>().ok_or(Errno::EIO)?;
+        let file = Arc::new(file);
+        made.node.add_open(&file, Open::ReadWrite);
+        made.node.state.lock().pinned = Some(file);
+        Ok(inode)
     }
 
     fn readlink(&self) -> Result<Vec<u8>, Errno> {
@@ -313,6 +320,22 @@ impl InodeOps for HostInode {
         }
         Ok(names)
     }
+}
+
+/// Gives a new file its owner and permission bits.
+fn own(fd: BorrowedFd<'_>, new: &NewInode) -> Result<Stat, Errno> {
+    let stat = file::stat(fd)?;
+    let uid = (stat.uid != new.uid).then_some(new.uid);
+    let gid = (stat.gid != new.gid).then_some(new.gid);
+    let owned = uid.is_some() || gid.is_some();
+    if owned {
+        file::chown(fd, uid, gid)?;
+    }
+    // chown(2) clears setuid bits, and the host's umask may have cleared others.
+    if new.kind != FileKind::Symlink && (owned || stat.mode & 0o7777 != new.perm) {
+        file::chmod(fd, new.perm)?;
+    }
+    file::stat(fd)
 }
 
 fn stamp(change: Option<TimeChange>) -> Stamp {

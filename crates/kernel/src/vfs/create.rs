@@ -9,6 +9,9 @@ use super::walk::{LastComponent, LastName};
 use super::{Dentry, FileKind, Inode, Path, Walker, notify};
 use crate::cred::Caps;
 
+/// Attached to a file that has no name yet but may get one (O_TMPFILE without O_EXCL).
+pub(super) struct Linkable;
+
 impl Walker<'_> {
     /// Walks to the parent of a new name and runs `make` there, with the directory locked and all checks done.
     fn create_at(
@@ -99,7 +102,12 @@ impl Walker<'_> {
             if victim.kind == FileKind::Directory {
                 return Err(Errno::EPERM);
             }
+            let attr = victim.attr()?;
+            if attr.nlink == 0 && victim.attached::<Linkable>().is_none() {
+                return Err(Errno::ENOENT);
+            }
             inode.ops.link(name, &victim)?;
+            let _once = victim.detach::<Linkable>();
             Ok(victim.clone())
         })?;
         notify::on_inode(&self.kernel.vfs, &victim, notify::IN_ATTRIB);

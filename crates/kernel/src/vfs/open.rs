@@ -8,6 +8,7 @@ use abi::fcntl::{
     O_WRONLY,
 };
 
+use super::create::Linkable;
 use super::permission::{MAY_EXEC, MAY_READ, MAY_WRITE, is_owner, may_create, permission};
 use super::walk::{Walk, devices_allowed};
 use super::{AttrChange, Dentry, FileKind, LookupFlags, NewInode, Path, Walker, device, notify};
@@ -218,6 +219,9 @@ impl Walker<'_> {
         }
         let new = self.new_inode(dir, FileKind::Regular, how.mode, 0)?;
         let child = inode.ops.tmpfile(&new)?;
+        if how.flags & O_EXCL == 0 {
+            child.attach(|| Linkable);
+        }
         let name = format!("#{}", child.attr()?.ino);
         let dentry = Dentry::child(name.as_bytes(), Some(dir.dentry.clone()), Some(child));
         dentry.unhash();

@@ -84,6 +84,18 @@ fn check(source: &Path, scratch: &Scratch) -> Option<String> {
     if inside.status != Some(0) {
         return Some(describe(name, "inside", &inside));
     }
+    if name.starts_with("volume_") {
+        let dir = scratch.path().join("volume");
+        std::fs::create_dir_all(&dir).unwrap();
+        let volume = format!("{}:/mnt", dir.display());
+        let on_volume = run(
+            &mut tegmen_do(&["--volume", &volume], &[program.to_str()?, "/mnt"]),
+            GUEST_LIMIT,
+        );
+        if on_volume.status != Some(0) {
+            return Some(describe(name, "on a volume", &on_volume));
+        }
+    }
     (inside.stdout != native.stdout).then(|| {
         format!(
             "{name}: other output inside\n--- native\n{}\n--- inside\n{}",
