@@ -30,6 +30,11 @@ pub fn duplicate_stdio(number: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// A copy of a descriptor that the caller was started with, by its number (3 or higher), close-on-exec. `EBADF` if there is none.
+pub fn duplicate_inherited(number: i32) -> Result<OwnedFd, Errno> {
+    duplicate_stdio(number)
+}
+
 /// Makes sure that 0, 1 and 2 are open, by opening `/dev/null` for those that are not, so that no later
 /// descriptor is taken for standard output.
 pub fn ensure_stdio() -> Result<(), Errno> {

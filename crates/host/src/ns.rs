@@ -15,6 +15,16 @@ pub const JAIL: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u64;
 
+/// A network namespace of its own.
+pub const NETWORK: u64 = libc::CLONE_NEWNET as u64;
+
+/// Enters the network namespace of this file (setns(2)).
+pub fn enter_network(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) }.into()).map(drop)
+}
+
 /// How a child process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {

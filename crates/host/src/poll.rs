@@ -23,6 +23,20 @@ pub fn ready(fd: BorrowedFd<'_>, events: u32) -> Result<u32, Errno> {
     Ok(u32::from(entry.revents as u16))
 }
 
+/// Waits until the descriptor can be read or has ended; false when a signal came first.
+pub fn wait(fd: impl std::os::fd::AsFd) -> Result<bool, Errno> {
+    let mut entry = libc::pollfd {
+        fd: fd.as_fd().as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one entry is passed.
+    match check(unsafe { libc::poll(&mut entry, 1, -1) }.into()) {
+        Err(Errno::EINTR) => Ok(false),
+        other => other.map(|ready| ready > 0),
+    }
+}
+
 /// An epoll instance whose watches fire once each time they are armed.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);

@@ -1,7 +1,7 @@
-//! The terminal the command was started from: termios(3) and window size.
+//! Terminals of the host: termios(3), window size, new pseudo-terminals.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use abi::Errno;
 
@@ -80,6 +80,40 @@ pub fn window_size(fd: BorrowedFd<'_>) -> Result<WindowSize, Errno> {
         x_pixels: size.ws_xpixel,
         y_pixels: size.ws_ypixel,
     })
+}
+
+/// A new pseudo-terminal of the host: master and slave (the slave cannot be opened by name for others to mix it up).
+pub fn open_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the path is a C string.
+    let master = check(unsafe { libc::open(c"/dev/ptmx".as_ptr(), flags) }.into())?;
+    // SAFETY: a new descriptor that nobody else owns.
+    let master = unsafe { OwnedFd::from_raw_fd(master as i32) };
+    let unlocked: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads an int.
+    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &unlocked) }.into())?;
+    // SAFETY: TIOCGPTPEER takes open(2) flags by value.
+    let slave = check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok((master, unsafe { OwnedFd::from_raw_fd(slave as i32) }))
+}
+
+/// Makes the terminal the controlling one of the calling process, which must lead a session without one.
+pub fn take_control(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: TIOCSCTTY takes a number.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) }.into()).map(drop)
+}
+
+/// Sets the window size.
+pub fn set_window_size(fd: BorrowedFd<'_>, size: WindowSize) -> Result<(), Errno> {
+    let size = libc::winsize {
+        ws_row: size.rows,
+        ws_col: size.columns,
+        ws_xpixel: size.x_pixels,
+        ws_ypixel: size.y_pixels,
+    };
+    // SAFETY: TIOCSWINSZ reads a winsize.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &size) }.into()).map(drop)
 }
 
 /// Whether the caller's process group is in the foreground of this terminal, so that changing it will not stop the caller.

@@ -3,9 +3,10 @@
 //! Starts no thread before the jail is closed: the sentry is a clone of this process.
 #![forbid(unsafe_code)]
 
-#[expect(dead_code, unused_imports, reason = "the verbs that use it come next")]
+#[expect(dead_code, unused_imports, reason = "used by verbs that come next")]
 mod cgroup;
 mod cli;
+mod container;
 mod failure;
 mod jail;
 mod launch;

@@ -63,13 +63,14 @@ pub fn wait(jail: &Jail, terminal: Option<&Terminal>) -> Result<Outcome, Failure
     }
 }
 
-fn send(jail: &Jail, message: &ToSentry) {
+/// Tells the sentry.
+pub fn send(jail: &Jail, message: &ToSentry) {
     // An error means that the sentry is ending; SIGCHLD tells.
     let _ = host::fd::send(jail.control.as_fd(), &message.encode());
 }
 
 /// What the sentry reported before it ended, or what its end says.
-fn outcome(jail: &Jail, ended: Ended) -> Result<Outcome, Failure> {
+pub fn outcome(jail: &Jail, ended: Ended) -> Result<Outcome, Failure> {
     let mut buf = [0; MAX_PACKET];
     while let Ok(len @ 1..) = host::fd::try_receive(jail.control.as_fd(), &mut buf) {
         match FromSentry::decode(&buf[..len]) {

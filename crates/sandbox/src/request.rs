@@ -40,7 +40,7 @@ pub enum Request {
         /// Where.
         container: String,
         /// What.
-        process: Process,
+        process: Box<Process>,
         /// The terminal among the descriptors that is to be relayed.
         terminal: Option<Terminal>,
     },

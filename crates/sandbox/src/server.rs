@@ -85,7 +85,7 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
                 container,
                 process,
                 terminal,
-            } if container == sandbox.id => match Entered::start(sandbox, process, terminal.as_ref(), fds) {
+            } if container == sandbox.id => match Entered::start(sandbox, *process, terminal.as_ref(), fds) {
                 Ok(entered) => {
                     entered.serve(sandbox, connection);
                     return;

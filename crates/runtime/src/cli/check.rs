@@ -6,7 +6,7 @@ use std::path::Path;
 use host::ns;
 use lexopt::Parser;
 
-use super::{only_flags, show};
+use super::{Globals, only_flags, show};
 use crate::failure::{Failure, OWN_ERROR, describe};
 
 const HELP: &str = "\
@@ -36,7 +36,7 @@ struct Finding {
     found: Result<String, String>,
 }
 
-pub fn run(parser: Parser) -> Result<u8, Failure> {
+pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
     if only_flags(parser, HELP, &[])?.is_none() {
         return Ok(0);
     }

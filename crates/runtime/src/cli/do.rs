@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 
-use super::{show, usage};
+use super::{Globals, show, text, usage};
 use crate::failure::{Failure, While};
 use crate::launch::{self, Launch, Network, User, Volume};
 
@@ -36,7 +36,7 @@ The exit status is the command's. 125: tegmen itself failed; 126: the command ca
 /// Longest host name, as sethostname(2) has it.
 const MAX_HOSTNAME: usize = 64;
 
-pub fn run(parser: Parser) -> Result<u8, Failure> {
+pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
     match parse(parser)? {
         Some(launch) => launch::run(launch),
         None => {
@@ -96,12 +96,6 @@ fn parse(mut parser: Parser) -> Result<Option<Launch>, Failure> {
         launch.cwd = std::env::current_dir().ok().map(PathBuf::into_os_string);
     }
     Ok(Some(launch))
-}
-
-fn text(value: OsString) -> Result<String, Failure> {
-    value
-        .into_string()
-        .map_err(|value| Failure::own(format!("'{}' is not UTF-8", value.to_string_lossy())))
 }
 
 /// The absolute path of a directory that exists.

@@ -3,7 +3,7 @@
 use host::surface::{Needs, SENTRY, Scope};
 use lexopt::Parser;
 
-use super::{only_flags, show};
+use super::{Globals, only_flags, show};
 use crate::failure::Failure;
 
 const HELP: &str = "\
@@ -12,7 +12,7 @@ Prints every host call that the processes of a sandbox may make, with the allowe
 usage: tegmen surface
 ";
 
-pub fn run(parser: Parser) -> Result<u8, Failure> {
+pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
     if only_flags(parser, HELP, &[])?.is_none() {
         return Ok(0);
     }

@@ -2,7 +2,7 @@
 
 use lexopt::Parser;
 
-use super::{only_flags, show};
+use super::{Globals, only_flags, show};
 use crate::failure::Failure;
 
 const HELP: &str = "\
@@ -11,7 +11,7 @@ Prints the system calls that guests may make, and how far each is supported.
 usage: tegmen syscalls [--markdown]
 ";
 
-pub fn run(parser: Parser) -> Result<u8, Failure> {
+pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
     let Some(flags) = only_flags(parser, HELP, &["markdown"])? else {
         return Ok(0);
     };

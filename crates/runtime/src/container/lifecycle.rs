@@ -1,0 +1,232 @@
+//! Start, signals and removal of containers that were created.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use abi::Errno;
+use sandbox::request::{Connection, Reply, Request};
+
+use super::hooks;
+use super::state::{HostProcess, Saved, StateDir, Status};
+use crate::cli::Globals;
+use crate::failure::{Failure, While};
+
+/// SIGKILL.
+pub const KILL: u32 = 9;
+/// Longest wait for an answer that needs no work of the guest.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Longest wait for the end of processes that were killed.
+const END: Duration = Duration::from_secs(10);
+/// Between two looks at a process that is ending.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// A container that exists.
+pub struct Known {
+    /// Its directory.
+    pub dir: StateDir,
+    /// What is kept.
+    pub saved: Saved,
+    /// What it does.
+    pub status: Status,
+}
+
+impl Known {
+    /// Looks a container up.
+    pub fn find(globals: &Globals, id: &str) -> Result<Known, Failure> {
+        let dir = StateDir::open(&globals.root, id)?;
+        let saved = dir.load()?;
+        let status = saved.status();
+        Ok(Known { dir, saved, status })
+    }
+
+    /// The host's processes that stand for those of the container: the monitor, and those of `exec`.
+    pub fn host_processes(&self) -> Vec<i32> {
+        self.saved
+            .monitor
+            .filter(|monitor| monitor.lives())
+            .map(|monitor| monitor.pid)
+            .into_iter()
+            .collect()
+    }
+
+    /// A connection to its sandbox; an error when it does not run.
+    pub fn connect(&self) -> Result<Connection, Failure> {
+        match Connection::to(&self.dir.socket()) {
+            Ok(connection) => Ok(connection),
+            Err(Errno::ECONNREFUSED | Errno::ENOENT) => Err(Failure::own("container not running")),
+            other => other.while_doing("control socket"),
+        }
+    }
+
+    /// Asks its sandbox for something that it answers at once.
+    pub fn ask(&self, request: &Request) -> Result<Reply, Failure> {
+        let connection = self.connect()?;
+        connection.set_timeout(ANSWER).while_doing("control socket")?;
+        connection.send(request, &[]).while_doing("control socket")?;
+        let mut fds: Vec<OwnedFd> = Vec::new();
+        match connection.receive(&mut fds) {
+            Ok(Some(Reply::NotRunning) | None) | Err(Errno::ECONNRESET) => {
+                Err(Failure::own("container not running"))
+            }
+            Ok(Some(Reply::Failed(_, message))) => Err(Failure::own(message)),
+            Ok(Some(reply)) => Ok(reply),
+            Err(error) => Err(error).while_doing("control socket"),
+        }
+    }
+}
+
+/// Starts the first process of a created container.
+pub fn start(globals: &Globals, id: &str) -> Result<(), Failure> {
+    let dir = StateDir::open(&globals.root, id)?;
+    let lock = dir.lock()?;
+    let saved = dir.load()?;
+    let mut known = Known {
+        status: saved.status(),
+        dir,
+        saved,
+    };
+    match known.status {
+        Status::Created => {}
+        Status::Stopped => return Err(Failure::own("cannot start a container that has stopped")),
+        Status::Running | Status::Paused => {
+            return Err(Failure::own("cannot start an already running container"));
+        }
+        Status::Creating => {
+            return Err(Failure::own("cannot start a container in the creating state"));
+        }
+    }
+    let request = Request::Start {
+        container: id.to_string(),
+    };
+    match known.ask(&request)? {
+        Reply::Done => {}
+        _ => return Err(Failure::own("the sandbox gave no answer to the start")),
+    }
+    known.saved.started = true;
+    known.dir.save(&known.saved)?;
+    drop(lock);
+    let hooks = known.saved.hooks.clone().unwrap_or_default();
+    let text = known.saved.report_json(Status::Running);
+    let poststart = hooks.poststart().as_deref().unwrap_or_default();
+    hooks::run_all("poststart", poststart, &text, |line| globals.warn(line));
+    Ok(())
+}
+
+/// Sends a signal to a container's first process, or to all of its processes.
+pub fn kill(globals: &Globals, id: &str, signal: u32, all: bool) -> Result<(), Failure> {
+    let known = Known::find(globals, id)?;
+    if known.status == Status::Stopped {
+        // Without processes there is none that could not be reached.
+        return if all {
+            Ok(())
+        } else {
+            Err(Failure::own("container not running"))
+        };
+    }
+    let request = Request::Signal {
+        container: id.to_string(),
+        signal,
+        all,
+    };
+    if known.status == Status::Paused && signal == KILL {
+        // A sandbox that stands still answers nothing, but its end needs no answer.
+        end_now(&known.saved);
+        return Ok(());
+    }
+    match known.ask(&request) {
+        // A sandbox that does not answer still has to go.
+        Err(_)
+            if signal == KILL
+                && known
+                    .saved
+                    .monitor
+                    .is_some_and(|monitor| monitor.signal(KILL as i32)) =>
+        {
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
+/// Stops every process of a container, the sandbox's own included.
+pub fn pause(globals: &Globals, id: &str) -> Result<(), Failure> {
+    let known = Known::find(globals, id)?;
+    match (known.status, &known.saved.cgroup) {
+        (Status::Running | Status::Created, Some(cgroup)) => cgroup.freeze(),
+        (Status::Running | Status::Created, None) => Err(Failure::own("pausing needs a control group")),
+        _ => Err(Failure::own("container not running or created")),
+    }
+}
+
+/// Lets a paused container go on.
+pub fn resume(globals: &Globals, id: &str) -> Result<(), Failure> {
+    let known = Known::find(globals, id)?;
+    match (known.status, &known.saved.cgroup) {
+        (Status::Paused, Some(cgroup)) => cgroup.thaw(),
+        _ => Err(Failure::own("container not paused")),
+    }
+}
+
+/// Removes a container; with `force` one that still runs, too.
+pub fn delete(globals: &Globals, id: &str, force: bool) -> Result<(), Failure> {
+    let dir = match StateDir::open(&globals.root, id) {
+        Err(_) if force && super::state::check_id(id).is_ok() => return Ok(()),
+        dir => dir?,
+    };
+    let lock = dir.lock()?;
+    let saved = match dir.load() {
+        Ok(saved) => saved,
+        // Its creation was broken off before anything was made.
+        Err(_) if force => return dir.remove(),
+        Err(failure) => return Err(failure),
+    };
+    let status = saved.status();
+    match status {
+        Status::Stopped => {}
+        Status::Created => {}
+        _ if force => {}
+        status => {
+            return Err(Failure::own(format!(
+                "cannot delete container {id} that is not stopped: {}",
+                status.name()
+            )));
+        }
+    }
+    end(&saved)?;
+    if let Some(cgroup) = &saved.cgroup {
+        cgroup.remove()?;
+    }
+    let hooks = saved.hooks.clone().unwrap_or_default();
+    let text = saved.report_json(Status::Stopped);
+    dir.remove()?;
+    drop(lock);
+    let poststop = hooks.poststop().as_deref().unwrap_or_default();
+    hooks::run_all("poststop", poststop, &text, |line| globals.warn(line));
+    Ok(())
+}
+
+/// Kills what is left of a container; those that were told.
+fn end_now(saved: &Saved) -> Vec<HostProcess> {
+    let processes: Vec<HostProcess> = [saved.monitor, saved.sentry].into_iter().flatten().collect();
+    for process in &processes {
+        process.signal(KILL as i32);
+    }
+    if let Some(cgroup) = &saved.cgroup {
+        // The killed cannot end while they stand still.
+        let _ = cgroup.thaw();
+    }
+    processes
+}
+
+/// Kills what is left of a container, and waits until it is gone.
+fn end(saved: &Saved) -> Result<(), Failure> {
+    let processes = end_now(saved);
+    let limit = Instant::now() + END;
+    while processes.iter().any(|process| process.lives()) {
+        if Instant::now() > limit {
+            return Err(Failure::own("the container's processes do not end"));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}

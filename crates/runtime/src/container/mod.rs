@@ -1,0 +1,17 @@
+//! Containers as engines know them: the OCI runtime specification's life of a container.
+//!
+//! `create` makes the `monitor` and, below it, the sandbox; the other verbs reach the sandbox through its control socket. What
+//! is kept on disk is in `state`; what a container is made from is read by `bundle`.
+
+pub mod bundle;
+mod clock;
+pub mod console;
+pub mod create;
+pub mod entered;
+pub mod hooks;
+pub mod lifecycle;
+pub mod monitor;
+pub mod signals;
+pub mod state;
+
+pub use clock::now;
