@@ -214,9 +214,7 @@ impl Cgroup {
     /// Removes what can be removed; tells whether nothing is left.
     fn remove_directories(&self) -> bool {
         // No shortcut: each controller's is tried.
-        self.paths
-            .values()
-            .fold(true, |gone, dir| remove_tree(dir) && gone)
+        self.paths.values().filter(|dir| !remove_tree(dir)).count() == 0
     }
 
     /// Files that show the sandbox's use of memory and processor time, for the view inside: name and host path.
