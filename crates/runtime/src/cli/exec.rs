@@ -9,9 +9,10 @@ use lexopt::{Arg, Parser};
 use oci_spec::runtime::Process as SpecProcess;
 
 use super::{Globals, number, show, text, usage, value};
-use crate::container::bundle::{self, Bundle};
+use crate::container::bundle::Bundle;
 use crate::container::entered::{self, Options};
 use crate::container::lifecycle::Known;
+use crate::container::privileges::capability_number;
 use crate::container::state::Status;
 use crate::failure::{Failure, While};
 
@@ -147,7 +148,8 @@ fn process(known: &Known, given: &Given) -> Result<(sandbox::container::Process,
         let spec: SpecProcess = serde_json::from_slice(&text)
             .map_err(|error| Failure::own(format!("'{}': {error}", file.display())))?;
         let terminal = spec.terminal().unwrap_or(false) || given.terminal;
-        return Ok((bundle::process(&spec)?, terminal));
+        let bundle = Bundle::read(&known.saved.bundle)?;
+        return Ok((bundle.process_of(&spec)?, terminal));
     }
     if given.command.is_empty() {
         return Err(Failure::own("process args cannot be empty"));
@@ -158,7 +160,15 @@ fn process(known: &Known, given: &Given) -> Result<(sandbox::container::Process,
     if given.no_new_privs {
         spec.set_no_new_privileges(Some(true));
     }
-    let mut process = bundle::process(&spec)?;
+    let mut process = bundle.process_of(&spec)?;
+    for name in &given.caps {
+        let number =
+            capability_number(name).ok_or_else(|| Failure::own(format!("unknown capability {name:?}")))?;
+        let sets = process.privileges.capabilities.get_or_insert_default();
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            *set |= 1 << number;
+        }
+    }
     process.argv = given.command.iter().cloned().map(OsString::into_vec).collect();
     process
         .env

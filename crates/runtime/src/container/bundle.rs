@@ -4,10 +4,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespaceType, PosixRlimitType, Process as SpecProcess, Spec};
+use oci_spec::runtime::{
+    LinuxNamespaceType, LinuxPersonalityDomain, PosixRlimitType, Process as SpecProcess, Spec,
+};
 use sandbox::Config;
-use sandbox::container::{self, Container, Mount, Process, Root, Source, User, flags};
+use sandbox::container::{Container, Privileges, Process, Root, User};
 
+use super::mounts::Mounts;
+use super::{privileges, resources, setup};
 use crate::cgroup::{Cgroup, Limits};
 use crate::failure::{Failure, While};
 use crate::jail::Tree;
@@ -88,26 +92,37 @@ impl Bundle {
     }
 
     /// The control group that it asks for.
-    pub fn cgroup(&self, id: &str) -> Result<Cgroup, Failure> {
+    pub fn cgroup(&self, id: &str, limits: Limits) -> Result<Cgroup, Failure> {
         let linux = self.spec.linux().as_ref();
         let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
         let rootless = host::prctl::ids().is_ok_and(|(uid, _, _)| uid != 0);
-        Cgroup::make(path, id, Limits::default(), rootless)
+        Cgroup::make(path, id, limits, rootless)
     }
 
-    /// What the sandbox is made from: the host trees (the root first) and its configuration.
-    pub fn sandbox(&self, id: &str) -> Result<(Vec<Tree>, Config), Failure> {
+    /// What the sandbox is made from, the limits of its control group, and what is told to the user about settings that
+    /// are passed over.
+    pub fn sandbox(&self, id: &str) -> Result<Made, Failure> {
         let root = self.spec.root().as_ref();
         let read_only = root.and_then(|root| root.readonly()).unwrap_or(false);
+        let mut mounts = Mounts::default();
+        for mount in self.spec.mounts().iter().flatten() {
+            mounts.add(&self.directory, mount)?;
+        }
+        let (setup, warnings) = setup::of_spec(&self.spec)?;
+        mounts.warnings.extend(warnings);
+        let resources = self
+            .spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.resources().as_ref());
+        let (limits, warnings) = resources.map(resources::limits).unwrap_or_default();
+        mounts.warnings.extend(warnings);
         let mut trees = vec![Tree {
             host: self.rootfs()?,
             // Mount points may have to be made in it; the sandbox's kernel keeps it read-only.
             read_only: false,
         }];
-        let mut mounts = Vec::new();
-        for mount in self.spec.mounts().iter().flatten() {
-            mounts.extend(self.mount(mount, &mut trees)?);
-        }
+        trees.extend(mounts.trees);
         let name = |name: &Option<String>, else_: &str| name.as_deref().unwrap_or(else_).as_bytes().to_vec();
         let config = Config {
             hostname: name(self.spec.hostname(), "tegmen"),
@@ -118,90 +133,54 @@ impl Bundle {
             total_memory: host::machine::total_memory().while_doing("memory size")?,
             container: Container {
                 id: id.to_string(),
-                process: process(self.process()?)?,
+                process: self.process_of(self.process()?)?,
                 root: Root::Direct { read_only },
-                mounts,
-                setup: container::Setup::default(),
+                mounts: mounts.mounts,
+                setup,
             },
             wait_for_start: true,
         };
-        Ok((trees, config))
+        Ok(Made {
+            trees,
+            config,
+            limits,
+            warnings: mounts.warnings,
+        })
     }
 
-    /// A mount of config.json; a bind mount adds its tree.
-    fn mount(
-        &self,
-        mount: &oci_spec::runtime::Mount,
-        trees: &mut Vec<Tree>,
-    ) -> Result<Option<Mount>, Failure> {
-        let options = mount.options().as_deref().unwrap_or_default();
-        let (flags, data) = mount_options(options);
-        let at = mount.destination().as_os_str().as_bytes().to_vec();
-        let kind = mount.typ().as_deref().unwrap_or("none");
-        let bind = kind == "bind" || options.iter().any(|option| option == "bind" || option == "rbind");
-        if bind {
-            let source = mount.source().as_deref().unwrap_or(Path::new(""));
-            let host = self.directory.join(source);
-            let host = host
-                .canonicalize()
-                .while_doing(&format!("mounting '{}'", host.display()))?;
-            let read_only = flags & flags::RDONLY != 0;
-            let index = trees.len() - 1;
-            trees.push(Tree { host, read_only });
-            return Ok(Some(Mount {
-                at,
-                source: Source::Tree { index, read_only },
-                name: source.as_os_str().as_bytes().to_vec(),
-                flags,
-                options: Vec::new(),
-                copy_up: false,
-            }));
+    /// A process of the container, under the container's filter.
+    pub fn process_of(&self, process: &SpecProcess) -> Result<Process, Failure> {
+        let linux = self.spec.linux().as_ref();
+        let mut made = self::process(process)?;
+        let filter = linux.and_then(|linux| linux.seccomp().as_ref());
+        made.privileges = privileges::of_process(process, filter)?;
+        if let Some(personality) = linux.and_then(|linux| linux.personality().as_ref()) {
+            made.privileges.personality = match personality.domain() {
+                LinuxPersonalityDomain::PerLinux => 0,
+                LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
+            };
         }
-        let kind = match kind {
-            "tmpfs" if at == b"/dev" => "devtmpfs",
-            "cgroup" => "cgroup2",
-            other => other,
-        };
-        let options = match kind {
-            "tmpfs" | "devpts" | "devtmpfs" => data.into_bytes(),
-            _ => Vec::new(),
-        };
-        let source = mount.source().as_deref().map(|path| path.as_os_str().as_bytes());
-        Ok(Some(Mount {
-            at,
-            source: Source::Kernel(kind.to_string()),
-            name: source.unwrap_or(kind.as_bytes()).to_vec(),
-            flags,
-            options,
-            copy_up: false,
-        }))
+        Ok(made)
     }
 }
 
-/// Flags and the rest of the options of a mount.
-fn mount_options(options: &[String]) -> (u64, String) {
-    let (mut set, mut data) = (0, Vec::new());
-    for option in options {
-        match option.as_str() {
-            "ro" => set |= flags::RDONLY,
-            "rw" => set &= !flags::RDONLY,
-            "nosuid" => set |= flags::NOSUID,
-            "nodev" => set |= flags::NODEV,
-            "noexec" => set |= flags::NOEXEC,
-            "noatime" => set |= flags::NOATIME,
-            "nodiratime" => set |= flags::NODIRATIME,
-            "relatime" => set |= flags::RELATIME,
-            option if option.starts_with("mode=") || option.starts_with("size=") => data.push(option),
-            option if option.starts_with("gid=") || option.starts_with("uid=") => data.push(option),
-            option if option.starts_with("ptmxmode=") => data.push(option),
-            _ => {}
-        }
-    }
-    (set, data.join(","))
+/// PER_LINUX32 of personality(2).
+const PER_LINUX32: u32 = 8;
+
+/// What a container is made from.
+pub struct Made {
+    /// Host trees, the root first.
+    pub trees: Vec<Tree>,
+    /// What the sandbox is told.
+    pub config: Config,
+    /// Limits of the control group.
+    pub limits: Limits,
+    /// Settings that are passed over.
+    pub warnings: Vec<String>,
 }
 
 /// A process of config.json or of an exec's file.
-pub fn process(spec: &SpecProcess) -> Result<Process, Failure> {
+fn process(spec: &SpecProcess) -> Result<Process, Failure> {
     let bytes = |strings: &Option<Vec<String>>| -> Vec<Vec<u8>> {
         let strings = strings.iter().flatten();
         strings.map(|string| string.as_bytes().to_vec()).collect()
@@ -228,7 +207,7 @@ pub fn process(spec: &SpecProcess) -> Result<Process, Failure> {
             umask: user.umask().unwrap_or(0o022),
         },
         rlimits,
-        privileges: container::Privileges::default(),
+        privileges: Privileges::default(),
     })
 }
 

@@ -8,7 +8,7 @@ use host::tty::WindowSize;
 use oci_spec::runtime::Hooks;
 use sandbox::Io;
 
-use super::bundle::{Bundle, Network};
+use super::bundle::{Bundle, Made, Network};
 use super::console::Console;
 use super::monitor::{self, FromMonitor, Plan};
 use super::state::{HostProcess, Saved, StateDir, Status, write_whole};
@@ -83,9 +83,17 @@ fn create_in(
     globals: &Globals,
     options: &Options,
 ) -> Result<Created, Failure> {
-    let (trees, mut config) = bundle.sandbox(&options.id)?;
+    let Made {
+        trees,
+        mut config,
+        limits,
+        warnings,
+    } = bundle.sandbox(&options.id)?;
+    for warning in &warnings {
+        globals.warn(warning);
+    }
     config.strace = globals.strace;
-    saved.cgroup = Some(bundle.cgroup(&options.id)?);
+    saved.cgroup = Some(bundle.cgroup(&options.id, limits)?);
     // From here on whatever breaks the creation off leaves a trace that `delete` follows.
     state.save(saved)?;
     let cgroup = saved.cgroup.clone();

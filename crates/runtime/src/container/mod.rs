@@ -11,6 +11,10 @@ pub mod entered;
 pub mod hooks;
 pub mod lifecycle;
 pub mod monitor;
+mod mounts;
+pub mod privileges;
+pub mod resources;
+mod setup;
 pub mod signals;
 pub mod state;
 

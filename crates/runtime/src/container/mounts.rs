@@ -35,16 +35,62 @@ struct Options {
 
 /// Options that mean nothing where no mount is shared with anybody and no id is mapped, or that are the rule here anyway.
 const WITHOUT_MEANING: &[&str] = &[
-    "async", "atime", "defaults", "diratime", "iversion", "lazytime", "loud", "mand", "noiversion", "nolazytime",
-    "nomand", "norelatime", "nostrictatime", "private", "rprivate", "rshared", "rslave", "runbindable", "shared",
-    "silent", "slave", "strictatime", "suid", "dev", "exec", "sync", "unbindable", "symfollow", "rdiratime",
-    "ratime", "rrelatime", "rnorelatime", "rstrictatime", "rnostrictatime", "rsuid", "rdev", "rexec", "rsymfollow",
+    "async",
+    "atime",
+    "defaults",
+    "diratime",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "private",
+    "rprivate",
+    "rshared",
+    "rslave",
+    "runbindable",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "dev",
+    "exec",
+    "sync",
+    "unbindable",
+    "symfollow",
+    "rdiratime",
+    "ratime",
+    "rrelatime",
+    "rnorelatime",
+    "rstrictatime",
+    "rnostrictatime",
+    "rsuid",
+    "rdev",
+    "rexec",
+    "rsymfollow",
 ];
 
 /// Options that file systems of ours take.
 const OF_FILE_SYSTEMS: &[&str] = &[
-    "mode", "size", "uid", "gid", "nr_inodes", "nr_blocks", "ptmxmode", "newinstance", "huge", "mpol", "noswap",
-    "inode32", "inode64", "max",
+    "mode",
+    "size",
+    "uid",
+    "gid",
+    "nr_inodes",
+    "nr_blocks",
+    "ptmxmode",
+    "newinstance",
+    "huge",
+    "mpol",
+    "noswap",
+    "inode32",
+    "inode64",
+    "max",
 ];
 
 impl Options {
@@ -78,20 +124,28 @@ impl Mounts {
     pub fn add(&mut self, bundle: &Path, mount: &oci_spec::runtime::Mount) -> Result<(), Failure> {
         let at = mount.destination();
         if !at.is_absolute() {
-            self.warnings.push(format!("mount destination '{}' is not absolute", at.display()));
+            self.warnings
+                .push(format!("mount destination '{}' is not absolute", at.display()));
         }
         let options = Options::parse(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or("none");
         let maps = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
         if maps || options.unknown.iter().any(|option| option.contains("idmap")) {
-            return Err(Failure::own(format!("mount '{}': id-mapped mounts are not supported", at.display())));
+            return Err(Failure::own(format!(
+                "mount '{}': id-mapped mounts are not supported",
+                at.display()
+            )));
         }
         // One that would keep something out is an error, others change nothing that matters.
         if let Some(option) = options.unknown.iter().find(|option| *option == "nosymfollow") {
-            return Err(Failure::own(format!("mount '{}': option '{option}' is not supported", at.display())));
+            return Err(Failure::own(format!(
+                "mount '{}': option '{option}' is not supported",
+                at.display()
+            )));
         }
         for option in &options.unknown {
-            self.warnings.push(format!("mount '{}': option '{option}' is ignored", at.display()));
+            self.warnings
+                .push(format!("mount '{}': option '{option}' is ignored", at.display()));
         }
         let source = mount.source().as_deref().unwrap_or(Path::new(""));
         let mut new = Mount {
@@ -137,7 +191,9 @@ impl Mounts {
                 ((rdev & 0xff) | ((rdev >> 12) & 0xf_ff00)) as u32,
             );
             if !has_driver(kind.is_block_device(), number) {
-                return Err(Failure::own(format!("{doing}: a device of the host, which sandboxes do not reach")));
+                return Err(Failure::own(format!(
+                    "{doing}: a device of the host, which sandboxes do not reach"
+                )));
             }
             return Ok(Source::Device(Device {
                 path: Vec::new(),
@@ -181,7 +237,16 @@ mod tests {
 
     #[test]
     fn options_are_sorted() {
-        let parsed = parse(&["rbind", "rprivate", "ro", "nosuid", "size=64m", "mode=755", "tmpcopyup", "zoom"]);
+        let parsed = parse(&[
+            "rbind",
+            "rprivate",
+            "ro",
+            "nosuid",
+            "size=64m",
+            "mode=755",
+            "tmpcopyup",
+            "zoom",
+        ]);
         assert_eq!(parsed.flags, flags::RDONLY | flags::NOSUID);
         assert_eq!(parsed.data, ["size=64m", "mode=755"]);
         assert!(parsed.bind && parsed.recursive && parsed.copy_up);

@@ -58,11 +58,17 @@ const CAPABILITIES: [&str; 41] = [
 pub fn capability_number(name: &str) -> Option<u32> {
     let name = name.to_ascii_uppercase();
     let name = name.strip_prefix("CAP_").unwrap_or(&name);
-    CAPABILITIES.iter().position(|known| *known == name).and_then(|at| u32::try_from(at).ok())
+    CAPABILITIES
+        .iter()
+        .position(|known| *known == name)
+        .and_then(|at| u32::try_from(at).ok())
 }
 
 fn set(names: Option<&Names>) -> u64 {
-    let numbers = names.into_iter().flatten().filter_map(|name| capability_number(&name.to_string()));
+    let numbers = names
+        .into_iter()
+        .flatten()
+        .filter_map(|name| capability_number(&name.to_string()));
     numbers.fold(0, |set, number| set | 1 << number)
 }
 
@@ -97,12 +103,19 @@ fn wants_log(profile: &LinuxSeccomp) -> bool {
 
 fn program(profile: &LinuxSeccomp) -> Result<Option<Vec<RawInstruction>>, Failure> {
     let default = action(profile.default_action(), profile.default_errno_ret())?;
-    let rules = profile.syscalls().iter().flatten().map(rule).collect::<Result<Vec<_>, _>>()?;
+    let rules = profile
+        .syscalls()
+        .iter()
+        .flatten()
+        .map(rule)
+        .collect::<Result<Vec<_>, _>>()?;
     if default == Action::Allow && rules.iter().all(|rule| rule.action == Action::Allow) {
         return Ok(None);
     }
     // A rule that says what the default says anyway is left out, as runc does it: conditions on it would not matter.
-    let rules = rules.into_iter().filter(|rule| rule.action != default || default == Action::Allow);
+    let rules = rules
+        .into_iter()
+        .filter(|rule| rule.action != default || default == Action::Allow);
     let profile = Profile {
         default,
         rules: rules.collect(),
@@ -135,7 +148,12 @@ fn rule(syscall: &LinuxSyscall) -> Result<Rule, Failure> {
     Ok(Rule {
         names: syscall.names().clone(),
         action: action(syscall.action(), syscall.errno_ret())?,
-        conditions: syscall.args().iter().flatten().map(condition).collect::<Result<_, _>>()?,
+        conditions: syscall
+            .args()
+            .iter()
+            .flatten()
+            .map(condition)
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -29,7 +29,11 @@ pub fn limits(resources: &LinuxResources) -> (Limits, Vec<String>) {
         limits.cpus = given(cpu.cpus());
         limits.mems = given(cpu.mems());
     }
-    limits.pids = resources.pids().as_ref().map(|pids| pids.limit()).filter(|limit| *limit != 0);
+    limits.pids = resources
+        .pids()
+        .as_ref()
+        .map(|pids| pids.limit())
+        .filter(|limit| *limit != 0);
     if let Some(io) = resources.block_io() {
         block_io(io, &mut limits);
     }
@@ -38,7 +42,9 @@ pub fn limits(resources: &LinuxResources) -> (Limits, Vec<String>) {
         .filter_map(|limit| Some((limit.page_size().clone(), u64::try_from(limit.limit()).ok()?)))
         .collect();
     let unified = resources.unified().iter().flatten();
-    limits.unified = unified.map(|(name, value)| (name.clone(), value.clone())).collect::<BTreeMap<_, _>>();
+    limits.unified = unified
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect::<BTreeMap<_, _>>();
     if resources.network().is_some() {
         warnings.push("linux.resources.network (net_cls, net_prio) is ignored".to_string());
     }
@@ -52,7 +58,9 @@ fn block_io(io: &LinuxBlockIo, limits: &mut Limits) {
     limits.io_weight = io.weight().filter(|weight| *weight > 0);
     for device in io.weight_device().iter().flatten() {
         if let Some(weight) = device.weight() {
-            limits.io_weight_of.push(((device.major(), device.minor()), weight));
+            limits
+                .io_weight_of
+                .push(((device.major(), device.minor()), weight));
         }
     }
     let mut add = |kind: IoLimit, list: &Option<Vec<LinuxThrottleDevice>>| {

@@ -10,7 +10,11 @@ use crate::failure::Failure;
 /// The arrangements, and what of the configuration is passed over because isolation does not depend on it.
 pub fn of_spec(spec: &Spec) -> Result<(Setup, Vec<String>), Failure> {
     let mut warnings = Vec::new();
-    let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    let terminal = spec
+        .process()
+        .as_ref()
+        .and_then(|process| process.terminal())
+        .unwrap_or(false);
     let mut setup = Setup {
         populate_dev: true,
         console: terminal,
@@ -21,7 +25,11 @@ pub fn of_spec(spec: &Spec) -> Result<(Setup, Vec<String>), Failure> {
     };
     devices(linux, &mut setup, &mut warnings)?;
     let bytes = |paths: &Option<Vec<String>>| -> Vec<Vec<u8>> {
-        paths.iter().flatten().map(|path| path.as_bytes().to_vec()).collect()
+        paths
+            .iter()
+            .flatten()
+            .map(|path| path.as_bytes().to_vec())
+            .collect()
     };
     setup.masked = bytes(linux.masked_paths());
     setup.read_only = bytes(linux.readonly_paths());
@@ -48,7 +56,10 @@ fn devices(linux: &Linux, setup: &mut Setup, warnings: &mut Vec<String>) -> Resu
 fn of_device(device: &LinuxDevice) -> Result<Option<Device>, Failure> {
     let path = device.path();
     if !path.is_absolute() {
-        return Err(Failure::own(format!("device '{}': the path is not absolute", path.display())));
+        return Err(Failure::own(format!(
+            "device '{}': the path is not absolute",
+            path.display()
+        )));
     }
     let block = match device.typ() {
         LinuxDeviceType::C | LinuxDeviceType::U => false,
@@ -73,10 +84,16 @@ fn passed_over(spec: &Spec, linux: &Linux, warnings: &mut Vec<String>) {
     if let Some(process) = spec.process() {
         let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
         if named(process.apparmor_profile()) {
-            ignored("process.apparmorProfile", "no call of the container reaches the host's kernel");
+            ignored(
+                "process.apparmorProfile",
+                "no call of the container reaches the host's kernel",
+            );
         }
         if named(process.selinux_label()) {
-            ignored("process.selinuxLabel", "no call of the container reaches the host's kernel");
+            ignored(
+                "process.selinuxLabel",
+                "no call of the container reaches the host's kernel",
+            );
         }
     }
     if linux.intel_rdt().is_some() {
@@ -84,7 +101,10 @@ fn passed_over(spec: &Spec, linux: &Linux, warnings: &mut Vec<String>) {
     }
     let namespaces = linux.namespaces().iter().flatten();
     for namespace in namespaces {
-        let joined = namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+        let joined = namespace
+            .path()
+            .as_ref()
+            .is_some_and(|path| !path.as_os_str().is_empty());
         if joined && namespace.typ() != LinuxNamespaceType::Network {
             ignored(
                 &format!("the path of the {} namespace", namespace.typ()),
