@@ -11,10 +11,12 @@ use abi::Errno;
 use host::mem::{self, Shared};
 use host::{futex, process};
 
-use crate::layout::{CHANNEL_LEN, COMMAND_LEN, command};
+use crate::layout::{CHANNEL_LEN, command, hint};
 
 /// How often to look for the hint, with a yield to the helper on the same core, before sleeping.
 const YIELDS: u32 = 4;
+/// How often the helper looks for more before it sleeps: waking it costs as much as two looks of it.
+const HELPER_LOOKS: u32 = 12;
 /// Longest sleep before looking whether the process has died.
 const RECHECK: Duration = Duration::from_millis(20);
 /// Sleep between looks once the hint was found forged.
@@ -51,7 +53,11 @@ impl Channel {
     pub fn new() -> Result<Channel, Errno> {
         let file = mem::memfd(c"tegmen-orders", CHANNEL_LEN as u64)?;
         let map = Shared::map(&file, 0, CHANNEL_LEN)?;
-        Ok(Channel { file, map, seq: 0 })
+        let channel = Channel { file, map, seq: 0 };
+        channel
+            .word(command::LOOKS)
+            .store(HELPER_LOOKS, Ordering::Relaxed);
+        Ok(channel)
     }
 
     /// The number of its descriptor, to be named in an order.
@@ -106,6 +112,12 @@ impl Channel {
         self.word(command::WAITING).store(0, Ordering::Relaxed);
         self.seq = self.seq.wrapping_add(1);
         self.word(command::SEQ).store(self.seq, Ordering::SeqCst);
+        if self.word(hint::ASLEEP).load(Ordering::SeqCst) != 0 {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         futex::wake(self.word(command::SEQ), 1);
     }
 
@@ -115,7 +127,7 @@ impl Channel {
     }
 
     fn await_ack(&self, dead: impl Fn() -> bool) -> Result<u64, Errno> {
-        let hint = self.word(COMMAND_LEN);
+        let hint = self.hint_word();
         let mut rounds = 0u32;
         loop {
             let seen = hint.load(Ordering::SeqCst);
@@ -131,6 +143,8 @@ impl Channel {
             } else {
                 self.word(command::WAITING).store(1, Ordering::SeqCst);
                 fence(Ordering::SeqCst);
+                // A guest may have said that the helper is awake while it sleeps.
+                self.wake();
                 let timed_out = futex::wait(hint, seen, Some(RECHECK)) == Err(Errno::ETIMEDOUT);
                 if timed_out && let Some(ack) = self.acknowledged() {
                     return Ok(ack);
@@ -145,6 +159,6 @@ impl Channel {
 
     /// Wakes a waiter after the process has died.
     pub fn hint_word(&self) -> &AtomicU32 {
-        self.word(COMMAND_LEN)
+        self.word(hint::DONE)
     }
 }

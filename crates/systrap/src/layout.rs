@@ -154,6 +154,8 @@ pub mod command {
     pub const COUNT: usize = 4;
     /// Non-zero: the sentry sleeps on the hint.
     pub const WAITING: usize = 8;
+    /// How often the helper looks for the next batch, with a yield each, before it sleeps.
+    pub const LOOKS: usize = 12;
     /// First op.
     pub const OPS: usize = 64;
     /// Bytes of an op: number and six arguments, padded.
@@ -170,6 +172,14 @@ pub const OP_CAS64: u64 = 0x1_0003;
 pub const OP_FORK: u64 = 0x1_0001;
 /// Op: start a guest thread (area, stack pointer).
 pub const OP_THREAD: u64 = 0x1_0002;
+
+/// Offsets in the hint page.
+pub mod hint {
+    /// Sequence number of the newest batch that was carried out (futex word).
+    pub const DONE: usize = super::COMMAND_LEN;
+    /// Non-zero: the helper sleeps, or is about to.
+    pub const ASLEEP: usize = DONE + 4;
+}
 
 /// Offsets in the stub's data page.
 pub mod data {

@@ -10,7 +10,7 @@ use host::mem;
 use host::seccomp::Insn;
 
 use crate::filter;
-use crate::layout::{self as l, area, command, data, state, uc};
+use crate::layout::{self as l, area, command, data, hint, state, uc};
 
 /// CLONE_PARENT | CLONE_FILES: the sentry is the parent of every guest process and shares its descriptors
 /// with the memory helpers.
@@ -66,6 +66,9 @@ global_asm!(
     C_SEQ = const command::SEQ,
     C_COUNT = const command::COUNT,
     C_WAITING = const command::WAITING,
+    C_LOOKS = const command::LOOKS,
+    H_DONE = const hint::DONE,
+    H_ASLEEP = const hint::ASLEEP,
     C_OPS = const command::OPS,
     C_OP_LEN = const command::OP_LEN,
     RUN = const state::RUN,

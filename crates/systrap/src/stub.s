@@ -154,15 +154,27 @@ new_process:
     syscall
     xor r13d, r13d
 helper_loop:
+    mov r15d, [r12 + {C_LOOKS}]
+helper_look:
     mov eax, [r12 + {C_SEQ}]
     cmp eax, r13d
     jne helper_batch
+    test r15d, r15d
+    jz helper_sleep
+    dec r15d
+    mov eax, 24                         // sched_yield
+    syscall
+    jmp helper_look
+helper_sleep:
+    mov eax, 1
+    xchg [r12 + {H_ASLEEP}], eax        // and a full barrier
     lea rdi, [r12 + {C_SEQ}]
     xor esi, esi                        // FUTEX_WAIT
     mov edx, r13d
     xor r10d, r10d
     mov eax, 202
     syscall
+    mov dword ptr [r12 + {H_ASLEEP}], 0
     jmp helper_loop
 helper_batch:
     mov r13d, eax
@@ -209,10 +221,10 @@ helper_ack:                             // eax: value, ecx: errno
     mov eax, 8                          // lseek: the one place the guest cannot write
     syscall
     mov eax, r13d
-    xchg [r12 + {COMMAND_LEN}], eax     // hint, and a full barrier
+    xchg [r12 + {H_DONE}], eax          // hint, and a full barrier
     cmp dword ptr [r12 + {C_WAITING}], 0
     je helper_loop
-    lea rdi, [r12 + {COMMAND_LEN}]
+    lea rdi, [r12 + {H_DONE}]
     mov esi, 1                          // FUTEX_WAKE
     mov edx, 1
     mov eax, 202
