@@ -11,7 +11,7 @@ use abi::Errno;
 use host::mem::{self, Shared};
 use host::{futex, process};
 
-use crate::layout::{CHANNEL_LEN, command, hint};
+use crate::layout::{CHANNEL_LEN, OP_CAS, command, hint};
 
 /// How often to look for the hint, with a yield to the helper on the same core, before sleeping.
 const YIELDS: u32 = 4;
@@ -53,11 +53,7 @@ impl Channel {
     pub fn new() -> Result<Channel, Errno> {
         let file = mem::memfd(c"tegmen-orders", CHANNEL_LEN as u64)?;
         let map = Shared::map(&file, 0, CHANNEL_LEN)?;
-        let channel = Channel { file, map, seq: 0 };
-        channel
-            .word(command::LOOKS)
-            .store(HELPER_LOOKS, Ordering::Relaxed);
-        Ok(channel)
+        Ok(Channel { file, map, seq: 0 })
     }
 
     /// The number of its descriptor, to be named in an order.
@@ -110,6 +106,10 @@ impl Channel {
         self.word(command::COUNT)
             .store(ops.len() as u32, Ordering::Relaxed);
         self.word(command::WAITING).store(0, Ordering::Relaxed);
+        // Who makes processes and threads has other things to do next than to make more.
+        let last = ops.last().map_or(0, |op| op.nr);
+        let looks = if last < OP_CAS { HELPER_LOOKS } else { 0 };
+        self.word(command::LOOKS).store(looks, Ordering::Relaxed);
         self.seq = self.seq.wrapping_add(1);
         self.word(command::SEQ).store(self.seq, Ordering::SeqCst);
         if self.word(hint::ASLEEP).load(Ordering::SeqCst) != 0 {

@@ -164,7 +164,12 @@ impl Process {
             }
         };
         let (regions, patches) = (regions.clone(), patches.clone());
-        Process::adopt(pid as i32, channel, self.engine.clone(), regions, patches)
+        let child = Process::adopt(pid as i32, channel, self.engine.clone(), regions, patches)?;
+        // The child's helper starts where this one is.
+        child
+            .helper_cpu
+            .store(self.helper_cpu.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(child)
     }
 
     /// What is mapped. Lock order: regions, patches, slots or channel.

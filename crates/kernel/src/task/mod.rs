@@ -21,6 +21,7 @@ mod task_struct;
 mod tests;
 mod user_memory;
 mod wait;
+mod worker;
 
 pub use blocking::Deadline;
 pub use current::{CurrentTask, current, current_call};
@@ -30,9 +31,9 @@ pub use group::{GroupState, Rlimits, ThreadGroup, default_rlimits, rlimit};
 pub use init::{InitTask, Lifecycle, create_entered, create_init};
 pub use pidfd::PidFd;
 pub use pids::{GroupEntry, PID_MAX, PROCESSES_MAX, PidTable, TASKS_MAX};
-pub use run::spawn;
 pub use seccomp::{Instruction, PROGRAM_MAX as SECCOMP_PROGRAM_MAX, Seccomp, Verdict};
 pub use session::ControllingTerminal;
 pub use task_struct::{Task, TaskState};
 pub use user_memory::{UserBuffers, UserIoVec};
 pub use wait::{WaitFor, WaitOptions, Waited};
+pub use worker::spawn;

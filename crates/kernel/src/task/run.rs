@@ -1,25 +1,16 @@
 //! The run loop of a sentry thread: switch to the guest, serve its event, look at signals, again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use abi::signal::*;
 use abi::{Errno, UserAddr};
-use platform::{Context, Death, Event};
+use platform::{Death, Event};
 
 use super::ptrace::{StopKind, event, options};
-use super::{CurrentTask, Task, Verdict};
-use crate::mm::Mm;
+use super::{CurrentTask, Verdict};
 use crate::signal::{self, Flow, SigInfo};
 use crate::syscall;
 
-/// Stack of a sentry thread, in bytes: the deepest path walk and the largest local buffers fit several times.
-/// Unoptimised code takes more.
-const STACK_BYTES: usize = if cfg!(debug_assertions) {
-    2 << 20
-} else {
-    512 << 10
-};
 /// The wait status of a sandbox whose sentry failed: as if ended by SIGABRT.
 const ABORTED: i32 = SIGABRT as i32;
 
@@ -29,17 +20,6 @@ enum Next {
     Exit(i32),
     /// It becomes the leader of its process (execve by another thread).
     BecomeLeader,
-}
-
-/// Starts a sentry thread that serves `task`. `EAGAIN` when the host gives no thread.
-pub fn spawn(task: Arc<Task>, context: Box<dyn Context>, mm: Arc<Mm>) -> Result<(), Errno> {
-    let builder = std::thread::Builder::new()
-        .name(format!("task-{}", task.tid))
-        .stack_size(STACK_BYTES);
-    builder
-        .spawn(move || CurrentTask::new(task, context, mm).run())
-        .map(|_| ())
-        .map_err(|_| Errno::EAGAIN)
 }
 
 impl CurrentTask {
