@@ -30,6 +30,38 @@ pub fn set_name(name: &CStr) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
+/// Writes over the caller's arguments, which `ps` shows, as far as there is room. Only for processes with one thread whose own
+/// arguments were read before. Nothing happens where /proc does not tell their place.
+pub fn set_title(arguments: &[Vec<u8>]) {
+    /// Fields 48 and 49 of proc(5)'s stat, counted from the state (field 3).
+    const ARG_START: usize = 45;
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
+        return;
+    };
+    let fields: Vec<&str> = match stat.rsplit_once(") ") {
+        Some((_, rest)) => rest.split(' ').collect(),
+        None => return,
+    };
+    let field = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|text| text.trim().parse::<usize>().ok())
+    };
+    let (Some(start), Some(end)) = (field(ARG_START), field(ARG_START + 1)) else {
+        return;
+    };
+    if start == 0 || end <= start {
+        return;
+    }
+    let mut title = arguments.join(&0);
+    // The last byte stays zero: else the kernel reads on into the environment.
+    title.resize(end - start - 1, 0);
+    title.push(0);
+    // SAFETY: the kernel says that the arguments' strings lie there, on the stack's page above every frame; they are writable bytes
+    // that were copied by the standard library before and that no Rust reference covers.
+    unsafe { std::ptr::copy_nonoverlapping(title.as_ptr(), start as *mut u8, title.len()) };
+}
+
 /// umask(2).
 pub fn umask(mask: u32) -> u32 {
     // SAFETY: no memory is passed.

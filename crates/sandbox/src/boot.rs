@@ -1,11 +1,13 @@
 //! From closed walls to a running first process.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use abi::Errno;
 use fs::stdio::Poller;
 use kernel::{CpuModel, Kernel, KernelConfig};
+use sync::{Mutex, rank};
 use systrap::Systrap;
 
 use crate::Timing;
@@ -61,6 +63,7 @@ pub fn start(
         files,
         gate: Gate::default(),
         replies: Default::default(),
+        standing: Mutex::new(rank::LEAF, BTreeMap::new()),
     });
     match handles.listener.filter(|_| config.wait_for_start) {
         Some(listener) => start_when_told(&sandbox, listener, container.process)?,

@@ -9,6 +9,7 @@ mod config;
 pub mod container;
 pub mod control;
 mod gate;
+mod home;
 pub mod listing;
 pub mod request;
 /// What guest processes may call, for `tegmen surface`.

@@ -2,7 +2,7 @@
 
 mod cover;
 mod dev;
-mod place;
+pub mod place;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

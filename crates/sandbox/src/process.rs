@@ -110,7 +110,7 @@ fn attributes(privileges: &Privileges) -> Result<Attributes, Errno> {
 pub fn start(
     kernel: &Arc<Kernel>,
     root: Path,
-    process: Process,
+    mut process: Process,
     files: &Files,
     role: Role,
     before_start: impl FnOnce() -> Result<(), Errno>,
@@ -124,6 +124,13 @@ pub fn start(
         .map_err(|errno| failed(125, &format!("system call filter: {}", words(errno))))?;
     let cwd = process.cwd.unwrap_or_else(|| b"/".to_vec());
     let mut walker = Walker::as_root(kernel, root.clone());
+    if role != Role::Command {
+        crate::home::set(&walker, cred.uid, &mut process.env);
+    }
+    if role == Role::Init {
+        // As runc does; what stands in the way is told below.
+        let _ = crate::mounts::place::directory(&walker, &cwd);
+    }
     walker.cred = Arc::new(cred.clone());
     walker.cwd = walker
         .resolve(None, &cwd, LookupFlags::FOLLOW | LookupFlags::DIRECTORY)

@@ -43,6 +43,8 @@ pub enum Request {
         process: Box<Process>,
         /// The terminal among the descriptors that is to be relayed.
         terminal: Option<Terminal>,
+        /// The host's process that stands for it.
+        host_pid: i32,
     },
     /// On the connection of an `Exec`: a signal for its process. No answer.
     SignalProcess(u32),
@@ -89,6 +91,8 @@ pub struct ProcessInfo {
     pub threads: usize,
     /// State as /proc/PID/stat has it.
     pub state: char,
+    /// The host's process that stands for it, where there is one.
+    pub host_pid: Option<i32>,
 }
 
 /// One end of a connection.

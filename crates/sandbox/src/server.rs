@@ -85,9 +85,13 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
                 container,
                 process,
                 terminal,
+                host_pid,
             } if container == sandbox.id => match Entered::start(sandbox, *process, terminal.as_ref(), fds) {
                 Ok(entered) => {
+                    let pid = entered.task.tid;
+                    sandbox.standing.lock().insert(pid, host_pid);
                     entered.serve(sandbox, connection);
+                    sandbox.standing.lock().remove(&pid);
                     return;
                 }
                 Err(why) => failed(why),
@@ -128,6 +132,7 @@ fn signal_container(sandbox: &Sandbox, signal: u32, all: bool) -> Reply {
 }
 
 fn list(sandbox: &Sandbox) -> Vec<ProcessInfo> {
+    let standing = sandbox.standing.lock().clone();
     let table = sandbox.kernel.pids.read();
     let info = |(pid, entry): (&u32, &kernel::task::GroupEntry)| ProcessInfo {
         pid: *pid,
@@ -139,6 +144,7 @@ fn list(sandbox: &Sandbox) -> Vec<ProcessInfo> {
             Some(_) => 'Z',
             None => char::from_u32(entry.leader.run_state.load(Ordering::Relaxed)).unwrap_or('?'),
         },
+        host_pid: standing.get(pid).copied(),
     };
     table.groups.iter().map(info).collect()
 }

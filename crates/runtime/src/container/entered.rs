@@ -117,6 +117,13 @@ fn detached(known: &Known, options: &Options, sync: &OwnedFd) -> i32 {
     };
     let Standard { fds, watched, .. } = standard;
     drop(fds);
+    let mut keep = vec![sync.as_fd(), connection.as_fd()];
+    keep.extend(watched.iter().map(AsFd::as_fd));
+    // What the engine left open for its runtime: this process never returns there.
+    if let Err(failure) = host::fd::close_all_but(&keep).while_doing("closing descriptors") {
+        tell(FromMonitor::Failed(failure.status, failure.message));
+        return 1;
+    }
     if let Some(terminal) = &watched {
         let _ = tty::take_control(terminal.as_fd());
     }
@@ -184,11 +191,16 @@ fn standard(options: &Options) -> Result<Standard, Failure> {
 
 /// Starts the process; the connection that stands for it, and its id inside.
 fn enter(known: &Known, options: &Options, standard: &Standard) -> Result<(Connection, u32), Failure> {
+    if let Some(cgroup) = &known.saved.cgroup {
+        cgroup.join(own_pid())?;
+    }
+    host::prctl::set_title(&options.process.argv);
     let connection = known.connect()?;
     let request = Request::Exec {
         container: known.saved.id.clone(),
         process: Box::new(options.process.clone()),
         terminal: standard.description.clone(),
+        host_pid: own_pid(),
     };
     let fds: Vec<_> = standard.fds.iter().map(AsFd::as_fd).collect();
     connection.send(&request, &fds).while_doing("control socket")?;

@@ -41,12 +41,18 @@ impl Known {
 
     /// The host's processes that stand for those of the container: the monitor, and those of `exec`.
     pub fn host_processes(&self) -> Vec<i32> {
-        self.saved
-            .monitor
-            .filter(|monitor| monitor.lives())
-            .map(|monitor| monitor.pid)
-            .into_iter()
-            .collect()
+        let monitor = self.saved.monitor.filter(|monitor| monitor.lives());
+        let mut pids: Vec<i32> = monitor.map(|monitor| monitor.pid).into_iter().collect();
+        let request = Request::List {
+            container: self.saved.id.clone(),
+        };
+        // One that stands still answers nothing.
+        if self.status != Status::Paused
+            && let Ok(Reply::Processes(processes)) = self.ask(&request)
+        {
+            pids.extend(processes.iter().filter_map(|process| process.host_pid));
+        }
+        pids
     }
 
     /// A connection to its sandbox; an error when it does not run.

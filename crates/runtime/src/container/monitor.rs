@@ -96,6 +96,8 @@ pub fn run(plan: Plan) -> i32 {
         if let Ok(sync) = &sync {
             let report = FromMonitor::Failed(failure.status, failure.message);
             let _ = host::fd::send(sync.as_fd(), &report.encode());
+            // Hooks that still run find the process, until the creating command ends.
+            let _ = host::fd::receive(sync.as_fd(), &mut [0; 8]);
         }
         1
     };
@@ -154,6 +156,7 @@ fn start(plan: Plan, report: &OwnedFd) -> Result<(Jail, Rest), Failure> {
     if let Some(console) = console.as_ref().filter(|_| lead_terminal) {
         tty::take_control(console.as_fd()).while_doing("controlling terminal")?;
     }
+    host::prctl::set_title(&config.container.process.argv);
     let mut timing = Timing::new(false);
     // The sentry's own words go where its log goes.
     if let Some(log) = &io.log {
