@@ -215,7 +215,10 @@ impl Entry<'_> {
         // Guests' open files are the sentry's descriptors; their own limits are kept by the sentry's kernel.
         let (_, hard) = rlimit::get(Resource::NoFile).while_doing("resource limits")?;
         set(Resource::NoFile, hard, hard)?;
-        set(Resource::Core, 0, 0)?;
+        // One byte, not none: with none, a host that pipes core dumps into a program would still start it, as its root,
+        // for a guest process that has destroyed its own stub.
+        let (_, core) = rlimit::get(Resource::Core).while_doing("resource limits")?;
+        set(Resource::Core, core.min(1), core.min(1))?;
         set(Resource::MsgQueue, 0, 0)
     }
 

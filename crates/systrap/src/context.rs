@@ -91,7 +91,10 @@ impl Extended {
 #[derive(Default)]
 struct Patience {
     looks: u32,
-    cpu_time: Duration,
+    /// Looks since the first at which its process had run since the look before.
+    active: u32,
+    first: Duration,
+    last: Duration,
 }
 
 impl Patience {
@@ -101,13 +104,19 @@ impl Patience {
     /// Time its process must have had on a processor meanwhile.
     const CPU_TIME: Duration = Duration::from_millis(100);
 
+    /// A thread that takes its kicks and goes back to sleep in the stub uses next to no time, but runs at each kick;
+    /// an honest one answers the first time it runs.
     fn has_ended(&mut self, process: &Process) -> bool {
         let now = host::process::cpu_time(process.pid).unwrap_or(Duration::MAX);
         if self.looks == 0 {
-            self.cpu_time = now;
+            self.first = now;
+        } else if now > self.last {
+            self.active = self.active.saturating_add(1);
         }
-        self.looks += 1;
-        self.looks > Self::LOOKS && now.saturating_sub(self.cpu_time) >= Self::CPU_TIME
+        self.last = now;
+        self.looks = self.looks.saturating_add(1);
+        let used = now.saturating_sub(self.first) >= Self::CPU_TIME;
+        self.looks > Self::LOOKS && (used || self.active > Self::LOOKS)
     }
 }
 

@@ -64,6 +64,8 @@ impl Trampolines {
     fn new(at: u64) -> Result<Trampolines, Errno> {
         let file = mem::memfd(c"tegmen-sites", LEN)?;
         let map = Shared::map(&file, 0, LEN as usize)?;
+        // Processes that fork from each other share these pages: none may make them writable for itself.
+        mem::seal_future_writes(&file)?;
         Ok(Trampolines {
             file,
             map,

@@ -194,7 +194,12 @@ impl Builder {
             start,
             end,
             prot,
-            max_prot: Prot::all(),
+            // The engine's pages are shared by processes.
+            max_prot: if matches!(backing, Backing::Vdso) {
+                Prot::READ | Prot::EXEC
+            } else {
+                Prot::all()
+            },
             flags: AreaFlags::empty(),
             backing,
             name,
