@@ -271,9 +271,11 @@ fn check_credentials(task: &CurrentTask, data: &[u8]) -> Result<Ucred, Errno> {
     let pid = claim.pid == task.tgid() || cred.has(Caps::SYS_ADMIN);
     let uid = [cred.uid, cred.euid, cred.suid].contains(&claim.uid) || cred.has(Caps::SETUID);
     let gid = [cred.gid, cred.egid, cred.sgid].contains(&claim.gid) || cred.has(Caps::SETGID);
-    if pid && uid && gid {
-        Ok(claim)
-    } else {
-        Err(Errno::EPERM)
+    if !(pid && uid && gid) {
+        return Err(Errno::EPERM);
     }
+    if claim.pid != task.tgid() && !task.kernel.pids.read().tasks.contains_key(&claim.pid) {
+        return Err(Errno::ESRCH);
+    }
+    Ok(claim)
 }
