@@ -78,6 +78,10 @@ pub struct Kernel {
     pub log: Box<dyn Log>,
     /// Files in memory get their bytes here.
     pub memory: Arc<dyn crate::file::MemoryProvider>,
+    /// What the container may use.
+    pub limits: RwLock<crate::limits::Limits>,
+    /// How often a task was refused because of the limit on tasks.
+    pub tasks_refused: AtomicU64,
     /// The next inode number of anonymous objects.
     pub next_ino: AtomicU64,
 }
@@ -119,6 +123,8 @@ impl Kernel {
             sockets: crate::socket::SocketTables::default(),
             ipc: crate::ipc::IpcTable::default(),
             sysctls: crate::sysctl::Sysctls::default(),
+            limits: RwLock::new(rank::LEAF, crate::limits::Limits::default()),
+            tasks_refused: AtomicU64::new(0),
             log,
             memory,
             config,

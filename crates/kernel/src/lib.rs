@@ -14,6 +14,7 @@ pub mod futex;
 pub mod io;
 pub mod ipc;
 mod kernel;
+pub mod limits;
 pub mod mm;
 pub mod random;
 pub mod signal;

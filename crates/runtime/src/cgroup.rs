@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, While};
 
 use hierarchy::Hierarchy;
-pub use limits::{Device, IoLimit, Limits};
-pub use stats::Stats;
+pub use limits::{Device, IoLimit, Limits, weight_of_shares};
+pub use stats::{Stats, list as number_list};
 
 /// Longest wait for the end of killed processes before a group is given up.
 const EMPTY_TIME: Duration = Duration::from_secs(5);

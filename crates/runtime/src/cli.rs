@@ -4,6 +4,7 @@ mod check;
 mod create;
 mod delete;
 mod r#do;
+mod events;
 mod exec;
 mod features;
 mod globals;
@@ -17,6 +18,7 @@ mod start;
 mod state;
 mod surface;
 mod syscalls;
+mod update;
 mod wait;
 
 use std::ffi::OsString;
@@ -60,6 +62,8 @@ const VERBS: &[Verb] = verbs! {
     oci "ps" "list the processes of a container" ps::run;
     oci "pause" "stop every process of a container" pause::run;
     oci "resume" "let the processes of a container go on" pause::resume;
+    oci "update" "change the limits of a container" update::run;
+    oci "events" "print figures of a container" events::run;
     oci "wait" "wait for the end of a container" wait::run;
     oci "spec" "write a config.json to start from" spec::run;
     oci "features" "print what this runtime supports" features::run;

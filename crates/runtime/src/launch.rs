@@ -130,6 +130,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
             root: Root::Layered,
             mounts,
             setup: container::Setup::default(),
+            limits: container::Limits::default(),
         },
         wait_for_start: false,
     };

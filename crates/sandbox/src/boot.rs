@@ -46,6 +46,7 @@ pub fn start(
     seed_random().map_err(own("random numbers"))?;
     let kernel = new_kernel(&config, platform, io.log.take(), &io.stdio).map_err(own("kernel"))?;
     let container = config.container;
+    *kernel.limits.write() = container.limits.clone().in_kernel();
     let root = mounts::build(&kernel, handles.root, handles.volumes, &container)
         .map_err(|error| failed(125, &format!("{}: {}", error.doing, words(error.errno))))?;
     timing.done("kernel and mounts");

@@ -19,6 +19,49 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     /// What else is arranged in it.
     pub setup: Setup,
+    /// What it may use, as it sees it. The tasks are counted by the sandbox's kernel, the rest by the host.
+    pub limits: Limits,
+}
+
+/// Limits, in the terms of control groups version 2; `None`: without limit or as usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of swap.
+    pub swap: Option<u64>,
+    /// Bytes kept for it when memory is short.
+    pub reservation: Option<u64>,
+    /// Microseconds of processor time in a period.
+    pub cpu_quota: Option<u64>,
+    /// Microseconds of that period.
+    pub cpu_period: Option<u64>,
+    /// Relative share of the processors, 1 to 10,000.
+    pub cpu_weight: Option<u64>,
+    /// Processors, as a list.
+    pub cpus: Option<String>,
+    /// Memory nodes, as a list.
+    pub mems: Option<String>,
+    /// Tasks.
+    pub pids: Option<u64>,
+}
+
+impl Limits {
+    /// In the kernel's terms.
+    pub(crate) fn in_kernel(self) -> kernel::limits::Limits {
+        let usual = kernel::limits::Limits::default();
+        kernel::limits::Limits {
+            memory: self.memory,
+            swap: self.swap,
+            reservation: self.reservation.unwrap_or(usual.reservation),
+            cpu_quota: self.cpu_quota,
+            cpu_period: self.cpu_period.unwrap_or(usual.cpu_period),
+            cpu_weight: self.cpu_weight.unwrap_or(usual.cpu_weight),
+            cpus: self.cpus.unwrap_or_default(),
+            mems: self.mems.unwrap_or_default(),
+            pids: self.pids,
+        }
+    }
 }
 
 /// What is arranged in a container after its mounts.

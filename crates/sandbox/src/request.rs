@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Terminal;
-use crate::container::Process;
+use crate::container::{Limits, Process};
 
 /// Longest message: arguments and environment of a process may have 2 MiB, and JSON takes up to four bytes for one.
 pub const MAX_MESSAGE: usize = 16 << 20;
@@ -33,6 +33,13 @@ pub enum Request {
         signal: u32,
         /// All processes get it.
         all: bool,
+    },
+    /// Changes what the container sees of its limits, and the limit on tasks. Answer: `Done`.
+    Update {
+        /// Which.
+        container: String,
+        /// All limits.
+        limits: Limits,
     },
     /// Starts another process, with the descriptors of the message as its own from 0 on. Answers: `Started` or `Failed`, later
     /// `Exited` or `Killed`. The process is killed when the connection is closed before.

@@ -80,6 +80,10 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
                 signal,
                 all,
             } if container == sandbox.id => signal_container(sandbox, signal, all),
+            Request::Update { container, limits } if container == sandbox.id => {
+                *sandbox.kernel.limits.write() = limits.in_kernel();
+                Reply::Done
+            }
             Request::List { container } if container == sandbox.id => Reply::Processes(list(sandbox)),
             Request::Exec {
                 container,

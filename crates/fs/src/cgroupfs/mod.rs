@@ -4,9 +4,11 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use abi::Errno;
 use kernel::Kernel;
+use kernel::limits::Limits;
 use kernel::vfs::{FilesystemType, Inode, MountFlags};
 
 use crate::kernfs::table::text;
@@ -46,6 +48,20 @@ fn line(text: impl std::fmt::Display) -> Result<Vec<u8>, Errno> {
     Ok(format!("{text}\n").into_bytes())
 }
 
+fn limits(at: &System) -> Result<Limits, Errno> {
+    Ok(at.kernel()?.limits.read().clone())
+}
+
+/// A limit, or "max".
+fn most(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "max".into(), |limit| limit.to_string())
+}
+
+fn cpu_max(at: &System) -> Result<Vec<u8>, Errno> {
+    let limits = limits(at)?;
+    line(format!("{} {}", most(limits.cpu_quota), limits.cpu_period))
+}
+
 static ENTRIES: &[Entry<System>] = &[
     text("cgroup.controllers", 0o444, |_| line("cpuset cpu io memory pids")),
     text("cgroup.events", 0o444, |_| line("populated 1\nfrozen 0")),
@@ -60,14 +76,14 @@ static ENTRIES: &[Entry<System>] = &[
     text("cgroup.threads", 0o444, threads),
     text("cgroup.type", 0o444, |_| line("domain")),
     text("cpu.idle", 0o444, |_| line(0)),
-    text("cpu.max", 0o444, |_| line("max 100000")),
+    text("cpu.max", 0o444, cpu_max),
     text("cpu.max.burst", 0o444, |_| line(0)),
     text("cpu.stat", 0o444, cpu_stat),
-    text("cpu.weight", 0o444, |_| line(100)),
+    text("cpu.weight", 0o444, |at| line(limits(at)?.cpu_weight)),
     text("cpu.weight.nice", 0o444, |_| line(0)),
-    text("cpuset.cpus", 0o444, |_| line("")),
+    text("cpuset.cpus", 0o444, |at| line(limits(at)?.cpus)),
     text("cpuset.cpus.effective", 0o444, cpus),
-    text("cpuset.mems", 0o444, |_| line("")),
+    text("cpuset.mems", 0o444, |at| line(limits(at)?.mems)),
     text("cpuset.mems.effective", 0o444, |_| line(0)),
     text("io.max", 0o444, |_| Ok(Vec::new())),
     text("io.stat", 0o444, |_| Ok(Vec::new())),
@@ -77,19 +93,20 @@ static ENTRIES: &[Entry<System>] = &[
         line("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0")
     }),
     text("memory.high", 0o444, |_| line("max")),
-    text("memory.low", 0o444, |_| line(0)),
-    text("memory.max", 0o444, |_| line("max")),
+    text("memory.low", 0o444, |at| line(limits(at)?.reservation)),
+    text("memory.max", 0o444, |at| line(most(limits(at)?.memory))),
     text("memory.min", 0o444, |_| line(0)),
     text("memory.oom.group", 0o444, |_| line(0)),
     text("memory.peak", 0o444, memory_current),
     text("memory.stat", 0o444, memory_stat),
     text("memory.swap.current", 0o444, |_| line(0)),
-    text("memory.swap.max", 0o444, |_| line("max")),
-    text("pids.current", 0o444, |at| {
-        line(at.kernel()?.pids.read().tasks.len())
+    text("memory.swap.max", 0o444, |at| line(most(limits(at)?.swap))),
+    text("pids.current", 0o444, |at| line(at.kernel()?.pids.read().count())),
+    text("pids.events", 0o444, |at| {
+        let refused = &at.kernel()?.tasks_refused;
+        line(format!("max {}", refused.load(Ordering::Relaxed)))
     }),
-    text("pids.events", 0o444, |_| line("max 0")),
-    text("pids.max", 0o444, |_| line("max")),
+    text("pids.max", 0o444, |at| line(most(limits(at)?.pids))),
 ];
 
 fn processes(at: &System) -> Result<Vec<u8>, Errno> {

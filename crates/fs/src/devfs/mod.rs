@@ -36,7 +36,7 @@ impl FilesystemType for DevFs {
         _flags: MountFlags,
         data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
-        let options = Options::parse(data, kernel.config.total_memory)?;
+        let options = Options::parse(data, kernel.total_memory())?;
         let root = tmpfs::new_root(kernel, &options)?;
         root.ops.set_attr(&AttrChange {
             perm: Some(0o755),

@@ -90,7 +90,7 @@ impl Usage {
         spaces.sort_by_key(|mm| Arc::as_ptr(mm).addr());
         spaces.dedup_by(|one, two| Arc::ptr_eq(one, two));
         let used: u64 = spaces.iter().map(|mm| mm.resident().0).sum();
-        let total = kernel.config.total_memory;
+        let total = kernel.total_memory();
         Usage {
             total,
             free: total.saturating_sub(used),

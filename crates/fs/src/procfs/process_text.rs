@@ -221,7 +221,7 @@ pub fn oom_score(at: &Process) -> Result<Vec<u8>, Errno> {
     let view = at.view()?;
     let mm = view.task.as_ref().and_then(|task| task.mm());
     let resident = super::meminfo::MmTotals::of(mm.as_deref()).resident;
-    let share = resident / PAGE_SIZE * 1000 / (view.kernel.config.total_memory / PAGE_SIZE).max(1);
+    let share = resident / PAGE_SIZE * 1000 / (view.kernel.total_memory() / PAGE_SIZE).max(1);
     let adjust = i64::from(view.group.state.lock().oom_score_adj);
     let badness = (1000 + adjust + i64::try_from(share).unwrap_or(1000)).max(0);
     let score = badness * 2 / 3;

@@ -63,14 +63,14 @@ impl FilesystemType for TmpFs {
         _flags: MountFlags,
         data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
-        let options = Options::parse(data, kernel.config.total_memory)?;
+        let options = Options::parse(data, kernel.total_memory())?;
         new_root(kernel, &options)
     }
 }
 
 /// A fresh instance; returns its root inode.
 pub fn new_root(kernel: &Kernel, options: &Options) -> Result<Arc<Inode>, Errno> {
-    let size = options.size.unwrap_or(kernel.config.total_memory / 2);
+    let size = options.size.unwrap_or(kernel.total_memory() / 2);
     let limit = if size == 0 {
         u64::MAX / PAGE_SIZE
     } else {

@@ -54,7 +54,7 @@ impl Limits {
             address_space,
             data,
             locked,
-            machine: task.kernel.config.total_memory,
+            machine: task.kernel.total_memory(),
         }
     }
 

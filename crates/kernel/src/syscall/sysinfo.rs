@@ -24,7 +24,7 @@ pub fn sysinfo(task: &CurrentTask, info: UserAddr) -> Result<(), Errno> {
     let used: u64 = spaces.map(|mm| mm.resident().0).sum();
     let procs = kernel.pids.read().tasks.len();
     let uptime = kernel.time.monotonic_ns() / 1_000_000_000;
-    let total = kernel.config.total_memory;
+    let total = kernel.total_memory();
     task.write_struct(
         info,
         &SysInfo {

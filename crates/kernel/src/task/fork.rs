@@ -272,6 +272,11 @@ impl CurrentTask {
         if new_process && table.groups.len() >= PROCESSES_MAX {
             return Err(Errno::EAGAIN);
         }
+        let most = self.kernel.limits.read().pids;
+        if most.is_some_and(|most| table.count() as u64 >= most) {
+            self.kernel.tasks_refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Errno::EAGAIN);
+        }
         let limit = self.group.rlimit(rlimit::NPROC);
         let cred = self.cred();
         if limit >= TASKS_MAX as u64

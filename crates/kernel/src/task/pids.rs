@@ -98,6 +98,16 @@ impl PidTable {
                 .any(|entry| entry.pgrp == id || entry.session == id)
     }
 
+    /// Tasks, with the processes that have ended but were not waited for, as a control group counts them.
+    pub fn count(&self) -> usize {
+        self.tasks.len()
+            + self
+                .groups
+                .values()
+                .filter(|entry| entry.zombie.is_some())
+                .count()
+    }
+
     /// A free id. `EAGAIN` when the sandbox has all the tasks it may have.
     pub(super) fn allocate(&mut self) -> Result<u32, Errno> {
         if self.tasks.len() + self.groups.len() >= 2 * TASKS_MAX || self.tasks.len() >= TASKS_MAX {

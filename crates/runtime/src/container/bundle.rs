@@ -128,7 +128,7 @@ impl Bundle {
             hostname: name(self.spec.hostname(), "tegmen"),
             domainname: name(self.spec.domainname(), "(none)"),
             strace: false,
-            cpus: host::machine::processors(),
+            cpus: resources::processors(&limits),
             cpuinfo: launch::first_processor(),
             total_memory: host::machine::total_memory().while_doing("memory size")?,
             container: Container {
@@ -137,6 +137,7 @@ impl Bundle {
                 root: Root::Direct { read_only },
                 mounts: mounts.mounts,
                 setup,
+                limits: resources::seen_inside(&limits),
             },
             wait_for_start: true,
         };

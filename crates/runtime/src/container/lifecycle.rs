@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use abi::Errno;
 use sandbox::request::{Connection, Reply, Request};
 
-use super::hooks;
 use super::state::{HostProcess, Saved, StateDir, Status};
+use super::{hooks, resources};
+use crate::cgroup::Limits;
 use crate::cli::Globals;
 use crate::failure::{Failure, While};
 
@@ -171,6 +172,31 @@ pub fn resume(globals: &Globals, id: &str) -> Result<(), Failure> {
         (Status::Paused, Some(cgroup)) => cgroup.thaw(),
         _ => Err(Failure::own("container not paused")),
     }
+}
+
+/// Changes limits of a container, on the host and inside.
+pub fn update(globals: &Globals, id: &str, change: Limits) -> Result<(), Failure> {
+    let dir = StateDir::open(&globals.root, id)?;
+    let _lock = dir.lock()?;
+    let mut known = Known::find(globals, id)?;
+    if known.status == Status::Stopped {
+        return Err(Failure::own("container not running"));
+    }
+    let cgroup = known.saved.cgroup.as_mut();
+    let cgroup = cgroup.ok_or_else(|| Failure::own("limits need a control group"))?;
+    cgroup.update(change)?;
+    let limits = resources::seen_inside(cgroup.limits());
+    known.dir.save(&known.saved)?;
+    if known.status == Status::Paused {
+        // It stands still, and cannot be told. What the host enforces is in force.
+        globals.warn("the container is paused: it does not see its new limits");
+        return Ok(());
+    }
+    let request = Request::Update {
+        container: id.to_string(),
+        limits,
+    };
+    known.ask(&request).map(drop)
 }
 
 /// Removes a container; with `force` one that still runs, too.

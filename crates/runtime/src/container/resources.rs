@@ -4,36 +4,70 @@ use std::collections::BTreeMap;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice};
 
-use crate::cgroup::{Device, IoLimit, Limits};
+use sandbox::container::Limits as Seen;
+
+use crate::cgroup::{Device, IoLimit, Limits, number_list, weight_of_shares};
+
+/// Engines write zero for "not asked for".
+fn asked<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
+    value.filter(|value| *value != T::default())
+}
+
+/// What the container sees of its limits.
+pub fn seen_inside(limits: &Limits) -> Seen {
+    let some = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+    let memory = some(limits.memory);
+    let swap = match (some(limits.memory_and_swap), memory) {
+        (Some(both), Some(memory)) => Some(both.saturating_sub(memory)),
+        _ => None,
+    };
+    Seen {
+        memory,
+        swap,
+        reservation: some(limits.reservation),
+        cpu_quota: some(limits.quota),
+        cpu_period: limits.period,
+        cpu_weight: limits.shares.map(weight_of_shares),
+        cpus: limits.cpus.clone(),
+        mems: limits.mems.clone(),
+        pids: some(limits.pids),
+    }
+}
+
+/// How many processors the container has. A quota of time does not change it, as with Linux.
+pub fn processors(limits: &Limits) -> u32 {
+    let own = host::machine::processors();
+    let set = limits.cpus.as_deref().map_or(0, |list| number_list(list).len());
+    match u32::try_from(set) {
+        Ok(count @ 1..) => count.min(own),
+        _ => own,
+    }
+}
 
 /// The limits, and what of them cannot be honoured.
 pub fn limits(resources: &LinuxResources) -> (Limits, Vec<String>) {
     let mut limits = Limits::default();
     let mut warnings = Vec::new();
     if let Some(memory) = resources.memory() {
-        limits.memory = memory.limit();
-        limits.memory_and_swap = memory.swap();
-        limits.reservation = memory.reservation();
+        limits.memory = asked(memory.limit());
+        limits.memory_and_swap = asked(memory.swap());
+        limits.reservation = asked(memory.reservation());
         limits.swappiness = memory.swappiness();
         limits.no_oom_killer = memory.disable_oom_killer();
     }
     if let Some(cpu) = resources.cpu() {
-        limits.shares = cpu.shares();
-        limits.quota = cpu.quota();
-        limits.period = cpu.period();
+        limits.shares = asked(cpu.shares());
+        limits.quota = asked(cpu.quota());
+        limits.period = asked(cpu.period());
         limits.burst = cpu.burst();
-        limits.realtime_runtime = cpu.realtime_runtime();
-        limits.realtime_period = cpu.realtime_period();
+        limits.realtime_runtime = asked(cpu.realtime_runtime());
+        limits.realtime_period = asked(cpu.realtime_period());
         limits.idle = cpu.idle();
         let given = |list: &Option<String>| list.clone().filter(|list| !list.is_empty());
         limits.cpus = given(cpu.cpus());
         limits.mems = given(cpu.mems());
     }
-    limits.pids = resources
-        .pids()
-        .as_ref()
-        .map(|pids| pids.limit())
-        .filter(|limit| *limit != 0);
+    limits.pids = asked(resources.pids().as_ref().map(|pids| pids.limit()));
     if let Some(io) = resources.block_io() {
         block_io(io, &mut limits);
     }
