@@ -65,6 +65,7 @@ pub fn start(
     let copies = trees::copies(&trees)?;
     timing.done("trees copied");
     let mut child_timing = timing.clone();
+    let oom_score = config.container.process.privileges.oom_score_adj;
     let child = {
         ns::spawn(ns::JAIL, || {
             let entry = Entry {
@@ -74,12 +75,13 @@ pub fn start(
                 listener: listener.as_ref(),
                 before,
             };
-            match entry.close_walls(&io, &mut child_timing) {
-                Ok((root, volumes)) => {
+            match entry.close_walls(&io, oom_score, &mut child_timing) {
+                Ok((root, volumes, oom_score)) => {
                     let handles = Handles {
                         root,
                         volumes,
                         listener,
+                        oom_score,
                     };
                     sandbox::run(config, handles, io, theirs, child_timing)
                 }
@@ -170,6 +172,26 @@ fn identity_of(map: &str) -> String {
     identity
 }
 
+/// How much likelier than the sentry a guest process is to be killed when memory is out: half of all memory.
+const GUEST_OOM: i32 = 500;
+/// OOM_SCORE_ADJ_MAX.
+const MOST_OOM: i32 = 1000;
+
+/// Until guest processes have inherited it, the sentry has their score. Returns the file and the sentry's own value.
+/// Never below the caller's value without privilege; then, and without /proc, victims are picked by size alone.
+fn raise_oom_score(wanted: Option<i32>) -> Option<(OwnedFd, i32)> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let now = fs::read_to_string(FILE).ok()?.trim().parse().ok()?;
+    let own = wanted.unwrap_or(now);
+    let file: OwnedFd = fs::File::options().write(true).open(FILE).ok()?.into();
+    let raised = (own + GUEST_OOM).min(MOST_OOM).max(own);
+    fd::write_all(file.as_fd(), raised.to_string().as_bytes()).ok()?;
+    Some((file, own))
+}
+
+/// What the child holds once the walls are closed: root, other trees, its oom_score_adj.
+type Opened = (OwnedFd, Vec<OwnedFd>, Option<(OwnedFd, i32)>);
+
 /// The child's way from clone to sentry.
 struct Entry<'a> {
     trees: Vec<Tree>,
@@ -180,7 +202,7 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn close_walls(&self, io: &Io, timing: &mut Timing) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
+    fn close_walls(&self, io: &Io, oom_score: Option<i32>, timing: &mut Timing) -> Result<Opened, Failure> {
         prctl::set_name(c"tegmen-sentry");
         // First of all, because a copy of the command's end of the pair would hide the command's death.
         self.close_descriptors(io)?;
@@ -189,6 +211,7 @@ impl Entry<'_> {
         ns::new_session().while_doing("new session")?;
         prctl::umask(0);
         self.limits()?;
+        let oom_score = raise_oom_score(oom_score);
         let (root, volumes) = self.mounts()?;
         timing.done("mounts made");
         let keep: Vec<Cap> = KEPT_CAPABILITIES.iter().map(|(cap, _)| *cap).collect();
@@ -198,7 +221,7 @@ impl Entry<'_> {
         self.tie_to_command()?;
         host::signal::reset_actions();
         self.before.block_exactly().while_doing("signal mask")?;
-        Ok((root, volumes))
+        Ok((root, volumes, oom_score))
     }
 
     /// Until the command has written the id maps, this process is nobody.

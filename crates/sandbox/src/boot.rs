@@ -40,6 +40,10 @@ pub fn start(
     host::clock::exact_sleeps().map_err(own("timer slack"))?;
     // While there is one thread, and before the filter, which guest processes do not need on top of their own.
     let platform = Systrap::tuned(tuning()).map_err(own("execution engine"))?;
+    // The first guest process, from which all others come, has the higher score. An error costs the order of victims only.
+    if let Some((file, value)) = &handles.oom_score {
+        let _ = host::fd::write_all(file.as_fd(), value.to_string().as_bytes());
+    }
     timing.done("execution engine");
     close(needs(&config, &handles))?;
     timing.done("filter");

@@ -37,6 +37,8 @@ pub struct Handles {
     pub volumes: Vec<OwnedFd>,
     /// The listening control socket, if there is one.
     pub listener: Option<OwnedFd>,
+    /// The sentry's own oom_score_adj, and the value that it gets back once guest processes have inherited a higher one.
+    pub oom_score: Option<(OwnedFd, i32)>,
 }
 
 /// Where bytes come from and go to.

@@ -174,8 +174,8 @@ pub struct Privileges {
     pub seccomp: Option<Vec<RawInstruction>>,
     /// What the filter does not allow is logged.
     pub seccomp_log: bool,
-    /// /proc/PID/oom_score_adj, as it is shown inside.
-    pub oom_score_adj: i32,
+    /// /proc/PID/oom_score_adj; the host's, too, of the sandbox. `None`: the caller's.
+    pub oom_score_adj: Option<i32>,
     /// personality(2).
     pub personality: u32,
     /// Nice value, scheduling policy, real-time priority.

@@ -99,7 +99,7 @@ fn attributes(privileges: &Privileges) -> Result<Attributes, Errno> {
     Ok(Attributes {
         no_new_privs: privileges.no_new_privs,
         seccomp: privileges.seccomp.as_ref().map(filter).transpose()?,
-        oom_score_adj: privileges.oom_score_adj,
+        oom_score_adj: privileges.oom_score_adj.unwrap_or(0),
         personality: privileges.personality,
         scheduler: privileges.scheduler,
         ioprio: privileges.ioprio,

@@ -91,7 +91,7 @@ pub fn of_process(process: &SpecProcess, seccomp: Option<&LinuxSeccomp>) -> Resu
         no_new_privs: process.no_new_privileges().unwrap_or(false),
         seccomp,
         seccomp_log,
-        oom_score_adj: process.oom_score_adj().unwrap_or(0),
+        oom_score_adj: process.oom_score_adj(),
         ..Privileges::default()
     })
 }
