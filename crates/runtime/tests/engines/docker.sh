@@ -1,0 +1,143 @@
+# What is tried with Docker. $1: runtime; IMAGE; SHARED: a directory of the host.
+runtime=$1
+d() { timeout -k 1 60 docker "$@"; }
+run() { d run --rm --network none --runtime "$runtime" "$@"; }
+start() { d run -d --network none --runtime "$runtime" "$@"; }
+section() { echo "--- $*"; }
+
+section attached
+run $IMAGE echo hi
+run $IMAGE sh -c 'exit 7'; echo $?
+run $IMAGE sh -c 'kill -9 $$'; echo $?
+
+section standard input
+echo data | run -i $IMAGE cat
+
+section standard error
+run $IMAGE sh -c 'echo error >&2' 2>&1
+
+section programs that cannot be run
+run $IMAGE nosuch 2>&1 | grep -o 'executable file not found.*'
+run $IMAGE nosuch 2>/dev/null; echo $?
+run $IMAGE /etc 2>&1 | grep -o 'permission denied'
+run $IMAGE /etc 2>/dev/null; echo $?
+
+section environment and directory
+run -e A=b $IMAGE sh -c 'echo $A $HOME $PATH'
+run -w /tmp/x $IMAGE pwd
+
+section user
+run -u 1000:1000 $IMAGE id
+run -u user --group-add 55 $IMAGE id -G
+
+section volumes
+echo outside > $SHARED/a
+run -v $SHARED:/v $IMAGE sh -c 'cat /v/a; echo inside > /v/b'
+cat $SHARED/b
+run -v $SHARED:/v:ro $IMAGE sh -c 'echo x > /v/c' 2>&1
+run -v $SHARED/a:/file $IMAGE sh -c 'cat /file; echo changed > /file'
+cat $SHARED/a
+
+section tmpfs
+run --tmpfs /t:size=64k $IMAGE sh -c 'df -k /t | tail -1 | awk "{ print \$2 }"; dd if=/dev/zero of=/t/x bs=1k count=100 2>&1 | grep -o "No space.*"'
+
+section read-only root
+run --read-only $IMAGE sh -c 'echo x > /x' 2>&1
+run --read-only --tmpfs /tmp $IMAGE sh -c 'echo x > /tmp/x && cat /tmp/x'
+
+section out of memory
+d run --network none --runtime "$runtime" --name oom --memory 64m $IMAGE sh -c 'x=a; while true; do x=$x$x; done' >/dev/null 2>&1; echo $?
+d inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' oom
+d rm oom >/dev/null
+run --memory 64m $IMAGE sh -c '(x=a; while true; do x=$x$x; done) 2>/dev/null; echo child $?; echo alive'
+
+section processors and tasks
+run --cpuset-cpus 0 $IMAGE nproc
+run --pids-limit 5 $IMAGE sh -c 'for i in 1 2 3 4 5 6 7; do sleep 1 & done; wait' 2>&1 | tail -1
+
+section capabilities
+run $IMAGE grep Cap /proc/self/status
+run --cap-drop ALL $IMAGE sh -c 'grep Cap /proc/self/status; chown 1 /tmp 2>&1'
+run --cap-drop CHOWN --cap-add SYS_ADMIN $IMAGE grep Cap /proc/self/status
+run -u 1000 $IMAGE grep Cap /proc/self/status
+run --security-opt no-new-privileges $IMAGE grep NoNew /proc/self/status
+
+section seccomp
+run $IMAGE grep Seccomp: /proc/self/status
+run --security-opt seccomp=unconfined $IMAGE grep Seccomp: /proc/self/status
+run $IMAGE unshare -m true 2>&1
+
+section init
+run --init $IMAGE sh -c 'cat /proc/1/comm'
+
+section resource limits
+run --ulimit nofile=100:200 $IMAGE sh -c 'ulimit -n; ulimit -Hn'
+
+section kernel settings
+run --sysctl net.ipv4.ip_forward=1 $IMAGE cat /proc/sys/net/ipv4/ip_forward
+run --sysctl kernel.msgmax=5000 $IMAGE cat /proc/sys/kernel/msgmax
+
+section names
+run -h some-host $IMAGE hostname
+run -h some-host $IMAGE cat /etc/hostname
+
+section hidden and read-only parts of proc
+run $IMAGE sh -c 'cat /proc/timer_list; echo x > /proc/sys/kernel/hostname' 2>&1
+
+section devices
+run $IMAGE sh -c 'ls /dev | sort; cd /dev; stat -c "%n %F %a %t %T" null zero full random urandom tty; readlink fd stdin ptmx'
+run --device /dev/null:/dev/other $IMAGE stat -c '%F %t %T' /dev/other
+
+section detached
+id=$(start $IMAGE sh -c 'echo started; trap "echo ended; exit 3" TERM; while true; do sleep 0.1; done')
+sleep 1
+d logs $id
+d exec $id echo exec
+d exec -e X=1 -w /etc -u 5 $id sh -c 'echo $X $PWD $(id -u)'
+d exec $id sh -c 'exit 9'; echo $?
+d exec $id nosuch 2>&1 | grep -o 'executable file not found.*'
+echo in | d exec -i $id cat
+d exec $id grep Cap /proc/self/status
+d pause $id >/dev/null; d inspect -f '{{.State.Status}}' $id
+d unpause $id >/dev/null; d inspect -f '{{.State.Status}}' $id
+d stats --no-stream --format '{{.MemPerc}}' $id | grep -c %
+d update --memory 100m --memory-swap 200m $id >/dev/null; echo updated $?
+echo copied > $SHARED/copied; d cp $SHARED/copied $id:/tmp/copied 2>/dev/null; d exec $id cat /tmp/copied
+d cp $id:/etc/passwd - 2>/dev/null | tar t
+d top $id | tail -n +2 | head -1 | grep -o 'echo started'
+d stop -t 10 $id >/dev/null; d inspect -f '{{.State.ExitCode}}' $id
+d logs $id | tail -1
+d rm $id >/dev/null
+
+section kill
+id=$(start $IMAGE sleep 100); d kill $id >/dev/null; d wait $id; d rm $id >/dev/null
+id=$(start $IMAGE sh -c 'trap "exit 4" HUP; while true; do sleep 0.1; done'); sleep 1; d kill -s HUP $id >/dev/null; d wait $id; d rm $id >/dev/null
+id=$(start $IMAGE sleep 100); d rm -f $id >/dev/null; echo $?
+
+section restart
+id=$(start --restart on-failure:2 $IMAGE sh -c 'exit 1')
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  [ "$(d inspect -f '{{.RestartCount}} {{.State.Status}}' $id)" = "2 exited" ] && break
+  sleep 0.5
+done
+d inspect -f '{{.RestartCount}} {{.State.Status}}' $id
+d rm -f $id >/dev/null
+
+section health
+id=$(start --health-cmd 'test -e /tmp' --health-interval 1s $IMAGE sleep 100)
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  [ "$(d inspect -f '{{.State.Health.Status}}' $id)" = healthy ] && break
+  sleep 0.5
+done
+d inspect -f '{{.State.Health.Status}}' $id
+d rm -f $id >/dev/null
+
+section terminal
+script -qec "docker run --rm --network none -t --runtime $runtime $IMAGE sh -c 'tty; test -t 0 && echo terminal'" /dev/null | tr -d '\r'
+
+section the same container again
+id=$(d create --network none --runtime "$runtime" $IMAGE sh -c 'echo x >> /log; wc -l < /log')
+d start -a $id; d start -a $id
+d diff $id
+d commit $id changed >/dev/null; run changed wc -l /log
+d rm $id >/dev/null; d rmi changed >/dev/null
