@@ -118,7 +118,10 @@ impl Connection {
         self.probes = 0;
         if self.board.is_empty() {
             self.unanswered_since = None;
-            self.rtt.backoff = 0;
+            // Probes of a closed window keep their distance.
+            if window > 0 {
+                self.rtt.backoff = 0;
+            }
         }
         out.output |= changed;
         changed

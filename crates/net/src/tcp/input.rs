@@ -160,6 +160,13 @@ impl Connection {
             }
             _ => {}
         }
+        let syn_ack = tcp.flags.contains(Flags::SYN | Flags::ACK) && !tcp.flags.contains(Flags::RST);
+        if self.state == TcpState::SynReceived && syn_ack && tcp.seq == self.rcv.irs {
+            // The other half of a simultaneous open.
+            self.segment_syn_received(now, ip, tcp, &mut out);
+            self.rcv.ack_now = true;
+            return out;
+        }
         if !self.check_sequence(now, ip, tcp, data.len(), &mut out) {
             return out;
         }
@@ -168,10 +175,7 @@ impl Connection {
             return out;
         }
         if tcp.flags.contains(Flags::SYN) {
-            // RFC 5961, section 4. A SYN-ACK of a simultaneous open is answered by the acknowledgement too.
-            if self.state == TcpState::SynReceived && tcp.flags.contains(Flags::ACK) {
-                self.segment_syn_received(now, ip, tcp, &mut out);
-            }
+            // RFC 5961, section 4.
             out.challenge = true;
             return out;
         }

@@ -185,7 +185,7 @@ impl Connection {
     fn plan(&mut self, now: Instant, ip: &Ip) -> Option<Plan> {
         let flight = self.in_flight();
         let quota = self.control.window.saturating_sub(flight);
-        let mss = self.mss();
+        let mss = self.payload_size();
         let largest = self.largest_frame(ip, mss);
         if let Some((start, end)) = self.board.next_lost() {
             if quota < mss && flight > 0 {
@@ -224,7 +224,7 @@ impl Connection {
         let mut len = unsent.min(open).min(quota).min(largest);
         let part = len % mss;
         let last = len == unsent;
-        if part != 0 && !(last && self.may_send_part()) {
+        if part != 0 && !self.force_part && !(last && self.may_send_part()) {
             // Without a full segment: only what is at least half of the largest window that the peer ever had.
             let whole = len - part;
             let forced = whole == 0 && open < unsent.min(mss) && part as u32 >= self.snd.max_wnd / 2;
@@ -263,7 +263,7 @@ impl Connection {
 
     /// Whether the last part of a segment may go (RFC 896 with Minshall's change, TCP_CORK, MSG_MORE).
     fn may_send_part(&self) -> bool {
-        if self.snd.fin_queued || self.force_part {
+        if self.snd.fin_queued {
             return true;
         }
         if self.options.cork || self.snd.more {
@@ -326,7 +326,7 @@ impl Connection {
             .wrapping_add(plan.len as u32)
             .wrapping_add(u32::from(plan.fin));
         let offset = plan.seq.wrapping_sub(self.snd.queue_seq) as usize;
-        let mss = self.mss();
+        let mss = self.payload_size();
         let mut flags = Flags::ACK;
         if plan.fin {
             flags |= Flags::FIN;
@@ -420,13 +420,15 @@ impl Connection {
         if self.ts.on {
             options.timestamps = Some((self.ts_now(now), self.ts.recent));
         }
-        if self.sack_ok && !self.state_after_fin() {
-            let most = if self.ts.on { 3 } else { 4 };
-            let blocks = self.rcv.dsack.iter().chain(&self.rcv.blocks).take(most);
-            for &block in blocks {
-                options.sack[options.sack_len] = block;
-                options.sack_len += 1;
-            }
+        let blocks = self
+            .rcv
+            .dsack
+            .iter()
+            .chain(&self.rcv.blocks)
+            .take(self.block_count());
+        for &block in blocks {
+            options.sack[options.sack_len] = block;
+            options.sack_len += 1;
         }
         let window = self.rcv.offer() >> self.rcv.wscale;
         Tcp {
@@ -441,8 +443,22 @@ impl Connection {
         }
     }
 
-    fn state_after_fin(&self) -> bool {
-        self.rcv.fin_received && self.rcv.dsack.is_none()
+    /// SACK blocks that the next segment will carry.
+    fn block_count(&self) -> usize {
+        if !self.sack_ok || (self.rcv.fin_received && self.rcv.dsack.is_none()) {
+            return 0;
+        }
+        let known = usize::from(self.rcv.dsack.is_some()) + self.rcv.blocks.len();
+        known.min(if self.ts.on { 3 } else { 4 })
+    }
+
+    /// Payload of a full segment that goes now: SACK blocks take their room.
+    fn payload_size(&self) -> usize {
+        let blocks = match self.block_count() {
+            0 => 0,
+            n => 4 + 8 * n,
+        };
+        self.mss().saturating_sub(blocks).max(8)
     }
 
     fn emit(

@@ -98,15 +98,43 @@ pub fn stack(side: u8, mtu: usize, offloads: Offloads) -> Stack {
     stack
 }
 
+/// Neighbour entries that never fail.
+pub fn know_each_other(stacks: &mut [Stack; 2]) {
+    for (side, stack) in stacks.iter_mut().enumerate() {
+        let other = 2 - side as u8;
+        for address in [
+            IpAddr::from([10, 0, 0, other]),
+            IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(other)]),
+        ] {
+            let mac = Some([2, 0, 0, 0, 0, other]);
+            let state = NeighborState::Permanent;
+            let updated = Instant::ZERO;
+            let neighbor = Neighbor {
+                interface: 2,
+                address,
+                mac,
+                state,
+                updated,
+                router: false,
+            };
+            stack.set_neighbor(updated, neighbor).unwrap();
+        }
+    }
+}
+
 impl Pair {
     pub fn new(seed: u64, faults: Faults, offloads: Offloads) -> Pair {
         Pair::with_mtu(seed, faults, offloads, 1500)
     }
 
     pub fn with_mtu(seed: u64, faults: Faults, offloads: Offloads, mtu: usize) -> Pair {
+        let mut stacks = [stack(0, mtu, offloads), stack(1, mtu, offloads)];
+        if faults.loss > 0 {
+            know_each_other(&mut stacks);
+        }
         Pair {
             now: Instant::from_nanos(1_000_000_000),
-            stacks: [stack(0, mtu, offloads), stack(1, mtu, offloads)],
+            stacks,
             faults,
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             events: [VecDeque::new(), VecDeque::new()],
@@ -155,9 +183,10 @@ impl Pair {
             return;
         }
         let mut at = self.now + self.faults.delay;
-        if self.faults.rate > 0 {
+        let bits = frame.len() as u64 * 1_000_000;
+        if let Some(nanos) = bits.checked_div(self.faults.rate) {
             let start = self.free_at[side].max(self.now);
-            let time = Duration::from_nanos(frame.len() as u64 * 1_000_000 / self.faults.rate);
+            let time = Duration::from_nanos(nanos);
             self.free_at[side] = start + time;
             at = start + time + self.faults.delay;
         }
@@ -222,7 +251,17 @@ impl Pair {
     pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Pair) -> bool) {
         let until = self.now + limit;
         while !done(self) {
-            assert!(self.step(until), "nothing more happens at {:?}", self.now);
+            if !self.step(until) {
+                for stack in &self.stacks {
+                    for row in stack.tcp_entries(self.now) {
+                        eprintln!("{row:?}");
+                        if let Some(id) = row.id {
+                            eprintln!("{:?}", stack.tcp_info(self.now, id));
+                        }
+                    }
+                }
+                panic!("nothing more happens at {:?}", self.now);
+            }
         }
     }
 
