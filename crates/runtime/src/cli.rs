@@ -8,6 +8,7 @@ mod events;
 mod exec;
 mod features;
 mod globals;
+mod install;
 mod kill;
 mod list;
 mod pause;
@@ -51,6 +52,8 @@ const VERBS: &[Verb] = verbs! {
     own "check" "test what this host can give to a sandbox" check::run;
     own "surface" "list every host call that the sentry may make" surface::run;
     own "syscalls" "list every system call that guests may make" syscalls::run;
+    own "install" "enter tegmen into Docker's configuration" install::run;
+    own "uninstall" "take it out again" install::uninstall;
     oci "create" "make a container from a bundle" create::run;
     oci "start" "start a container that was created" start::run;
     oci "run" "make and start a container" run::run;

@@ -19,3 +19,4 @@ pub mod signals;
 pub mod state;
 
 pub use clock::now;
+pub use state::write_whole;
