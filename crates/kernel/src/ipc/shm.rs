@@ -156,7 +156,7 @@ pub fn get(task: &CurrentTask, key: i32, size: u64, flags: u32) -> Result<i32, E
             if flags & SHM_HUGETLB != 0 {
                 return Err(Errno::ENOMEM);
             }
-            if size > kernel.total_memory() {
+            if size > kernel.config.total_memory {
                 return Err(Errno::ENOMEM);
             }
             let name = format!("/SYSV{:08x} (deleted)", key as u32);

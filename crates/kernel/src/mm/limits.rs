@@ -25,7 +25,8 @@ pub struct Limits {
     pub data: u64,
     /// RLIMIT_MEMLOCK; unlimited with CAP_IPC_LOCK.
     pub locked: u64,
-    /// Memory of the machine as guests see it: no single accounted mapping may be larger (heuristic overcommit).
+    /// Memory of the machine: no single accounted mapping may be larger (heuristic overcommit, which as on Linux
+    /// does not look at the limit of a control group).
     pub machine: u64,
 }
 
@@ -54,7 +55,7 @@ impl Limits {
             address_space,
             data,
             locked,
-            machine: task.kernel.total_memory(),
+            machine: task.kernel.config.total_memory,
         }
     }
 

@@ -202,6 +202,16 @@ fn the_heap_moves_within_its_limits_only() {
 }
 
 #[test]
+fn a_mapping_may_be_larger_than_the_control_groups_memory_but_not_than_the_machines() {
+    let guest = Guest::new();
+    guest.task.kernel.limits.write().memory = Some(0x10_0000);
+    let map = |len: u64| guest.call("mmap", &[0, len, RW, PRIVATE_ANON, NO_FD, 0]);
+    assert!(map(0x20_0000).is_ok());
+    let machine = guest.task.kernel.config.total_memory;
+    assert_eq!(map(machine + PAGE_SIZE), Err(Errno::ENOMEM));
+}
+
+#[test]
 fn limits_count_address_space_data_and_locked_bytes() {
     let guest = Guest::new();
     guest.become_user(1000, 1000);
