@@ -43,9 +43,7 @@ impl Cgroup {
     /// the container's id below the caller's own group. `lenient`: a caller who may make no groups, and asks for no limit,
     /// gets none.
     pub fn make(path: Option<&Path>, id: &str, limits: Limits, lenient: bool) -> Result<Cgroup, Failure> {
-        let path = path
-            .filter(|path| !path.as_os_str().is_empty())
-            .unwrap_or(Path::new(id));
+        let path = path.filter(|path| names_a_group(path)).unwrap_or(Path::new(id));
         let forgive = lenient && !limits.any();
         let hierarchy = match Hierarchy::of_host() {
             Err(_) if forgive => return Ok(Cgroup::none(limits)),
@@ -75,6 +73,17 @@ impl Cgroup {
                 }
             }
         }
+    }
+
+    /// The group that [`Cgroup::make`] would make, for who has to take back a creation that was broken off.
+    pub fn planned(path: Option<&Path>, id: &str) -> Option<Cgroup> {
+        let path = path.filter(|path| names_a_group(path)).unwrap_or(Path::new(id));
+        let hierarchy = Hierarchy::of_host().ok()?;
+        Some(Cgroup {
+            paths: places(&hierarchy, path),
+            limits: Limits::default(),
+            absent: false,
+        })
     }
 
     fn none(limits: Limits) -> Cgroup {
@@ -233,6 +242,12 @@ impl Cgroup {
         });
         found.collect()
     }
+}
+
+/// Whether a path names a group below the top, and not the top itself.
+fn names_a_group(path: &Path) -> bool {
+    path.components()
+        .any(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
 /// The directory of each controller.

@@ -91,10 +91,19 @@ impl Bundle {
         }
     }
 
-    /// The control group that it asks for.
-    pub fn cgroup(&self, id: &str, limits: Limits) -> Result<Cgroup, Failure> {
+    fn cgroup_path(&self) -> Option<&Path> {
         let linux = self.spec.linux().as_ref();
-        let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+        linux.and_then(|linux| linux.cgroups_path().as_deref())
+    }
+
+    /// The control group that [`Bundle::cgroup`] is about to make.
+    pub fn planned_cgroup(&self, id: &str) -> Option<Cgroup> {
+        Cgroup::planned(self.cgroup_path(), id)
+    }
+
+    /// Makes the control group that it asks for.
+    pub fn cgroup(&self, id: &str, limits: Limits) -> Result<Cgroup, Failure> {
+        let path = self.cgroup_path();
         let rootless = host::prctl::ids().is_ok_and(|(uid, _, _)| uid != 0);
         Cgroup::make(path, id, limits, rootless)
     }

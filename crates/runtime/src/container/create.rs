@@ -93,8 +93,10 @@ fn create_in(
         globals.warn(warning);
     }
     config.strace = globals.strace;
-    saved.cgroup = Some(bundle.cgroup(&options.id, limits)?);
     // From here on whatever breaks the creation off leaves a trace that `delete` follows.
+    saved.cgroup = bundle.planned_cgroup(&options.id);
+    state.save(saved)?;
+    saved.cgroup = Some(bundle.cgroup(&options.id, limits)?);
     state.save(saved)?;
     let cgroup = saved.cgroup.clone();
     let (io, console, terminal) = standard(bundle, globals, state, options)?;

@@ -4,13 +4,16 @@
 //! connection closes, and the sandbox kills the guest process.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use host::ns;
 use host::signal::{self, SignalSet};
 use host::tty;
+use oci_spec::runtime::Hook;
 use sandbox::container::Process;
 use sandbox::request::{Connection, Reply, Request};
 
@@ -211,6 +214,80 @@ fn enter(known: &Known, options: &Options, standard: &Standard) -> Result<(Conne
             message: format!("exec failed: unable to start container process: {message}"),
         }),
         _ => Err(Failure::own("container not running")),
+    }
+}
+
+/// Runs a hook inside a container as root, with `input` on its standard input, and waits for its end.
+pub fn run_hook(known: &Known, hook: &Hook, input: &str) -> Result<(), Failure> {
+    let strings = |list: &Option<Vec<String>>| -> Vec<Vec<u8>> {
+        let strings = list.iter().flatten();
+        strings.map(|string| string.as_bytes().to_vec()).collect()
+    };
+    let mut argv = strings(hook.args());
+    let path = hook.path().as_os_str().as_bytes().to_vec();
+    match argv.first_mut() {
+        // The program is looked up by this, too.
+        Some(name) => *name = path,
+        None => argv.push(path),
+    }
+    let process = Process {
+        argv,
+        env: strings(hook.env()),
+        cwd: None,
+        user: sandbox::container::User {
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            umask: 0o022,
+        },
+        rlimits: launch::rlimits()?,
+        privileges: sandbox::container::Privileges::default(),
+    };
+    let doing = hook.path().display().to_string();
+    let (reader, mut writer) = std::io::pipe().while_doing(&doing)?;
+    let null = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .while_doing("/dev/null")
+    };
+    let standard = Standard {
+        fds: vec![reader.into(), null()?.into(), null()?.into()],
+        description: None,
+        watched: None,
+        caller: None,
+    };
+    let connection = known.connect()?;
+    if let Some(seconds) = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok())
+        && seconds > 0
+    {
+        connection
+            .set_timeout(std::time::Duration::from_secs(seconds))
+            .while_doing(&doing)?;
+    }
+    let request = Request::Exec {
+        container: known.saved.id.clone(),
+        process: Box::new(process),
+        terminal: None,
+        host_pid: own_pid(),
+    };
+    let fds: Vec<_> = standard.fds.iter().map(AsFd::as_fd).collect();
+    connection.send(&request, &fds).while_doing(&doing)?;
+    // The state is much shorter than a pipe holds. One that does not read is free not to.
+    let _ = writer.write_all(input.as_bytes());
+    drop((writer, standard));
+    loop {
+        match connection.receive(&mut Vec::new()).while_doing(&doing)? {
+            Some(Reply::Started(_)) => {}
+            Some(Reply::Exited(0)) => return Ok(()),
+            Some(Reply::Exited(status)) => {
+                return Err(Failure::own(format!("{doing}: exit status {status}")));
+            }
+            Some(Reply::Killed(signal)) => return Err(Failure::own(format!("{doing}: signal {signal}"))),
+            Some(Reply::Failed(_, message)) => return Err(Failure::own(message)),
+            _ => return Err(Failure::own("container not running")),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use sandbox::request::{Connection, Reply, Request};
 
 use super::state::{HostProcess, Saved, StateDir, Status};
 use super::{hooks, resources};
-use crate::cgroup::Limits;
+use crate::cgroup::{Cgroup, Limits};
 use crate::cli::Globals;
 use crate::failure::{Failure, While};
 
@@ -102,6 +102,17 @@ pub fn start(globals: &Globals, id: &str) -> Result<(), Failure> {
             return Err(Failure::own("cannot start a container in the creating state"));
         }
     }
+    let hooks = known.saved.hooks.clone().unwrap_or_default();
+    let text = known.saved.report_json(Status::Created);
+    for (index, hook) in hooks.start_container().iter().flatten().enumerate() {
+        if let Err(failure) = super::entered::run_hook(&known, hook, &text) {
+            end_now(&known.saved);
+            let why = failure.message;
+            return Err(Failure::own(format!(
+                "error running startContainer hook #{index}: {why}"
+            )));
+        }
+    }
     let request = Request::Start {
         container: id.to_string(),
     };
@@ -112,7 +123,6 @@ pub fn start(globals: &Globals, id: &str) -> Result<(), Failure> {
     known.saved.started = true;
     known.dir.save(&known.saved)?;
     drop(lock);
-    let hooks = known.saved.hooks.clone().unwrap_or_default();
     let text = known.saved.report_json(Status::Running);
     let poststart = hooks.poststart().as_deref().unwrap_or_default();
     hooks::run_all("poststart", poststart, &text, |line| globals.warn(line));
@@ -254,11 +264,35 @@ fn end_now(saved: &Saved) -> Vec<HostProcess> {
 fn end(saved: &Saved) -> Result<(), Failure> {
     let processes = end_now(saved);
     let limit = Instant::now() + END;
-    while processes.iter().any(|process| process.lives()) {
+    loop {
+        let alive = unrecorded(saved)
+            .iter()
+            .filter(|process| process.signal(KILL as i32))
+            .count();
+        if alive == 0 && !processes.iter().any(|process| process.lives()) {
+            break;
+        }
         if Instant::now() > limit {
             return Err(Failure::own("the container's processes do not end"));
         }
         std::thread::sleep(LOOK);
     }
     Ok(())
+}
+
+/// Processes of ours in the container's control group that nobody wrote down, because its creation was broken off.
+fn unrecorded(saved: &Saved) -> Vec<HostProcess> {
+    if saved.complete {
+        return Vec::new();
+    }
+    let group = saved.cgroup.as_ref().map(Cgroup::processes).unwrap_or_default();
+    let ours = |process: &HostProcess| {
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", process.pid));
+        name.is_ok_and(|name| name.starts_with("tegmen-"))
+    };
+    group
+        .into_iter()
+        .filter_map(HostProcess::of)
+        .filter(ours)
+        .collect()
 }

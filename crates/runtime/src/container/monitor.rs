@@ -91,6 +91,10 @@ pub fn let_go(sync: &OwnedFd) -> Result<(), Failure> {
 /// The monitor's whole life, in a process of its own; never returns to the code that cloned it.
 pub fn run(plan: Plan) -> i32 {
     host::prctl::set_name(c"tegmen-monitor");
+    // First of all, because a copy of the creating command's end would hide its death.
+    if plan.close_others().is_err() {
+        return 1;
+    }
     let sync = plan.sync.as_fd().try_clone_to_owned();
     let failed = |failure: Failure| {
         if let Ok(sync) = &sync {
@@ -102,7 +106,7 @@ pub fn run(plan: Plan) -> i32 {
         1
     };
     let started = match &sync {
-        Ok(report) => start(plan, report),
+        Ok(_) => start(plan),
         Err(error) => Err(Failure::own(error.to_string())),
     };
     let (jail, rest) = match started {
@@ -126,13 +130,25 @@ pub fn run(plan: Plan) -> i32 {
     }
 }
 
+impl Plan {
+    /// Closes what the engine left open for its runtime and what the command had: this process never returns there.
+    fn close_others(&self) -> Result<(), Failure> {
+        let mut keep = vec![self.sync.as_fd(), self.listener.as_fd()];
+        keep.extend(self.io.stdio.iter().map(AsFd::as_fd));
+        keep.extend(self.io.more.iter().map(AsFd::as_fd));
+        keep.extend(self.io.log.iter().map(AsFd::as_fd));
+        keep.extend(self.console.iter().map(AsFd::as_fd));
+        host::fd::close_all_but(&keep).while_doing("closing descriptors")
+    }
+}
+
 /// What remains of the plan once the jail is closed.
 struct Rest {
     console: Option<OwnedFd>,
     sync: OwnedFd,
 }
 
-fn start(plan: Plan, report: &OwnedFd) -> Result<(Jail, Rest), Failure> {
+fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
     let Plan {
         trees,
         config,
@@ -175,15 +191,6 @@ fn start(plan: Plan, report: &OwnedFd) -> Result<(Jail, Rest), Failure> {
     let _ = std::env::set_current_dir("/");
     caps::keep_only(&[]).while_doing("dropping capabilities")?;
     host::prctl::no_new_privs().while_doing("no_new_privs")?;
-    let mut keep = vec![
-        sync.as_fd(),
-        report.as_fd(),
-        jail.control.as_fd(),
-        jail.sentry.as_fd(),
-    ];
-    keep.extend(console.iter().map(AsFd::as_fd));
-    // What the engine left open for its runtime, and what the command had: this process never returns there.
-    host::fd::close_all_but(&keep).while_doing("closing descriptors")?;
     Ok((jail, Rest { console, sync }))
 }
 

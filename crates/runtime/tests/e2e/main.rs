@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod containers;
 mod guest;
 mod harness;
 mod isolation;
