@@ -93,6 +93,16 @@ impl CpuSet {
         set
     }
 
+    /// The set without `cpu`.
+    pub fn without(&self, cpu: usize) -> CpuSet {
+        let mut set = *self;
+        if cpu < Self::MAX {
+            // SAFETY: the index was checked.
+            unsafe { libc::CPU_CLR(cpu, &mut set.0) };
+        }
+        set
+    }
+
     /// Whether `cpu` is in it.
     pub fn contains(&self, cpu: usize) -> bool {
         // SAFETY: the index is checked first.

@@ -42,6 +42,9 @@ pub trait Context: Send {
     /// Makes earlier `write`s visible to every reader of the address space, and later `read`s see what it holds then.
     fn flush(&mut self) -> Result<(), Errno>;
 
+    /// The call that the context stopped at is about to wait for something: a hint on where to run its threads.
+    fn will_sleep(&mut self) {}
+
     /// What the engine may answer in the guest thread without an event.
     fn set_local_answers(&mut self, answers: &LocalAnswers);
 

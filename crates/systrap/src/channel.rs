@@ -14,9 +14,9 @@ use host::{futex, process};
 use crate::layout::{CHANNEL_LEN, OP_CAS, command, hint};
 
 /// How often to look for the hint, with a yield to the helper on the same core, before sleeping.
-const YIELDS: u32 = 4;
+const YIELDS: u32 = 1;
 /// How often the helper looks for more before it sleeps: waking it costs as much as two looks of it.
-const HELPER_LOOKS: u32 = 12;
+const HELPER_LOOKS: u32 = 2;
 /// Longest sleep before looking whether the process has died.
 const RECHECK: Duration = Duration::from_millis(20);
 /// Sleep between looks once the hint was found forged.

@@ -234,8 +234,10 @@ impl Thread {
         let tid = self.slot.tid.load(Ordering::Relaxed);
         let mut patience = Patience::default();
         loop {
-            let word = self.slot.area.word(area::STATE);
-            let now = self.pair.take(&self.process.engine.cores, word, tid, order) & !state::SLEEP;
+            let now = self
+                .pair
+                .take(&self.process.engine.cores, &self.slot.area, tid, order)
+                & !state::SLEEP;
             match now {
                 state::EVENT => return Ok(()),
                 state::DEAD => return Err(self.await_death()),
@@ -516,6 +518,10 @@ impl Context for Thread {
             .flush(&self.slot.area, |to, bytes| vm::write(pid, to, bytes))
     }
 
+    fn will_sleep(&mut self) {
+        self.pair.will_sleep();
+    }
+
     fn set_local_answers(&mut self, answers: &LocalAnswers) {
         let memory = &self.slot.area;
         let ask = u32::MAX;
@@ -565,12 +571,9 @@ impl Drop for Thread {
             slots.exiting.push(self.slot.clone());
             if self.starting {
                 // It has not reported yet, and its report would overwrite the order.
-                let _ = self.pair.take(
-                    &self.process.engine.cores,
-                    self.slot.area.word(area::STATE),
-                    tid,
-                    state::RUN,
-                );
+                let _ = self
+                    .pair
+                    .take(&self.process.engine.cores, &self.slot.area, tid, state::RUN);
             }
             self.pair
                 .give(&self.process.engine.cores, &self.slot.area, tid, state::EXIT);

@@ -3,6 +3,8 @@
 //! One word per guest thread says who owns its area; a waiter that goes to sleep sets [`state::SLEEP`] in it first,
 //! and the owner that gives it away wakes only then. An idle pair burns no CPU. Three ways to wait, see [`Way`]:
 //! waking a sleeper on another, idle core is by far the dearest thing here, so it is what the choice avoids.
+//! On one core nobody polls, since the host may let a thread that yields go on. Pairs whose calls wait are woken by
+//! other pairs: they meet on one core, as long as that is not crowded.
 
 use std::arch::x86_64::_rdtsc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -23,12 +25,26 @@ enum Way {
     Poll,
     /// Both pinned to this core: the sentry sleeps at once, and the guest's wake-up switches to it.
     Together(usize),
+    /// Likewise, with other pairs whose calls wait for something.
+    Home(usize),
+}
+
+impl Way {
+    /// The core to which both are pinned.
+    fn core(self) -> Option<usize> {
+        match self {
+            Way::Together(cpu) | Way::Home(cpu) => Some(cpu),
+            Way::Apart | Way::Poll => None,
+        }
+    }
 }
 
 /// Looks at the word, with a yield each, in [`Way::Apart`].
 const GLANCES: u32 = 8;
-/// Short calls in a row after which a pair leaves [`Way::Apart`].
+/// Short calls in a row after which a pair on two cores leaves [`Way::Apart`].
 const SHORT_CALLS: u32 = 4;
+/// Likewise for a pair that happens to be on one core: it does well, and moving a thread costs as much as some calls.
+const SHORT_CALLS_TOGETHER: u32 = 24;
 /// Polls between two yields in [`Way::Poll`].
 const SPINS: u32 = 40;
 /// Rounds of polls and a yield that the stub makes before it sleeps: some 20 us.
@@ -52,6 +68,15 @@ const PINNED_US: u64 = 50_000;
 /// A guest that computes longer, in microseconds, between two calls has no use for polling or pinning.
 const LONG_US: u64 = 1_000;
 
+/// Of the last eight calls, so many waited: the pair has no use for polling.
+const SLEEPY: u32 = 2;
+/// An event that a pair at home sees so late, in microseconds, had to wait for other pairs.
+const LATE_US: u64 = 50;
+/// So many late events, less those in time, make a home crowded.
+const CROWD: u32 = 12;
+/// For so long, in microseconds, a pair stays away from a crowded home.
+const CROWDED_US: u64 = 200_000;
+
 /// A place for a polling pair.
 #[derive(Debug, Default)]
 struct Place {
@@ -67,6 +92,8 @@ pub struct Cores {
     pub all: CpuSet,
     /// Pinned pairs per core.
     pinned: Vec<AtomicU32>,
+    /// Pairs at home per core.
+    homes: Vec<AtomicU32>,
     places: Vec<Place>,
     next_id: AtomicU64,
     epoch: (Instant, u64),
@@ -93,6 +120,7 @@ impl Cores {
         let count = all.count().max(1);
         Cores {
             pinned: (0..CpuSet::MAX).map(|_| AtomicU32::new(0)).collect(),
+            homes: (0..CpuSet::MAX).map(|_| AtomicU32::new(0)).collect(),
             places: (0..count / 2).map(|_| Place::default()).collect(),
             next_id: AtomicU64::new(1),
             all,
@@ -122,10 +150,48 @@ impl Cores {
     }
 }
 
+impl Cores {
+    /// Where pairs whose calls wait meet: the core with most of them.
+    fn home(&self) -> usize {
+        let now = process::current_cpu();
+        let pairs = |cpu: usize| self.homes.get(cpu).map_or(0, |n| n.load(Ordering::Relaxed));
+        (0..CpuSet::MAX)
+            .filter(|cpu| self.all.contains(*cpu))
+            .max_by_key(|cpu| (pairs(*cpu), *cpu == now))
+            .unwrap_or(now)
+    }
+
+    /// Counts a pair in or out.
+    fn count(&self, way: Way, pairs: u32) {
+        let add = |counts: &[AtomicU32], cpu: usize| {
+            if let Some(count) = counts.get(cpu) {
+                count.fetch_add(pairs, Ordering::Relaxed);
+            }
+        };
+        if let Some(cpu) = way.core() {
+            add(&self.pinned, cpu);
+        }
+        if let Way::Home(cpu) = way {
+            add(&self.homes, cpu);
+        }
+    }
+}
+
 /// The hand-off of one guest thread.
 #[derive(Debug)]
 pub struct Pair {
     way: Way,
+    /// The sentry's thread has not served this pair yet: it may be pinned as the thread that made it was.
+    fresh: bool,
+    /// The present call waits for something.
+    waits: bool,
+    /// Which of the last calls did, newest in bit 0.
+    waited: u8,
+    /// Late events at home, see [`CROWD`].
+    late: u32,
+    crowded_until: u64,
+    /// The sentry's thread keeps off this core, where the guest's polls.
+    apart_from: Option<usize>,
     /// Ticks of [`PINNED_US`] and the others, computed once in a while.
     us: u64,
     pinned_since: u64,
@@ -141,6 +207,12 @@ impl Pair {
     pub fn new(cores: &Cores) -> Pair {
         Pair {
             way: Way::Apart,
+            fresh: true,
+            waits: false,
+            waited: 0,
+            late: 0,
+            crowded_until: 0,
+            apart_from: None,
             us: cores.ticks_in(1),
             pinned_since: 0,
             penalty_until: 0,
@@ -154,6 +226,9 @@ impl Pair {
     /// Gives the area to the guest thread `tid` with an order (`RUN`, `EXIT`), waking it if it sleeps.
     pub fn give(&mut self, cores: &Cores, memory: &Area, tid: i32, order: u32) {
         if order == state::RUN {
+            if std::mem::take(&mut self.fresh) {
+                let _ = process::set_affinity(0, &cores.all);
+            }
             self.choose(cores, memory, tid);
         }
         let word = memory.word(area::STATE);
@@ -162,51 +237,85 @@ impl Pair {
         }
     }
 
+    /// The present call is about to wait for something other than its guest.
+    pub fn will_sleep(&mut self) {
+        self.waits = true;
+    }
+
+    fn is_sleepy(&self) -> bool {
+        self.waited.count_ones() >= SLEEPY
+    }
+
     /// Chooses the way for the coming wait.
     fn choose(&mut self, cores: &Cores, memory: &Area, tid: i32) {
         let now = ticks();
+        let waited = std::mem::take(&mut self.waits);
+        self.waited = self.waited << 1 | u8::from(waited);
+        let guest_cpu = memory.word(area::CPU).load(Ordering::Relaxed) as usize;
+        let same_core = guest_cpu == process::current_cpu();
         match self.way {
-            Way::Together(_) => {
-                let long_call = now.wrapping_sub(self.event_at) > LONG_US * self.us;
+            Way::Together(_) | Way::Home(_) => {
+                let long_call = !waited && now.wrapping_sub(self.event_at) > LONG_US * self.us;
                 if long_call || now.wrapping_sub(self.pinned_since) > PINNED_US * self.us {
                     self.part(cores, tid);
                 }
             }
+            Way::Poll if self.is_sleepy() || same_core => {
+                self.part(cores, tid);
+                self.approach(cores, tid, now, guest_cpu);
+            }
             Way::Poll => {
                 if !self.take_place(cores, now) {
-                    self.approach(cores, tid, now);
+                    self.approach(cores, tid, now, guest_cpu);
                 }
             }
             Way::Apart if self.short_calls < SHORT_CALLS => self.short_calls += 1,
-            Way::Apart => self.approach(cores, tid, now),
+            Way::Apart if same_core && self.short_calls < SHORT_CALLS_TOGETHER => self.short_calls += 1,
+            Way::Apart => self.approach(cores, tid, now, guest_cpu),
         }
         let (spins, rounds) = match self.way {
             Way::Poll => (SPINS, STUB_ROUNDS),
-            Way::Apart => (0, GLANCES),
-            Way::Together(_) => (0, 0),
+            Way::Apart if !same_core => (0, GLANCES),
+            Way::Apart | Way::Together(_) | Way::Home(_) => (0, 0),
         };
         memory.word(area::SPINS).store(spins, Ordering::Relaxed);
         memory.word(area::YIELDS).store(rounds, Ordering::Relaxed);
     }
 
-    /// From [`Way::Apart`]: polling if there is a place, else together on one core.
-    fn approach(&mut self, cores: &Cores, tid: i32, now: u64) {
+    /// From [`Way::Apart`]: home for a pair whose calls wait, else polling if there is a place, else together on one core.
+    fn approach(&mut self, cores: &Cores, tid: i32, now: u64, guest_cpu: usize) {
         self.us = cores.ticks_in(1);
-        if now >= self.penalty_until && self.take_place(cores, now) {
+        let sleepy = self.is_sleepy();
+        if !sleepy && now >= self.penalty_until && self.take_place(cores, now) {
             self.way = Way::Poll;
+            self.keep_off(cores, guest_cpu);
             return;
         }
-        let cpu = cores.best();
-        let one = CpuSet::one(cpu);
+        let way = if sleepy && now >= self.crowded_until {
+            Way::Home(cores.home())
+        } else {
+            Way::Together(cores.best())
+        };
+        let one = CpuSet::one(way.core().unwrap_or_default());
         if process::set_affinity(tid, &one).is_err() || process::set_affinity(0, &one).is_err() {
             self.way = Way::Apart;
             return;
         }
-        if let Some(count) = cores.pinned.get(cpu) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        self.way = Way::Together(cpu);
+        cores.count(way, 1);
+        self.way = way;
+        self.late = 0;
         self.pinned_since = now;
+    }
+
+    /// Polling needs two cores: leaves the guest's, if it is on it.
+    fn keep_off(&mut self, cores: &Cores, guest_cpu: usize) {
+        if guest_cpu != process::current_cpu() {
+            return;
+        }
+        let rest = cores.all.without(guest_cpu);
+        if rest.count() > 0 && process::set_affinity(0, &rest).is_ok() {
+            self.apart_from = Some(guest_cpu);
+        }
     }
 
     /// Keeps or gets a place for polling.
@@ -229,35 +338,61 @@ impl Pair {
 
     /// Lets the host place both threads again.
     pub fn part(&mut self, cores: &Cores, tid: i32) {
-        if let Way::Together(cpu) = self.way {
+        if self.way.core().is_some() {
             let _ = process::set_affinity(tid, &cores.all);
-            let _ = process::set_affinity(0, &cores.all);
-            if let Some(count) = cores.pinned.get(cpu) {
-                count.fetch_sub(1, Ordering::Relaxed);
-            }
         }
+        if self.way.core().is_some() || self.apart_from.take().is_some() {
+            let _ = process::set_affinity(0, &cores.all);
+        }
+        cores.count(self.way, 1u32.wrapping_neg());
         self.way = Way::Apart;
         self.short_calls = 0;
     }
 
-    /// Waits until the word is no longer `order`, asleep or not, and returns it; now and then ([`LOOK_AROUND`]) it
-    /// returns though nothing has happened.
-    pub fn take(&mut self, cores: &Cores, word: &AtomicU32, tid: i32, order: u32) -> u32 {
+    /// Waits until the state word is no longer `order`, asleep or not, and returns it; now and then ([`LOOK_AROUND`])
+    /// it returns though nothing has happened.
+    pub fn take(&mut self, cores: &Cores, memory: &Area, tid: i32, order: u32) -> u32 {
         let start = ticks();
+        let word = memory.word(area::STATE);
+        let guest_cpu = memory.word(area::CPU).load(Ordering::Relaxed) as usize;
         let seen = match self.way {
-            Way::Poll => self.poll(word, start, order),
-            Way::Apart => glance(word, order),
-            Way::Together(_) => None,
+            Way::Poll => self.poll(cores, word, start, order),
+            Way::Apart if guest_cpu != process::current_cpu() => glance(word, order),
+            Way::Apart | Way::Together(_) | Way::Home(_) => None,
         };
         let value = seen.unwrap_or_else(|| self.sleep(cores, word, tid, order));
         self.event_at = ticks();
         if self.event_at.wrapping_sub(start) > LONG_US * self.us {
             self.part(cores, tid);
+        } else if matches!(self.way, Way::Home(_)) {
+            self.look_for_crowd(cores, memory, tid);
         }
         value
     }
 
-    fn poll(&mut self, word: &AtomicU32, start: u64, order: u32) -> Option<u32> {
+    /// Leaves a home where events are seen late.
+    fn look_for_crowd(&mut self, cores: &Cores, memory: &Area, tid: i32) {
+        let posted = memory.get(area::TSC);
+        if self.event_at.saturating_sub(posted) > LATE_US * self.us {
+            self.late += 3;
+        } else {
+            self.late = self.late.saturating_sub(1);
+        }
+        if self.late > CROWD {
+            self.crowded_until = self.event_at + CROWDED_US * self.us;
+            self.part(cores, tid);
+        }
+    }
+
+    /// From polling to [`Way::Apart`].
+    fn leave_place(&mut self, cores: &Cores) {
+        if self.apart_from.take().is_some() {
+            let _ = process::set_affinity(0, &cores.all);
+        }
+        self.way = Way::Apart;
+    }
+
+    fn poll(&mut self, cores: &Cores, word: &AtomicU32, start: u64, order: u32) -> Option<u32> {
         loop {
             for _ in 0..SPINS {
                 let now = word.load(Ordering::SeqCst);
@@ -272,7 +407,7 @@ impl Pair {
             if after.wrapping_sub(before) > BUSY_US * self.us {
                 self.penalties = (self.penalties + 1).min(MAX_DOUBLINGS);
                 self.penalty_until = after + ((PENALTY_US * self.us) << self.penalties);
-                self.way = Way::Apart;
+                self.leave_place(cores);
                 return None;
             }
             if after.wrapping_sub(start) > POLL_US * self.us {
@@ -289,7 +424,7 @@ impl Pair {
                 Err(now) if now == sleeping => {}
                 Err(now) => return now,
             }
-            let pinned = matches!(self.way, Way::Together(_));
+            let pinned = self.way.core().is_some();
             let limit = if pinned { PINNED_WAIT } else { LOOK_AROUND };
             if futex::wait(word, sleeping, Some(limit)) == Err(abi::Errno::ETIMEDOUT) {
                 self.part(cores, tid);

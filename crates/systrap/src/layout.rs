@@ -57,6 +57,8 @@ pub mod area {
     pub const GS_BASE: usize = 0x20;
     /// Time stamp counter when the event was taken.
     pub const TSC: usize = 0x28;
+    /// The processor on which it was taken.
+    pub const CPU: usize = 0x30;
     /// How often the stub polls before each yield.
     pub const SPINS: usize = 0x40;
     /// How often the stub yields before it sleeps.

@@ -108,6 +108,7 @@ global_asm!(
     A_FS_BASE = const area::FS_BASE,
     A_GS_BASE = const area::GS_BASE,
     A_TSC = const area::TSC,
+    A_CPU = const area::CPU,
     A_SPINS = const area::SPINS,
     A_YIELDS = const area::YIELDS,
     A_STACK_T = const area::STACK_T,

@@ -366,10 +366,12 @@ post:
     mov [rbx + {A_FS_BASE}], rax
     rdgsbase rax
     mov [rbx + {A_GS_BASE}], rax
-    rdtsc
+    rdtscp
     shl rdx, 32
     or rax, rdx
     mov [rbx + {A_TSC}], rax
+    and ecx, 0xfff                      // as Linux sets it: the node is above
+    mov [rbx + {A_CPU}], ecx
     mov dword ptr [rbx + {A_RESUME}], 0
 post_state:
     mov eax, {EVENT}

@@ -80,6 +80,7 @@ impl CurrentTask {
             return Err(Errno::ERESTARTSYS);
         }
         self.settle();
+        self.context.borrow_mut().will_sleep();
         self.run_state.store(u32::from(b'S'), Ordering::Relaxed);
         let since = self.metered().then(Instant::now);
         let notified = self.waiter.wait(deadline);

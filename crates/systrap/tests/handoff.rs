@@ -1,0 +1,110 @@
+//! Where the threads of pairs run: pairs that compute use all cores, pairs that wait for each other do not starve.
+
+mod support;
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use platform::Event;
+use support::{space, thread};
+use systrap::Systrap;
+
+// Computes for a while between two calls: some 100 us.
+snippet!(
+    computing,
+    "70: mov eax, 1000",
+    "syscall",
+    "mov ecx, 300000",
+    "71: dec ecx",
+    "jnz 71b",
+    "jmp 70b"
+);
+snippet!(calling, "72: mov eax, 1000", "syscall", "jmp 72b");
+
+/// How long `count` pairs take for some calls each with computing in between, side by side. All of them say that
+/// their calls wait, so they meet on one core at first.
+fn time_of(engine: &Systrap, count: usize) -> Duration {
+    let spaces: Vec<_> = (0..count).map(|_| space(engine, computing())).collect();
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for space in &spaces {
+            scope.spawn(|| {
+                let mut context = thread(&**space);
+                for _ in 0..1500 {
+                    assert_eq!(context.run(), Event::Syscall);
+                    context.will_sleep();
+                    context.set_return(0);
+                }
+            });
+        }
+    });
+    begin.elapsed()
+}
+
+#[test]
+fn pairs_that_compute_use_both_cores() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let engine = Systrap::new().expect("engine");
+    let mut ratios = Vec::new();
+    // Other work on the machine can take a core away: one good attempt tells.
+    for _ in 0..10 {
+        let (alone, both) = (time_of(&engine, 1), time_of(&engine, 2));
+        let ratio = both.as_secs_f64() / alone.as_secs_f64();
+        if cores < 2 || ratio < 1.6 {
+            return;
+        }
+        ratios.push(ratio);
+    }
+    panic!("{ratios:?}");
+}
+
+/// Sentry threads that wait for each other, as those of a pipe's two ends do.
+#[test]
+fn pairs_that_wait_for_each_other_take_turns() {
+    let engine = Systrap::new().expect("engine");
+    let spaces: Vec<_> = (0..2).map(|_| space(&engine, calling())).collect();
+    let (there, from_there) = mpsc::channel::<u32>();
+    let (back, from_back) = mpsc::channel::<u32>();
+    let begin = Instant::now();
+    let (one, two) = (spaces[0].clone(), spaces[1].clone());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut context = thread(&*one);
+            for n in 0..5000 {
+                assert_eq!(context.run(), Event::Syscall);
+                there.send(n).expect("send");
+                context.will_sleep();
+                assert_eq!(from_back.recv(), Ok(n));
+                context.set_return(0);
+            }
+        });
+        scope.spawn(move || {
+            let mut context = thread(&*two);
+            for n in 0..5000 {
+                context.will_sleep();
+                assert_eq!(from_there.recv(), Ok(n));
+                context.set_return(0);
+                assert_eq!(context.run(), Event::Syscall);
+                back.send(n).expect("send");
+            }
+        });
+    });
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+/// A pair that is never answered takes no processor time.
+#[test]
+fn a_guest_whose_call_waits_sleeps() {
+    let engine = Systrap::new().expect("engine");
+    let space = space(&engine, calling());
+    let mut context = thread(&*space);
+    for _ in 0..100 {
+        assert_eq!(context.run(), Event::Syscall);
+        context.set_return(0);
+    }
+    let before = space.cpu_time();
+    context.will_sleep();
+    std::thread::sleep(Duration::from_millis(300));
+    let used = space.cpu_time() - before;
+    assert!(used < Duration::from_millis(5), "{used:?}");
+}
