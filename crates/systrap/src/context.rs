@@ -390,7 +390,14 @@ impl Thread {
             });
         }
         let (nr, rip) = (self.regs.rax, self.regs.rip);
-        patch::trapped(&self.process, nr, rip);
+        let back = self.process.patches().return_of(rip);
+        if let Some(back) = back {
+            // Made in a trampoline for want of GS: to the guest it was made at the site.
+            (self.regs.rip, self.regs.rcx) = (back, back);
+            self.dirty = true;
+        } else {
+            patch::trapped(&self.process, nr, rip);
+        }
         self.called()
     }
 

@@ -207,6 +207,24 @@ pub mod data {
     pub const HELPER_FILTER: usize = 0x100;
     /// The guest threads' filter.
     pub const GUEST_FILTER: usize = 0x800;
+    /// What the stub copies in for each call: a byte by call number, see [`super::kind`].
+    pub const KINDS: usize = 0xe00;
+    /// How many calls it lists.
+    pub const KINDS_LEN: usize = 0x200;
+}
+
+/// What the stub copies in for a call.
+pub mod kind {
+    /// Nothing.
+    pub const NONE: u32 = 0;
+    /// What the first argument points to.
+    pub const FIRST: u32 = 1;
+    /// What the second one points to.
+    pub const SECOND: u32 = 2;
+    /// The buffer of the second and third argument.
+    pub const BUFFER: u32 = 3;
+    /// To be looked up by the number of the call.
+    pub const ANY: u32 = 4;
 }
 
 /// Offsets in `ucontext` as the host writes it (include/uapi/asm/sigcontext.h).

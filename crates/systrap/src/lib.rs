@@ -20,6 +20,7 @@ mod reaper;
 mod regions;
 mod space;
 mod stub;
+mod text;
 mod vdso;
 mod window;
 mod xstate;

@@ -10,7 +10,7 @@ use host::mem;
 use host::seccomp::Insn;
 
 use crate::filter;
-use crate::layout::{self as l, area, command, data, hint, state, uc};
+use crate::layout::{self as l, area, command, data, hint, kind, state, uc};
 
 /// CLONE_PARENT | CLONE_FILES: the sentry is the parent of every guest process and shares its descriptors
 /// with the memory helpers.
@@ -84,6 +84,12 @@ global_asm!(
     A_WINDOW = const area::WINDOW,
     A_WINDOW_LEN = const area::WINDOW_LEN,
     WINDOW_MAX = const area::WINDOW_MAX,
+    KINDS = const data::KINDS,
+    KINDS_LEN = const data::KINDS_LEN,
+    K_FIRST = const kind::FIRST,
+    K_SECOND = const kind::SECOND,
+    K_BUFFER = const kind::BUFFER,
+    K_ANY = const kind::ANY,
     A_BULK = const area::BULK,
     BULK_MAX = const area::BULK_MAX,
     A_OUT_LEN = const area::OUT_LEN,
@@ -147,6 +153,7 @@ unsafe extern "C" {
     static tegmen_stub_fast_first: u8;
     static tegmen_stub_fast_second: u8;
     static tegmen_stub_fast_buffer: u8;
+    static tegmen_stub_fast_any: u8;
     static tegmen_stub_getpid: u8;
     static tegmen_stub_gettid: u8;
     static tegmen_stub_getppid: u8;
@@ -234,6 +241,12 @@ pub fn fast_entry(nr: u32) -> u64 {
     l::STUB_ADDR + offset_of(symbol)
 }
 
+/// Where a patched site goes whose call is known only when it is made.
+pub fn any_entry() -> u64 {
+    // SAFETY: the address of a symbol in the blob; nothing is read.
+    l::STUB_ADDR + offset_of(unsafe { &tegmen_stub_fast_any })
+}
+
 /// Whether an interrupted guest thread was on its way from a patched site to the stub: the call is to be made anew.
 pub fn on_the_way(rip: u64) -> bool {
     // SAFETY: addresses of symbols in the blob; nothing is read.
@@ -316,7 +329,18 @@ fn blob() -> Result<Vec<u8>, Errno> {
         data::ACTION,
         &[l::STUB_ADDR + handler, flags as u64, l::STUB_ADDR + restorer, 0],
     );
-    let room = data::GUEST_FILTER - data::HELPER_FILTER;
+    for (nr, slot) in blob[l::STUB_CODE + data::KINDS..][..data::KINDS_LEN]
+        .iter_mut()
+        .enumerate()
+    {
+        *slot = match prefetched(nr as u64) {
+            None => kind::NONE,
+            Some(Argument::First) => kind::FIRST,
+            Some(Argument::Second) => kind::SECOND,
+            Some(Argument::Buffer) => kind::BUFFER,
+        } as u8;
+    }
+    let room = (data::KINDS - data::GUEST_FILTER).min(data::GUEST_FILTER - data::HELPER_FILTER);
     put_filter(
         &mut blob,
         data::HELPER_PROG,

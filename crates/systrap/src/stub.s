@@ -636,14 +636,14 @@ fast_event:
 tegmen_stub_fast_first:
     FIND_AREA
     mov [r11 + {A_FAST} + {UC_RSP}], rsp
-    mov dword ptr [r11 + {A_WINDOW_LEN}], 1
+    mov dword ptr [r11 + {A_WINDOW_LEN}], {K_FIRST}
     jmp tegmen_stub_fast_commit
 .globl tegmen_stub_fast_second
 .hidden tegmen_stub_fast_second
 tegmen_stub_fast_second:
     FIND_AREA
     mov [r11 + {A_FAST} + {UC_RSP}], rsp
-    mov dword ptr [r11 + {A_WINDOW_LEN}], 2
+    mov dword ptr [r11 + {A_WINDOW_LEN}], {K_SECOND}
     jmp tegmen_stub_fast_commit
 // Likewise, for calls that write the rdx bytes at rsi.
 .globl tegmen_stub_fast_buffer
@@ -651,7 +651,15 @@ tegmen_stub_fast_second:
 tegmen_stub_fast_buffer:
     FIND_AREA
     mov [r11 + {A_FAST} + {UC_RSP}], rsp
-    mov dword ptr [r11 + {A_WINDOW_LEN}], 3
+    mov dword ptr [r11 + {A_WINDOW_LEN}], {K_BUFFER}
+    jmp tegmen_stub_fast_commit
+// Likewise, for any call.
+.globl tegmen_stub_fast_any
+.hidden tegmen_stub_fast_any
+tegmen_stub_fast_any:
+    FIND_AREA
+    mov [r11 + {A_FAST} + {UC_RSP}], rsp
+    mov dword ptr [r11 + {A_WINDOW_LEN}], {K_ANY}
 .globl tegmen_stub_fast_commit
 .hidden tegmen_stub_fast_commit
 tegmen_stub_fast_commit:
@@ -680,11 +688,18 @@ tegmen_stub_fast_commit:
     mov [r11 + {A_FAST} + {UC_R8} + 24], rax
     mov rbx, r11
     mov eax, [rbx + {A_WINDOW_LEN}]
-    cmp eax, 1
-    jb window_done
-    cmp eax, 3
+    cmp eax, {K_ANY}
+    jne 15f
+    mov rcx, [rbx + {A_FAST} + {UC_RAX}]
+    cmp rcx, {KINDS_LEN}
+    jae no_window
+    lea rax, [rip + stub_data + {KINDS}]
+    movzx eax, byte ptr [rax + rcx]
+15: test eax, eax
+    jz no_window
+    cmp eax, {K_BUFFER}
     je buffer
-    cmp eax, 1
+    cmp eax, {K_FIRST}
     cmovne rdi, rsi
     mov rsi, rdi
     // Up to the end of the page: one page is readable or not, so the copy fails at its first byte or not at all.
