@@ -16,6 +16,7 @@ pub mod mem;
 pub mod memfd;
 pub mod mount;
 pub mod ns;
+pub mod packet;
 pub mod poll;
 pub mod prctl;
 pub mod process;

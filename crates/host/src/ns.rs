@@ -154,6 +154,19 @@ pub fn set_hostname(name: &str) -> Result<(), Errno> {
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
+/// Moves the calling thread into the network namespace that `namespace` names (setns(2)).
+pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }.into()).map(drop)
+}
+
+/// Moves the calling thread into a new network namespace (unshare(2)).
+pub fn new_network() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) }.into()).map(drop)
+}
+
 /// setsid(2): a session without a terminal.
 pub fn new_session() -> Result<(), Errno> {
     // SAFETY: no memory is passed.

@@ -3,15 +3,17 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use sandbox::container::{self, Container, Mount, Process, Root, Source, flags};
+use sandbox::network::NetworkConfig;
 use sandbox::{Config, Io, Timing};
 
 use crate::failure::{Failure, While};
 use crate::jail::{self, Jail, Tree};
+use crate::network;
 use crate::supervise;
 use crate::terminal::Terminal;
 
@@ -61,18 +63,26 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
-/// Kinds of network; more will come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Kinds of network.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Network {
     /// A loopback interface.
     None,
+    /// The interfaces of a network namespace that the caller made, which the sandbox takes over.
+    Namespace(PathBuf),
 }
 
 /// Starts the sandbox and waits for its end. Returns the exit status; does not return when the command was killed by a signal.
 pub fn run(launch: Launch) -> Result<u8, Failure> {
     let mut timing = Timing::new(launch.timing);
-    // Kept inside as the loopback-only network until there are others.
-    let Network::None = launch.network;
+    let (network, sockets) = match &launch.network {
+        Network::None => (NetworkConfig::default(), Vec::new()),
+        Network::Namespace(path) => {
+            let namespace =
+                File::open(path).while_doing(&format!("network namespace '{}'", path.display()))?;
+            network::take_over(namespace.as_fd())?
+        }
+    };
     let log = launch.debug_log.as_ref().map(open_log).transpose()?;
     let terminal = Terminal::of_caller();
     let mut trees = vec![Tree {
@@ -103,6 +113,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         more: Vec::new(),
         terminal: terminal.as_ref().map(Terminal::description),
         log,
+        network: sockets,
     };
     let process = Process {
         argv: launch.command.into_iter().map(OsString::into_vec).collect(),
@@ -133,6 +144,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
             limits: container::Limits::default(),
         },
         wait_for_start: false,
+        network,
     };
     timing.done("options read");
     let jail = jail::start(trees, None, config, io, &mut timing)?;

@@ -10,6 +10,7 @@ mod container;
 mod failure;
 mod jail;
 mod launch;
+mod network;
 mod supervise;
 mod terminal;
 

@@ -6,6 +6,7 @@ use host::tty::WindowSize;
 use serde::{Deserialize, Serialize};
 
 use crate::container::Container;
+use kernel::socket::network::NetworkConfig;
 
 /// What to run and how it sees itself.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub container: Container,
     /// The first process waits for a `start` request. Needs [`Handles::listener`].
     pub wait_for_start: bool,
+    /// Interfaces besides the loopback one; the first of [`Io::network`] carries the frames of the first, and so on.
+    pub network: NetworkConfig,
 }
 
 /// What came through the wall. Trees are directory handles (O_PATH), or open files for those that are single files.
@@ -52,6 +55,8 @@ pub struct Io {
     pub terminal: Option<Terminal>,
     /// Where logs go; `None` means standard error.
     pub log: Option<OwnedFd>,
+    /// Packet sockets of network interfaces.
+    pub network: Vec<OwnedFd>,
 }
 
 /// A terminal to be made for the guest, like the caller's.

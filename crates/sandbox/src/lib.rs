@@ -19,6 +19,7 @@ pub mod surface {
 mod log;
 mod mounts;
 mod process;
+pub mod network;
 mod program;
 pub mod seccomp;
 mod serve;

@@ -28,7 +28,7 @@ fn only(text: &str) -> Result<Vec<u8>, Errno> {
 
 /// Names in /proc/PID/net.
 pub static ENTRIES: &[Entry<Process>] = &[
-    text("arp", 0o444, |_| only(ARP_HEADER)),
+    text("arp", 0o444, arp),
     text("dev", 0o444, dev),
     text("dev_mcast", 0o444, |_| only("")),
     text("fib_trie", 0o444, |_| only("")),
@@ -50,7 +50,7 @@ pub static ENTRIES: &[Entry<Process>] = &[
     text("ptype", 0o444, |_| only("Type Device      Function\n")),
     text("raw", 0o444, |_| only(UDP_HEADER)),
     text("raw6", 0o444, |_| only(UDP6_HEADER)),
-    text("route", 0o444, |_| only(ROUTE_HEADER)),
+    text("route", 0o444, route),
     text("rt_cache", 0o444, |_| only("")),
     text("snmp", 0o444, |_| only("")),
     text("sockstat", 0o444, |_| {
@@ -77,15 +77,122 @@ pub static ENTRIES: &[Entry<Process>] = &[
 ];
 
 /// /proc/net/dev.
-fn dev(_: &Process) -> Result<Vec<u8>, Errno> {
+fn dev(process: &Process) -> Result<Vec<u8>, Errno> {
+    let kernel = process.kernel()?;
+    let network = &kernel.sockets.network;
     let mut out = DEV_HEADER.to_string();
-    out.push_str("    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n");
+    for link in &network.inventory().links.clone() {
+        let own = network.counters(link.index);
+        let _ = writeln!(
+            out,
+            "{:>6}: {:7} {:7} {:4} {:4} {:4} {:5} {:10} {:9} {:8} {:7} {:4} {:4} {:4} {:5} {:7} {:10}",
+            link.name,
+            own.received_bytes,
+            own.received_packets,
+            0,
+            own.receive_dropped,
+            0,
+            0,
+            0,
+            0,
+            own.sent_bytes,
+            own.sent_packets,
+            0,
+            own.send_dropped,
+            0,
+            0,
+            0,
+            0
+        );
+    }
     Ok(out.into_bytes())
 }
 
 /// /proc/net/if_inet6.
-fn if_inet6(_: &Process) -> Result<Vec<u8>, Errno> {
-    only("00000000000000000000000000000001 01 80 10 80       lo\n")
+fn if_inet6(process: &Process) -> Result<Vec<u8>, Errno> {
+    let kernel = process.kernel()?;
+    let mut out = String::new();
+    for link in &kernel.sockets.network.inventory().links {
+        for address in &link.addresses {
+            let IpAddr::V6(ip) = address.ip else { continue };
+            // IPV6_ADDR_LOOPBACK, IPV6_ADDR_LINKLOCAL, or global.
+            let scope = match ip {
+                ip if ip.is_loopback() => 0x10,
+                ip if ip.is_unicast_link_local() => 0x20,
+                _ => 0,
+            };
+            let digits: String = ip.octets().iter().map(|byte| format!("{byte:02x}")).collect();
+            let _ = writeln!(
+                out,
+                "{digits} {:02x} {:02x} {scope:02x} 80 {:>8}",
+                link.index, address.prefix, link.name
+            );
+        }
+    }
+    Ok(out.into_bytes())
+}
+
+/// The IPv4 routes: /proc/net/route.
+fn route(process: &Process) -> Result<Vec<u8>, Errno> {
+    const RTF_UP: u32 = 1;
+    const RTF_GATEWAY: u32 = 2;
+    const RTF_HOST: u32 = 4;
+    let kernel = process.kernel()?;
+    let inventory = kernel.sockets.network.inventory();
+    let mut out = ROUTE_HEADER.to_string();
+    let word = |ip: Option<IpAddr>| match ip {
+        Some(IpAddr::V4(ip)) => u32::from_le_bytes(ip.octets()),
+        _ => 0,
+    };
+    for route in inventory
+        .routes
+        .iter()
+        .filter(|route| route.destination.is_ipv4())
+    {
+        let name = inventory.link(route.interface).map_or("*", |link| &link.name);
+        let mut flags = RTF_UP;
+        if route.gateway.is_some() {
+            flags |= RTF_GATEWAY;
+        }
+        if route.prefix == 32 {
+            flags |= RTF_HOST;
+        }
+        let mask = u32::MAX
+            .checked_shl(32u32.saturating_sub(route.prefix.into()))
+            .unwrap_or(0);
+        let line = format!(
+            "{name}\t{:08X}\t{:08X}\t{flags:04X}\t0\t0\t{}\t{:08X}\t0\t0\t0",
+            word(Some(route.destination)),
+            word(route.gateway),
+            route.metric,
+            mask.to_be(),
+        );
+        let _ = writeln!(out, "{line:127}");
+    }
+    Ok(out.into_bytes())
+}
+
+/// The neighbours of IPv4: /proc/net/arp.
+fn arp(process: &Process) -> Result<Vec<u8>, Errno> {
+    let kernel = process.kernel()?;
+    let network = &kernel.sockets.network;
+    let mut out = ARP_HEADER.to_string();
+    for own in network.neighbours().iter().filter(|own| own.ip.is_ipv4()) {
+        let mac = own.mac.unwrap_or_default();
+        let mac: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        let flags = if own.mac.is_some() { 2 } else { 0 };
+        let name = network
+            .inventory()
+            .link(own.interface)
+            .map_or(String::new(), |link| link.name.clone());
+        let _ = writeln!(
+            out,
+            "{:<16} 0x1         0x{flags:x}         {}     *        {name}",
+            own.ip.to_string(),
+            mac.join(":")
+        );
+    }
+    Ok(out.into_bytes())
 }
 
 /// An address as the tables show it: words of the host's byte order, then the port.

@@ -14,6 +14,7 @@ mod inbox;
 pub mod inet;
 mod interface;
 pub mod netlink;
+pub mod network;
 mod options;
 mod tables;
 #[cfg(test)]

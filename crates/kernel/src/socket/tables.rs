@@ -16,6 +16,8 @@ pub struct SocketTables {
     unix: Mutex<BTreeMap<u64, Weak<UnixSocket>>>,
     /// Ports in use.
     pub(super) ports: Ports,
+    /// Interfaces, routes, and the stack behind them.
+    pub network: super::network::Network,
     /// Port ids of netlink sockets in use.
     pub(super) netlink: Mutex<std::collections::BTreeSet<u32>>,
 }
@@ -26,6 +28,7 @@ impl Default for SocketTables {
             names: Mutex::new(rank::LEAF, BTreeMap::new()),
             unix: Mutex::new(rank::LEAF, BTreeMap::new()),
             ports: Ports::default(),
+            network: super::network::Network::default(),
             netlink: Mutex::new(rank::LEAF, std::collections::BTreeSet::new()),
         }
     }

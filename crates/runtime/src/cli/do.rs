@@ -24,7 +24,8 @@ usage: tegmen do [OPTION...] [--] COMMAND [ARG...]
       --clear-env             start from an empty environment instead of the caller's
       --user UID[:GID]        run as this user (default: the caller)
       --hostname NAME         the sandbox's host name (default: tegmen)
-      --network sandbox|none|host  only 'none' exists so far: a loopback interface
+      --network sandbox|none|host  only 'none' exists so far: a loopback interface; or see --netns
+      --netns PATH            take over the interfaces of this network namespace (as 'ip netns' makes them)
       --strace                log every system call of the command
       --debug-log FILE        write the logs to FILE instead of standard error
       --timing                tell when each step of the start was done
@@ -76,6 +77,7 @@ fn parse(mut parser: Parser) -> Result<Option<Launch>, Failure> {
             Arg::Long("user") => launch.user = user(&text(parser.value().map_err(usage)?)?)?,
             Arg::Long("hostname") => launch.hostname = hostname(text(parser.value().map_err(usage)?)?)?,
             Arg::Long("network") => launch.network = network(&text(parser.value().map_err(usage)?)?)?,
+            Arg::Long("netns") => launch.network = Network::Namespace(parser.value().map_err(usage)?.into()),
             Arg::Long("strace") => launch.strace = true,
             Arg::Long("debug-log") => launch.debug_log = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Arg::Long("timing") => launch.timing = true,

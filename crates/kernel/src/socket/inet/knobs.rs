@@ -8,7 +8,7 @@ use sync::{Mutex, rank};
 
 use crate::socket::ancillary::{Journey, Record};
 use crate::socket::inbox::Arrival;
-use crate::socket::interface::LO_INDEX;
+use crate::socket::network::LO_INDEX;
 use crate::socket::options::int;
 use crate::socket::{AF_INET6, Kind};
 

@@ -1,7 +1,12 @@
-//! netlink(7): the route family, as far as programs ask which interfaces, addresses and routes there are.
-//! Other families: `EPROTONOSUPPORT`. Nothing can be changed and no events come: the network does not change.
+//! netlink(7): the route family: interfaces, addresses, routes and neighbours, asked for and changed.
+//! Other families: `EPROTONOSUPPORT`. No events of changes come.
 
+mod addr;
+mod link;
+mod message;
+mod neigh;
 mod route;
+mod rtnetlink;
 
 use std::sync::{Arc, Weak};
 
@@ -12,6 +17,7 @@ use super::address::{decode_netlink, encode_netlink, family};
 use super::inbox::{Inbox, read_message};
 use super::{AF_NETLINK, Base, Control, Incoming, Kind, Outgoing, Shutdown, SocketOps, Ucred, msg};
 use crate::Kernel;
+use crate::cred::Caps;
 use crate::io::Sink;
 use crate::task::CurrentTask;
 
@@ -137,7 +143,8 @@ impl SocketOps for NetlinkSocket {
         }
         let port = self.port()?;
         let request = read_message(message.src, MAX_REQUEST)?;
-        for reply in route::answer(&request, port) {
+        let admin = crate::task::current().is_some_and(|task| task.cred().has(Caps::NET_ADMIN));
+        for reply in rtnetlink::answer(&self.kernel, admin, &request, port) {
             let from = Some(encode_netlink(0, 0));
             let kernel = Ucred {
                 pid: 0,

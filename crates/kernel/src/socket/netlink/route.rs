@@ -1,326 +1,302 @@
-//! rtnetlink(7): dumps and look-ups of links, addresses and routes. There is lo with 127.0.0.1/8 and ::1/128.
+//! RTM_GETROUTE and its kin: the main and the local table, `ip route get`, and the rules that name them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
-use crate::socket::interface::{ARPHRD_LOOPBACK, LO_FLAGS, LO_INDEX, LO_MTU, addresses};
-use crate::socket::{AF_INET, AF_INET6};
+use super::message::{Answer, NLM_F_EXCL, NLM_F_REPLACE, Request, attribute, family_of, octets};
+use crate::Kernel;
+use crate::socket::network::{Inventory, LO_INDEX, Link, RouteConfig, SCOPE_HOST, SCOPE_LINK, Way};
 
 abi_struct! {
-    struct NlMsgHdr { len: u32, kind: u16, flags: u16, seq: u32, port: u32 }
-}
-abi_struct! {
-    struct IfInfo { family: u8, pad: u8, kind: u16, index: i32, flags: u32, change: u32 }
-}
-abi_struct! {
-    struct IfAddr { family: u8, prefix: u8, flags: u8, scope: u8, index: u32 }
-}
-abi_struct! {
+    /// `struct rtmsg`; `struct fib_rule_hdr` has the same size.
     struct RtMsg {
         family: u8, dst_len: u8, src_len: u8, tos: u8, table: u8, protocol: u8, scope: u8, kind: u8, flags: u32,
     }
 }
 
-const HEADER: usize = NlMsgHdr::SIZE;
-const NLMSG_NOOP: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_MULTI: u16 = 2;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
+/// RTM_NEWROUTE.
+pub(super) const NEW: u16 = 24;
+/// RTM_NEWRULE.
+const NEW_RULE: u16 = 32;
+const RTA_DST: u16 = 1;
+const RTA_SRC: u16 = 2;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+const RTA_TABLE: u16 = 15;
+const TABLE_DEFAULT: u8 = 253;
+const TABLE_MAIN: u8 = 254;
+const TABLE_LOCAL: u8 = 255;
+const RTPROT_KERNEL: u8 = 2;
+const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
+const RTN_BROADCAST: u8 = 3;
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_GETLINK: u16 = 18;
-const RTM_NEWADDR: u16 = 20;
-const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_GETROUTE: u16 = 26;
-const RTM_GETNEIGH: u16 = 30;
-const RTM_GETRULE: u16 = 34;
-/// One past the last message type.
-const RTM_END: u16 = 124;
+/// A line of a table.
+struct Row<'a> {
+    family: u8,
+    table: u8,
+    protocol: u8,
+    scope: u8,
+    kind: u8,
+    destination: Option<(IpAddr, u8)>,
+    gateway: Option<IpAddr>,
+    interface: u32,
+    source: Option<IpAddr>,
+    metric: u32,
+    /// `ip route get`: for whom.
+    from: Option<&'a [u8]>,
+}
 
-/// Messages that one request may hold: bounds the replies.
-const MOST_REQUESTS: usize = 16;
-/// Bytes of replies put into one datagram.
-const DATAGRAM: usize = 4096;
-
-/// The reply datagrams to a request datagram from `port`.
-pub(super) fn answer(request: &[u8], port: u32) -> Vec<Vec<u8>> {
-    let mut replies = Vec::new();
-    let mut rest = request;
-    for _ in 0..MOST_REQUESTS {
-        if rest.len() < HEADER {
-            break;
-        }
-        let header = NlMsgHdr::get(rest);
-        let Some(len) = usize::try_from(header.len)
-            .ok()
-            .filter(|len| (HEADER..=rest.len()).contains(len))
-        else {
-            break;
+impl Row<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        const RTM_F_CLONED: u32 = 0x200;
+        let message = RtMsg {
+            family: self.family,
+            dst_len: self.destination.map_or(0, |(_, prefix)| prefix),
+            src_len: 0,
+            tos: 0,
+            table: self.table,
+            protocol: self.protocol,
+            scope: self.scope,
+            kind: self.kind,
+            flags: if self.from.is_some() { RTM_F_CLONED } else { 0 },
         };
-        answer_one(&header, &rest[..len], port, &mut replies);
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        let mut bytes = message.to_bytes();
+        attribute(&mut bytes, RTA_TABLE, &u32::from(self.table).to_le_bytes());
+        if let Some((ip, _)) = self.destination {
+            attribute(&mut bytes, RTA_DST, &octets(ip));
+        }
+        if self.metric != 0 {
+            attribute(&mut bytes, RTA_PRIORITY, &self.metric.to_le_bytes());
+        }
+        if let Some(source) = self.source {
+            attribute(&mut bytes, RTA_PREFSRC, &octets(source));
+        }
+        if let Some(gateway) = self.gateway {
+            attribute(&mut bytes, RTA_GATEWAY, &octets(gateway));
+        }
+        attribute(&mut bytes, RTA_OIF, &self.interface.to_le_bytes());
+        bytes
     }
-    replies
 }
 
-fn answer_one(header: &NlMsgHdr, raw: &[u8], port: u32, replies: &mut Vec<Vec<u8>>) {
-    if header.flags & NLM_F_REQUEST == 0 || header.kind <= NLMSG_NOOP || header.kind == NLMSG_DONE {
-        return;
-    }
-    let body = &raw[HEADER..];
-    let family = body.first().copied().unwrap_or(0);
-    let dump = header.flags & NLM_F_DUMP == NLM_F_DUMP;
-    let found: Result<Vec<Vec<u8>>, Errno> = match header.kind {
-        RTM_GETLINK if dump => Ok(vec![link()]),
-        RTM_GETLINK => asked_link(body).map(|()| vec![link()]),
-        RTM_GETADDR if dump => Ok(addrs(family)),
-        RTM_GETROUTE if dump => Ok(routes(family)),
-        RTM_GETROUTE => route_to(family, body).map(|route| vec![route]),
-        RTM_GETNEIGH | RTM_GETRULE if dump => Ok(Vec::new()),
-        kind if !(RTM_NEWLINK..RTM_END).contains(&kind) => Err(Errno::EOPNOTSUPP),
-        // Gets are every third after new and delete; what is left would change something.
-        kind if kind % 4 == 2 => Err(Errno::EOPNOTSUPP),
-        _ => Err(Errno::EPERM),
+/// RTM_GETROUTE.
+pub(super) fn get(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+    let inventory = kernel.sockets.network.inventory();
+    let bodies = if request.is_dump() {
+        dump(&inventory, request.family())
+    } else {
+        vec![find(&inventory, request)?]
     };
-    let kind = match header.kind {
-        RTM_GETLINK => RTM_NEWLINK,
-        RTM_GETADDR => RTM_NEWADDR,
-        _ => RTM_NEWROUTE,
-    };
-    match found {
-        Err(error) => replies.push(error_reply(header, raw, port, -error.raw())),
-        Ok(bodies) => {
-            let flags = if dump { NLM_F_MULTI } else { 0 };
-            let mut datagram = Vec::new();
-            for body in &bodies {
-                let reply = message(header, port, kind, flags, body);
-                if datagram.len() + reply.len() > DATAGRAM {
-                    replies.push(std::mem::take(&mut datagram));
-                }
-                datagram.extend(reply);
-            }
-            if !datagram.is_empty() {
-                replies.push(datagram);
-            }
-            if dump {
-                replies.push(message(
-                    header,
-                    port,
-                    NLMSG_DONE,
-                    NLM_F_MULTI,
-                    &0i32.to_le_bytes(),
-                ));
-            } else if header.flags & NLM_F_ACK != 0 {
-                replies.push(error_reply(header, raw, port, 0));
-            }
+    Ok(Answer::of(NEW, bodies))
+}
+
+fn dump(inventory: &Inventory, wanted: u8) -> Vec<Vec<u8>> {
+    let fits = |ip: IpAddr| wanted == 0 || wanted == family_of(ip);
+    let mut rows: Vec<Vec<u8>> = inventory
+        .routes
+        .iter()
+        .filter(|route| fits(route.destination))
+        .map(|route| main_row(route).bytes())
+        .collect();
+    for link in &inventory.links {
+        for address in link.addresses.iter().filter(|address| fits(address.ip)) {
+            rows.extend(local_rows(link, address.ip, address.prefix, address.broadcast));
         }
     }
+    rows
 }
 
-fn message(request: &NlMsgHdr, port: u32, kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-    let header = NlMsgHdr {
-        len: u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX),
-        kind,
-        flags,
-        seq: request.seq,
-        port,
-    };
-    let mut bytes = header.to_bytes();
-    bytes.extend_from_slice(body);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-/// An error (0: an acknowledgement) with the request it is about.
-fn error_reply(request: &NlMsgHdr, raw: &[u8], port: u32, error: i32) -> Vec<u8> {
-    let mut body = error.to_le_bytes().to_vec();
-    body.extend_from_slice(if error == 0 { &raw[..HEADER] } else { raw });
-    message(request, port, NLMSG_ERROR, 0, &body)
-}
-
-fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let len = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-    bytes.extend(len.to_le_bytes());
-    bytes.extend(kind.to_le_bytes());
-    bytes.extend_from_slice(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-}
-
-/// The attributes of a request after its fixed part: kind and value.
-fn attributes(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
-    let mut found = Vec::new();
-    while rest.len() >= 4 {
-        let len = usize::from(u16::get(rest));
-        if !(4..=rest.len()).contains(&len) {
-            break;
-        }
-        found.push((u16::get(&rest[2..]), &rest[4..len]));
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
-    }
-    found
-}
-
-/// Whether a request for one link means lo, by index or name.
-fn asked_link(body: &[u8]) -> Result<(), Errno> {
-    const IFLA_IFNAME: u16 = 3;
-    if body.len() < IfInfo::SIZE {
-        return Err(Errno::EINVAL);
-    }
-    let index = IfInfo::get(body).index;
-    let named = attributes(&body[IfInfo::SIZE..])
-        .into_iter()
-        .find(|(kind, _)| *kind == IFLA_IFNAME);
-    match (index, named) {
-        (LO_INDEX, _) => Ok(()),
-        (0, Some((_, name))) if name.split(|byte| *byte == 0).next() == Some(b"lo") => Ok(()),
-        (0, None) => Err(Errno::EINVAL),
-        _ => Err(Errno::ENODEV),
+fn main_row(route: &RouteConfig) -> Row<'_> {
+    Row {
+        family: family_of(route.destination),
+        table: TABLE_MAIN,
+        protocol: route.protocol,
+        scope: route.scope,
+        kind: RTN_UNICAST,
+        destination: (route.prefix > 0).then_some((route.destination, route.prefix)),
+        gateway: route.gateway,
+        interface: route.interface,
+        source: route.source,
+        metric: route.metric,
+        from: None,
     }
 }
 
-fn link() -> Vec<u8> {
-    const IFF_LOWER_UP: u32 = 0x1_0000;
-    let info = IfInfo {
-        family: 0,
-        pad: 0,
-        kind: ARPHRD_LOOPBACK,
-        index: LO_INDEX,
-        flags: LO_FLAGS | IFF_LOWER_UP,
-        change: 0,
-    };
-    let mut bytes = info.to_bytes();
-    attribute(&mut bytes, 3, b"lo\0"); // IFLA_IFNAME
-    attribute(&mut bytes, 13, &1000u32.to_le_bytes()); // IFLA_TXQLEN
-    attribute(&mut bytes, 16, &[0]); // IFLA_OPERSTATE: unknown
-    attribute(&mut bytes, 17, &[0]); // IFLA_LINKMODE
-    attribute(&mut bytes, 4, &LO_MTU.to_le_bytes()); // IFLA_MTU
-    attribute(&mut bytes, 27, &0u32.to_le_bytes()); // IFLA_GROUP
-    attribute(&mut bytes, 30, &0u32.to_le_bytes()); // IFLA_PROMISCUITY
-    attribute(&mut bytes, 31, &1u32.to_le_bytes()); // IFLA_NUM_TX_QUEUES
-    attribute(&mut bytes, 32, &1u32.to_le_bytes()); // IFLA_NUM_RX_QUEUES
-    attribute(&mut bytes, 6, b"noqueue\0"); // IFLA_QDISC
-    attribute(&mut bytes, 1, &[0; 6]); // IFLA_ADDRESS
-    attribute(&mut bytes, 2, &[0; 6]); // IFLA_BROADCAST
-    attribute(&mut bytes, 7, &[0; 96]); // IFLA_STATS
-    attribute(&mut bytes, 23, &[0; 192]); // IFLA_STATS64
-    bytes
-}
-
-fn addrs(wanted: u8) -> Vec<Vec<u8>> {
-    const IFA_F_PERMANENT: u8 = 0x80;
-    const RT_SCOPE_HOST: u8 = 254;
-    let lo = u32::try_from(LO_INDEX).unwrap_or(1);
-    let mut found = Vec::new();
-    for (family, prefix, ip) in addresses() {
-        let family = u8::try_from(family).unwrap_or(0);
-        if wanted != 0 && wanted != family {
-            continue;
-        }
-        let addr = IfAddr {
-            family,
-            prefix,
-            flags: IFA_F_PERMANENT,
-            scope: RT_SCOPE_HOST,
-            index: lo,
+/// What an address adds to the local table.
+fn local_rows(link: &Link, ip: IpAddr, prefix: u8, broadcast: Option<IpAddr>) -> Vec<Vec<u8>> {
+    let row = |kind, scope, destination: (IpAddr, u8), source| {
+        let row = Row {
+            family: family_of(ip),
+            table: TABLE_LOCAL,
+            protocol: RTPROT_KERNEL,
+            scope,
+            kind,
+            destination: Some(destination),
+            gateway: None,
+            interface: link.index,
+            source,
+            metric: 0,
+            from: None,
         };
-        let mut bytes = addr.to_bytes();
-        attribute(&mut bytes, 1, &ip); // IFA_ADDRESS
-        if u16::from(family) == AF_INET {
-            attribute(&mut bytes, 2, &ip); // IFA_LOCAL
-            attribute(&mut bytes, 3, b"lo\0"); // IFA_LABEL
-        }
-        attribute(&mut bytes, 8, &u32::from(IFA_F_PERMANENT).to_le_bytes()); // IFA_FLAGS
-        let forever = [[0xff; 8], [0; 8]].concat();
-        attribute(&mut bytes, 6, &forever); // IFA_CACHEINFO
-        found.push(bytes);
-    }
-    found
-}
-
-fn route(family: u16, dst: &[u8], prefix: u8, source: &[u8]) -> Vec<u8> {
-    const RT_TABLE_LOCAL: u8 = 255;
-    const RTPROT_KERNEL: u8 = 2;
-    const RT_SCOPE_HOST: u8 = 254;
-    const RTN_LOCAL: u8 = 2;
-    let message = RtMsg {
-        family: u8::try_from(family).unwrap_or(0),
-        dst_len: prefix,
-        src_len: 0,
-        tos: 0,
-        table: RT_TABLE_LOCAL,
-        protocol: RTPROT_KERNEL,
-        scope: if family == AF_INET { RT_SCOPE_HOST } else { 0 },
-        kind: RTN_LOCAL,
-        flags: 0,
+        row.bytes()
     };
-    let mut bytes = message.to_bytes();
-    attribute(&mut bytes, 15, &u32::from(RT_TABLE_LOCAL).to_le_bytes()); // RTA_TABLE
-    attribute(&mut bytes, 1, dst); // RTA_DST
-    attribute(&mut bytes, 7, source); // RTA_PREFSRC
-    attribute(&mut bytes, 4, &LO_INDEX.to_le_bytes()); // RTA_OIF
-    bytes
-}
-
-fn routes(wanted: u8) -> Vec<Vec<u8>> {
-    addresses()
-        .into_iter()
-        .filter(|(family, ..)| wanted == 0 || u16::from(wanted) == *family)
-        .map(|(family, prefix, ip)| {
-            let network = if family == AF_INET {
-                vec![127, 0, 0, 0]
-            } else {
-                ip.clone()
-            };
-            route(family, &network, prefix, &ip)
-        })
-        .collect()
+    match ip {
+        IpAddr::V4(own) => {
+            let mut rows = Vec::new();
+            if link.is_loopback() && prefix < 32 {
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                let network = Ipv4Addr::from_bits(own.to_bits() & mask);
+                rows.push(row(RTN_LOCAL, SCOPE_HOST, (network.into(), prefix), Some(ip)));
+            }
+            rows.push(row(RTN_LOCAL, SCOPE_HOST, (ip, 32), Some(ip)));
+            if let Some(broadcast) = broadcast {
+                rows.push(row(RTN_BROADCAST, SCOPE_LINK, (broadcast, 32), Some(ip)));
+            }
+            rows
+        }
+        IpAddr::V6(_) => vec![row(RTN_LOCAL, 0, (ip, 128), None)],
+    }
 }
 
 /// The route to one destination: `ip route get`.
-fn route_to(family: u8, body: &[u8]) -> Result<Vec<u8>, Errno> {
-    const RTA_DST: u16 = 1;
-    let attributes = attributes(body.get(RtMsg::SIZE..).ok_or(Errno::EINVAL)?);
-    let dst = attributes.into_iter().find(|(kind, _)| *kind == RTA_DST);
-    let dst = dst.map(|(_, value)| value).unwrap_or_default();
-    match (u16::from(family), dst) {
-        (AF_INET, [127, _, _, _]) => Ok(route(AF_INET, dst, 32, &[127, 0, 0, 1])),
-        (AF_INET6, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]) => Ok(route(AF_INET6, dst, 128, dst)),
-        _ => Err(Errno::ENETUNREACH),
+fn find(inventory: &Inventory, request: &Request<'_>) -> Result<Vec<u8>, Errno> {
+    request.fixed::<RtMsg>()?;
+    let attributes = request.attributes(RtMsg::SIZE);
+    let family = request.family();
+    let to = match (attributes.address(RTA_DST), family) {
+        (Some(to), family) if family_of(to) == family => to,
+        (None, 2) => Ipv4Addr::UNSPECIFIED.into(),
+        (None, 10) => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return Err(Errno::EINVAL),
+    };
+    let way = inventory.way(to, attributes.number(RTA_OIF))?;
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    let asked = attributes.address(RTA_SRC);
+    let mut row = Row {
+        family,
+        table: TABLE_MAIN,
+        protocol: 0,
+        scope: 0,
+        kind: RTN_UNICAST,
+        destination: Some((to, bits)),
+        gateway: None,
+        interface: LO_INDEX,
+        source: Some(asked.unwrap_or(way.source())),
+        metric: 0,
+        from: Some(&[]),
+    };
+    match way {
+        Way::Local { to, .. } => {
+            row.kind = RTN_LOCAL;
+            row.table = TABLE_LOCAL;
+            row.destination = Some((to, bits));
+        }
+        Way::Outside {
+            interface, gateway, ..
+        } => {
+            row.interface = interface;
+            row.gateway = gateway;
+        }
+    }
+    Ok(row.bytes())
+}
+
+/// The route that a change is about.
+fn named(kernel: &Kernel, request: &Request<'_>) -> Result<RouteConfig, Errno> {
+    let message: RtMsg = request.fixed()?;
+    let attributes = request.attributes(RtMsg::SIZE);
+    let table = attributes.number(RTA_TABLE).unwrap_or(u32::from(message.table));
+    if table != u32::from(TABLE_MAIN) || !matches!(message.kind, 0 | RTN_UNICAST) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let any: IpAddr = match message.family {
+        2 => Ipv4Addr::UNSPECIFIED.into(),
+        10 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return Err(Errno::EAFNOSUPPORT),
+    };
+    let destination = attributes.address(RTA_DST).unwrap_or(any);
+    let most = if any.is_ipv4() { 32 } else { 128 };
+    if destination.is_ipv4() != any.is_ipv4() || message.dst_len > most {
+        return Err(Errno::EINVAL);
+    }
+    let gateway = attributes.address(RTA_GATEWAY);
+    let interface = match (attributes.number(RTA_OIF), gateway) {
+        (Some(index), _) => index,
+        (None, Some(gateway)) => match kernel.sockets.network.inventory().way(gateway, None)? {
+            Way::Outside { interface, .. } => interface,
+            Way::Local { .. } => return Err(Errno::EINVAL),
+        },
+        (None, None) => 0,
+    };
+    Ok(RouteConfig {
+        destination,
+        prefix: message.dst_len,
+        gateway,
+        interface,
+        source: attributes.address(RTA_PREFSRC),
+        metric: attributes.number(RTA_PRIORITY).unwrap_or(0),
+        scope: message.scope,
+        protocol: message.protocol,
+    })
+}
+
+/// RTM_NEWROUTE.
+pub(super) fn add(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+    let route = named(kernel, request)?;
+    let network = &kernel.sockets.network;
+    if request.header.flags & NLM_F_REPLACE != 0 {
+        // Nothing to replace is no error.
+        let _ = network.remove_route(&RouteConfig {
+            gateway: None,
+            interface: 0,
+            ..route.clone()
+        });
+    }
+    match network.add_route(route) {
+        Err(Errno::EEXIST) if request.header.flags & NLM_F_EXCL == 0 => Ok(Answer::done()),
+        other => other.map(|()| Answer::done()),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// RTM_DELROUTE.
+pub(super) fn remove(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+    kernel.sockets.network.remove_route(&named(kernel, request)?)?;
+    Ok(Answer::done())
+}
 
-    #[test]
-    fn a_dump_of_links_names_lo_and_ends() {
-        let mut request = NlMsgHdr {
-            len: 32,
-            kind: RTM_GETLINK,
-            flags: NLM_F_REQUEST | NLM_F_DUMP,
-            seq: 7,
-            port: 0,
-        }
-        .to_bytes();
-        request.extend([0; 16]);
-        let replies = answer(&request, 55);
-        assert_eq!(replies.len(), 2);
-        let first = NlMsgHdr::get(&replies[0]);
-        assert_eq!((first.kind, first.seq, first.port), (RTM_NEWLINK, 7, 55));
-        assert!(replies[0].windows(3).any(|bytes| bytes == b"lo\0"));
-        assert_eq!(NlMsgHdr::get(&replies[1]).kind, NLMSG_DONE);
+/// RTM_GETRULE: the three rules that every Linux starts with.
+pub(super) fn rules(request: &Request<'_>) -> Answer {
+    const FRA_PRIORITY: u16 = 6;
+    const FR_ACT_TO_TBL: u8 = 1;
+    let family = if request.family() == 0 {
+        2
+    } else {
+        request.family()
+    };
+    let rule = |priority: u32, table: u8| {
+        let message = RtMsg {
+            family,
+            dst_len: 0,
+            src_len: 0,
+            tos: 0,
+            table,
+            protocol: 0,
+            scope: 0,
+            kind: FR_ACT_TO_TBL,
+            flags: 0,
+        };
+        let mut bytes = message.to_bytes();
+        attribute(&mut bytes, RTA_TABLE, &u32::from(table).to_le_bytes());
+        attribute(&mut bytes, FRA_PRIORITY, &priority.to_le_bytes());
+        bytes
+    };
+    let mut rules = vec![rule(0, TABLE_LOCAL), rule(32_766, TABLE_MAIN)];
+    if family == 2 {
+        rules.push(rule(32_767, TABLE_DEFAULT));
     }
-
-    #[test]
-    fn odd_requests_do_no_harm() {
-        for len in 0..40 {
-            for byte in [0, 0xff, 18, 26] {
-                let _ = answer(&vec![byte; len], 1);
-            }
-        }
-    }
+    Answer::of(NEW_RULE, rules)
 }

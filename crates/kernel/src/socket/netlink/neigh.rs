@@ -1,0 +1,60 @@
+//! RTM_GETNEIGH and its kin: neighbours and their hardware addresses.
+
+use abi::{AbiField, AbiStruct, Errno, abi_struct};
+
+use super::message::{Answer, Request, attribute, family_of, octets};
+use crate::Kernel;
+use crate::socket::network::NeighbourConfig;
+
+abi_struct! {
+    /// `struct ndmsg`.
+    struct NdMsg { family: u8, pad: u8, pad2: u16, index: i32, state: u16, flags: u8, kind: u8 }
+}
+
+/// RTM_NEWNEIGH.
+pub(super) const NEW: u16 = 28;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+
+/// RTM_GETNEIGH, dumps only.
+pub(super) fn get(kernel: &Kernel, request: &Request<'_>) -> Answer {
+    let wanted = request.family();
+    let all = kernel.sockets.network.neighbours();
+    let all = all
+        .iter()
+        .filter(|own| wanted == 0 || wanted == family_of(own.ip));
+    let bodies = all.map(|own| {
+        let message = NdMsg {
+            family: family_of(own.ip),
+            pad: 0,
+            pad2: 0,
+            index: i32::try_from(own.interface).unwrap_or(0),
+            state: own.state,
+            flags: 0,
+            kind: 1,
+        };
+        let mut bytes = message.to_bytes();
+        attribute(&mut bytes, NDA_DST, &octets(own.ip));
+        if let Some(mac) = own.mac {
+            attribute(&mut bytes, NDA_LLADDR, &mac);
+        }
+        bytes
+    });
+    Answer::of(NEW, bodies.collect())
+}
+
+/// RTM_NEWNEIGH (a fixed one) and RTM_DELNEIGH.
+pub(super) fn change(kernel: &Kernel, request: &Request<'_>, add: bool) -> Result<Answer, Errno> {
+    let message: NdMsg = request.fixed()?;
+    let attributes = request.attributes(NdMsg::SIZE);
+    let ip = attributes.address(NDA_DST).ok_or(Errno::EINVAL)?;
+    let interface = u32::try_from(message.index).map_err(|_| Errno::EINVAL)?;
+    let network = &kernel.sockets.network;
+    if add {
+        let mac = attributes.mac(NDA_LLADDR).ok_or(Errno::EINVAL)?;
+        network.add_neighbour(NeighbourConfig { interface, ip, mac })?;
+    } else {
+        network.remove_neighbour(interface, ip)?;
+    }
+    Ok(Answer::done())
+}

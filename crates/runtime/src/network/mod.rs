@@ -1,0 +1,209 @@
+//! The sandbox's connection to the world: an engine's interfaces change hands.
+//!
+//! Docker, CNI and Podman configure a network namespace. What they put there is read, its addresses are taken away from
+//! the host (which would answer too), and packet sockets carry the frames to the sandbox's own stack. Nothing is put
+//! back: the namespace dies with the container.
+
+mod rtnetlink;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use abi::Errno;
+use sandbox::network::{AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
+
+use crate::failure::{Failure, While};
+use rtnetlink::{Entry, Rtnetlink};
+
+/// Interfaces that a sandbox takes over at most.
+pub const MOST_INTERFACES: usize = 16;
+
+/// Bytes of struct ifinfomsg, ifaddrmsg, rtmsg, ndmsg.
+const IFINFO: usize = 16;
+const IFADDR: usize = 8;
+const RTMSG: usize = 12;
+const NDMSG: usize = 12;
+
+const IFF_UP: u32 = 1;
+const IFF_LOOPBACK: u32 = 8;
+const ARPHRD_ETHER: u16 = 1;
+const NUD_PERMANENT: u16 = 0x80;
+const RT_TABLE_MAIN: u32 = 254;
+const RTN_UNICAST: u8 = 1;
+
+/// Takes over all Ethernet interfaces that are up in `namespace`: their configuration, and for each its packet socket.
+pub fn take_over(namespace: BorrowedFd<'_>) -> Result<(NetworkConfig, Vec<OwnedFd>), Failure> {
+    inside(namespace, || {
+        let sockets = open_sockets()?;
+        let config = take_over_here(&sockets)?;
+        let used = sockets.into_iter().take(config.interfaces.len()).collect();
+        Ok((config, used))
+    })
+}
+
+/// The network namespace of a process.
+pub fn namespace_of(pid: i32) -> Result<OwnedFd, Failure> {
+    let path = format!("/proc/{pid}/ns/net");
+    Ok(File::open(&path).while_doing(&path)?.into())
+}
+
+/// Packet sockets of the calling thread's network namespace, for interfaces that may still come. A copy of one that a process
+/// has already works as soon as [`take_over_here`] has attached it.
+pub fn open_sockets() -> Result<Vec<OwnedFd>, Failure> {
+    (0..MOST_INTERFACES)
+        .map(|_| host::packet::open().while_doing("packet socket"))
+        .collect()
+}
+
+/// Takes over the interfaces of the namespace that the calling thread is in, with sockets that were opened in it: the first
+/// interface gets the first socket, and so on.
+pub fn take_over_here(sockets: &[OwnedFd]) -> Result<NetworkConfig, Failure> {
+    let mut host = Rtnetlink::open().while_doing("rtnetlink")?;
+    let config = read(&mut host).while_doing("reading the network's configuration")?;
+    if config.interfaces.len() > sockets.len() {
+        return Err(Failure::own(format!(
+            "more than {} network interfaces",
+            sockets.len()
+        )));
+    }
+    // The sockets first: what arrives from now on is not lost but waits.
+    for (interface, socket) in config.interfaces.iter().zip(sockets) {
+        host::packet::attach(socket.as_fd(), interface.index)
+            .while_doing(&format!("packet socket of '{}'", interface.name))?;
+    }
+    for interface in &config.interfaces {
+        strip(&mut host, interface).while_doing(&format!("taking '{}' from the host", interface.name))?;
+    }
+    Ok(config)
+}
+
+/// Runs `body` in another network namespace and comes back.
+fn inside<T>(namespace: BorrowedFd<'_>, body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let own = File::open("/proc/thread-self/ns/net").while_doing("own network namespace")?;
+    host::ns::enter_network(namespace).while_doing("entering the network namespace")?;
+    let result = body();
+    // Going on in a foreign namespace would be worse than any error of `body`.
+    host::ns::enter_network(own.as_fd()).while_doing("leaving the network namespace")?;
+    result
+}
+
+/// Everything that the host knows of its Ethernet interfaces.
+fn read(host: &mut Rtnetlink) -> Result<NetworkConfig, Errno> {
+    let mut interfaces: Vec<InterfaceConfig> = host
+        .dump(rtnetlink::RTM_GETLINK, IFINFO)?
+        .iter()
+        .filter_map(interface)
+        .collect();
+    for entry in host.dump(rtnetlink::RTM_GETADDR, IFADDR)? {
+        let owner = interfaces.iter_mut().find(|own| own.index == entry.word(4));
+        if let (Some(owner), Some(address)) = (owner, address(&entry)) {
+            owner.addresses.push(address);
+        }
+    }
+    let known: BTreeSet<u32> = interfaces.iter().map(|own| own.index).collect();
+    let routes = host.dump(rtnetlink::RTM_GETROUTE, RTMSG)?;
+    let routes = routes.iter().filter_map(route);
+    let routes = routes.filter(|route| known.contains(&route.interface)).collect();
+    let neighbours = host.dump(rtnetlink::RTM_GETNEIGH, NDMSG)?;
+    let neighbours = neighbours.iter().filter_map(neighbour);
+    let neighbours = neighbours.filter(|own| known.contains(&own.interface)).collect();
+    Ok(NetworkConfig {
+        interfaces,
+        routes,
+        neighbours,
+    })
+}
+
+/// `None` for interfaces that stay with the host: loopback, tunnels, what is down.
+fn interface(entry: &Entry) -> Option<InterfaceConfig> {
+    const IFLA_ADDRESS: u16 = 1;
+    const IFLA_IFNAME: u16 = 3;
+    const IFLA_MTU: u16 = 4;
+    let flags = entry.word(8);
+    if entry.half(2) != ARPHRD_ETHER || flags & IFF_LOOPBACK != 0 || flags & IFF_UP == 0 {
+        return None;
+    }
+    Some(InterfaceConfig {
+        index: entry.word(4),
+        name: entry.text(IFLA_IFNAME)?,
+        mac: entry.mac(IFLA_ADDRESS)?,
+        mtu: entry.number(IFLA_MTU)?,
+        addresses: Vec::new(),
+    })
+}
+
+fn address(entry: &Entry) -> Option<AddressConfig> {
+    const IFA_ADDRESS: u16 = 1;
+    const IFA_LOCAL: u16 = 2;
+    const IFA_BROADCAST: u16 = 4;
+    Some(AddressConfig {
+        ip: entry.address(IFA_LOCAL).or_else(|| entry.address(IFA_ADDRESS))?,
+        prefix: entry.byte(1),
+        broadcast: entry.address(IFA_BROADCAST),
+        scope: entry.byte(3),
+    })
+}
+
+fn route(entry: &Entry) -> Option<RouteConfig> {
+    const RTA_DST: u16 = 1;
+    const RTA_OIF: u16 = 4;
+    const RTA_GATEWAY: u16 = 5;
+    const RTA_PRIORITY: u16 = 6;
+    const RTA_PREFSRC: u16 = 7;
+    const RTA_TABLE: u16 = 15;
+    let table = entry.number(RTA_TABLE).unwrap_or(u32::from(entry.byte(4)));
+    if table != RT_TABLE_MAIN || entry.byte(7) != RTN_UNICAST {
+        return None;
+    }
+    let any: IpAddr = if entry.byte(0) == 2 {
+        std::net::Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        std::net::Ipv6Addr::UNSPECIFIED.into()
+    };
+    Some(RouteConfig {
+        destination: entry.address(RTA_DST).unwrap_or(any),
+        prefix: entry.byte(1),
+        gateway: entry.address(RTA_GATEWAY),
+        interface: entry.number(RTA_OIF)?,
+        source: entry.address(RTA_PREFSRC),
+        metric: entry.number(RTA_PRIORITY).unwrap_or(0),
+        scope: entry.byte(6),
+        protocol: entry.byte(5),
+    })
+}
+
+fn neighbour(entry: &Entry) -> Option<NeighbourConfig> {
+    const NDA_DST: u16 = 1;
+    const NDA_LLADDR: u16 = 2;
+    if entry.half(8) & NUD_PERMANENT == 0 {
+        return None;
+    }
+    Some(NeighbourConfig {
+        interface: entry.word(4),
+        ip: entry.address(NDA_DST)?,
+        mac: entry.mac(NDA_LLADDR)?,
+    })
+}
+
+/// Takes an interface's addresses from the host, so that only the sandbox answers for them. Their routes go with them.
+fn strip(host: &mut Rtnetlink, interface: &InterfaceConfig) -> Result<(), Errno> {
+    const IFA_LOCAL: u16 = 2;
+    for address in &interface.addresses {
+        let mut body = vec![rtnetlink::family(address.ip), address.prefix, 0, 0];
+        body.extend(interface.index.to_le_bytes());
+        rtnetlink::put_attribute(&mut body, IFA_LOCAL, &rtnetlink::octets(address.ip));
+        match host.change(rtnetlink::RTM_DELADDR, &body) {
+            // Went with the one before.
+            Ok(()) | Err(Errno::EADDRNOTAVAIL) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // The host takes no further part: no address of its own making, no forwarding. Where /proc is read-only the
+    // addresses are gone all the same.
+    let name = &interface.name;
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+    let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "0");
+    Ok(())
+}
