@@ -154,13 +154,6 @@ pub fn set_hostname(name: &str) -> Result<(), Errno> {
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
-/// Moves the calling thread into the network namespace that `namespace` names (setns(2)).
-pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }.into()).map(drop)
-}
-
 /// Moves the calling thread into a new network namespace (unshare(2)).
 pub fn new_network() -> Result<(), Errno> {
     // SAFETY: no memory is passed.

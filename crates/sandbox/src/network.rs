@@ -1,5 +1,105 @@
 //! Frames between the packet sockets that came through the wall and the kernel's stack.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::Errno;
+use host::packet::{self, MOST_DESCRIPTORS, OFFLOAD_HEADER};
+use kernel::Kernel;
+use kernel::socket::network::Wire;
 pub use kernel::socket::network::{
     AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig,
 };
+
+/// Bytes of the largest frame: a super-segment with its headers, and some to spare.
+const FRAME: usize = OFFLOAD_HEADER + 65_536 + 256;
+/// Frames that are taken from one interface before the stack sends what they caused, and the next one has its turn.
+const BATCH: usize = 32;
+/// How long a device without room is waited for before the stack is told.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// The packet sockets, with the indices of their interfaces.
+struct Interfaces(Vec<(u32, OwnedFd)>);
+
+impl Wire for Interfaces {
+    fn send(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], parts: &[&[u8]]) -> bool {
+        let Some((_, socket)) = self.0.iter().find(|(index, _)| *index == interface) else {
+            // Nobody will ever take it.
+            return true;
+        };
+        let mut all = [&[][..]; packet::MOST_PARTS];
+        all[0] = header;
+        let Some(places) = all.get_mut(1..=parts.len()) else {
+            return true;
+        };
+        places.copy_from_slice(parts);
+        let all = &all[..=parts.len()];
+        match packet::send(socket.as_fd(), all) {
+            Err(Errno::EAGAIN | Errno::ENOBUFS) => {
+                let _ = packet::wait(&[socket.as_fd()], 1, Some(PATIENCE));
+                !matches!(packet::send(socket.as_fd(), all), Err(Errno::EAGAIN | Errno::ENOBUFS))
+            }
+            // Sent, or lost as on a wire that is unplugged.
+            _ => true,
+        }
+    }
+}
+
+/// Connects the kernel's network with its interfaces. Called before the first process starts.
+pub fn start(kernel: &Arc<Kernel>, config: &NetworkConfig, sockets: Vec<OwnedFd>) -> Result<(), Errno> {
+    if config.interfaces.is_empty() {
+        return Ok(());
+    }
+    if sockets.len() < config.interfaces.len() || config.interfaces.len() > MOST_DESCRIPTORS {
+        return Err(Errno::EINVAL);
+    }
+    let indices = config.interfaces.iter().map(|interface| interface.index);
+    let interfaces = Arc::new(Interfaces(indices.zip(sockets).collect()));
+    kernel.sockets.network.attach(kernel, config, Box::new(Shared(interfaces.clone())))?;
+    let kernel = kernel.clone();
+    let builder = std::thread::Builder::new().name("network".into());
+    builder.spawn(move || receive(&kernel, &interfaces)).map_err(|_| Errno::EAGAIN)?;
+    Ok(())
+}
+
+struct Shared(Arc<Interfaces>);
+
+impl Wire for Shared {
+    fn send(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], parts: &[&[u8]]) -> bool {
+        self.0.send(interface, header, parts)
+    }
+}
+
+/// Takes frames for as long as the process lives.
+fn receive(kernel: &Arc<Kernel>, interfaces: &Interfaces) {
+    let mut buf = vec![0; FRAME];
+    let descriptors: Vec<BorrowedFd<'_>> = interfaces.0.iter().map(|(_, fd)| fd.as_fd()).collect();
+    loop {
+        let Ok(found) = packet::wait(&descriptors, 0, None) else {
+            return;
+        };
+        for (at, (index, socket)) in interfaces.0.iter().enumerate() {
+            if found.readable & (1 << at) != 0 {
+                take(kernel, *index, socket, &mut buf);
+            }
+        }
+    }
+}
+
+fn take(kernel: &Arc<Kernel>, index: u32, socket: &OwnedFd, buf: &mut [u8]) {
+    let network = &kernel.sockets.network;
+    for _ in 0..BATCH {
+        match packet::receive(socket.as_fd(), buf) {
+            Ok(len) => {
+                let frame = buf.get(..len).and_then(|bytes| bytes.split_first_chunk());
+                if let Some((header, frame)) = frame {
+                    network.receive(index, header, frame);
+                }
+            }
+            // Nothing more, or the interface went down: a later frame will tell.
+            Err(_) => break,
+        }
+    }
+    network.settle();
+}

@@ -22,6 +22,8 @@ ranks! {
     EPOLL = 25;
     /// A whole-call lock of a pipe, socket or terminal that is held while guest memory is copied.
     FILE_OP = 30;
+    /// The TCP/IP stack; held while guest memory is copied into and out of its buffers.
+    NETWORK = 31;
     /// A directory's entries while it is changed.
     DIRECTORY = 40;
     /// The mount tree.

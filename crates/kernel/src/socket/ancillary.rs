@@ -76,6 +76,10 @@ pub struct Journey {
     pub hops: Option<i32>,
     /// IP_TOS, IPV6_TCLASS.
     pub class: Option<i32>,
+    /// IP_PKTINFO, IPV6_PKTINFO: over which interface.
+    pub interface: Option<u32>,
+    /// The same: from which address.
+    pub source: Option<std::net::IpAddr>,
 }
 
 /// What goes with a message besides its bytes.
@@ -226,6 +230,11 @@ impl Writer<'_> {
 }
 
 impl Journey {
+    fn from_where(&mut self, interface: u32, source: std::net::IpAddr) {
+        self.interface = (interface != 0).then_some(interface);
+        self.source = (!source.is_unspecified()).then_some(source);
+    }
+
     /// Takes a control message of the internet levels; others are ignored.
     fn read(&mut self, level: i32, kind: i32, data: &[u8]) -> Result<(), Errno> {
         const IPPROTO_IP: i32 = 0;
@@ -238,6 +247,15 @@ impl Journey {
         match (level, kind) {
             (IPPROTO_IP, 2) | (IPPROTO_IPV6, 52) => self.hops = Some(value()?),
             (IPPROTO_IP, 1) | (IPPROTO_IPV6, 67) => self.class = Some(value()?),
+            (IPPROTO_IP, 8) if data.len() >= 12 => {
+                let source: [u8; 4] = [data[4], data[5], data[6], data[7]];
+                self.from_where(u32::get(data), source.into());
+            }
+            (IPPROTO_IPV6, 50) if data.len() >= 20 => {
+                let source = <[u8; 16]>::try_from(&data[..16]).map_err(|_| Errno::EINVAL)?;
+                self.from_where(u32::get(&data[16..]), std::net::IpAddr::from(source).to_canonical());
+            }
+            (IPPROTO_IP, 8) | (IPPROTO_IPV6, 50) => return Err(Errno::EINVAL),
             _ => return Ok(()),
         }
         let fine = self.hops.is_none_or(|hops| (-1..=255).contains(&hops))

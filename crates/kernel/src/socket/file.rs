@@ -90,6 +90,17 @@ impl FileOps for SocketFile {
         self.0.poll(table)
     }
 
+    fn map(
+        &self,
+        _: &FileDescription,
+        offset: u64,
+        len: u64,
+        _: bool,
+        _: platform::Prot,
+    ) -> Result<Vec<crate::file::MapPiece>, Errno> {
+        self.0.map(offset, len)
+    }
+
     fn ioctl(&self, _: &FileDescription, task: &CurrentTask, command: u32, arg: u64) -> Result<i64, Errno> {
         let number = |count: usize| {
             let count = i32::try_from(count).unwrap_or(i32::MAX);

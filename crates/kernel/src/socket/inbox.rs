@@ -17,6 +17,8 @@ const OVERHEAD: usize = 256;
 pub struct Arrival {
     /// The address it was sent to.
     pub to: std::net::IpAddr,
+    /// Index of the interface it came by.
+    pub interface: u32,
     /// Hop limit.
     pub hops: i32,
     /// Type of service, traffic class.

@@ -123,10 +123,10 @@ fn set(task: &CurrentTask, command: u32, arg: UserAddr) -> Result<i64, Errno> {
         .map(|link| link.index);
     let index = index.ok_or(Errno::ENODEV)?;
     if command == SIOCSIFMTU {
-        network.set_mtu(index, u32::get(&request[NAME..]))?;
+        network.set_mtu(&task.kernel, index, u32::get(&request[NAME..]))?;
     } else {
         let flags = u32::from(u16::get(&request[NAME..]));
-        network.set_flags(index, flags, u32::from(u16::MAX))?;
+        network.set_flags(&task.kernel, index, flags, u32::from(u16::MAX))?;
     }
     Ok(0)
 }

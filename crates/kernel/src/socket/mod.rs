@@ -15,7 +15,8 @@ pub mod inet;
 mod interface;
 pub mod netlink;
 pub mod network;
-mod options;
+pub mod options;
+pub mod packet;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,8 @@ pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 /// AF_NETLINK.
 pub const AF_NETLINK: u16 = 16;
+/// AF_PACKET.
+pub const AF_PACKET: u16 = 17;
 
 /// Flags of send(2) and recv(2).
 pub mod msg {
@@ -135,6 +138,11 @@ pub trait SocketOps: Send + Sync {
     fn send(&self, message: &mut Outgoing<'_>) -> Result<usize, Errno>;
     /// recvmsg(2).
     fn receive(&self, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno>;
+    /// recvmsg(2) with MSG_ERRQUEUE: the next error about something sent.
+    fn receive_error(&self, dst: &mut dyn Sink) -> Result<Incoming, Errno> {
+        let _ = dst;
+        Err(Errno::EAGAIN)
+    }
     /// Readiness; registers first.
     fn poll(&self, table: Option<&mut PollTable>) -> Events;
     /// setsockopt(2) of what only this kind knows. `ENOPROTOOPT`: unknown.
@@ -146,6 +154,16 @@ pub trait SocketOps: Send + Sync {
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
         let _ = (level, name);
         Err(Errno::ENOPROTOOPT)
+    }
+    /// getsockopt(2) of an option whose value depends on what the caller put into the buffer. `None`: not such a one.
+    fn option_of(&self, level: i32, name: i32, asked: &[u8]) -> Option<Result<Vec<u8>, Errno>> {
+        let _ = (level, name, asked);
+        None
+    }
+    /// mmap(2).
+    fn map(&self, offset: u64, len: u64) -> Result<Vec<crate::file::MapPiece>, Errno> {
+        let _ = (offset, len);
+        Err(Errno::ENODEV)
     }
     /// SO_SNDBUF or SO_RCVBUF changed.
     fn buffers_changed(&self) {}
@@ -188,6 +206,10 @@ const FAMILIES: &[Family] = &[
     Family {
         number: AF_NETLINK,
         create: netlink::create,
+    },
+    Family {
+        number: AF_PACKET,
+        create: packet::create,
     },
 ];
 

@@ -7,6 +7,7 @@ use abi::{AbiField, Errno};
 use super::Base;
 use super::ancillary::Record;
 use crate::cred::{Caps, Credentials};
+use crate::task::CurrentTask;
 
 /// SOL_SOCKET.
 pub const SOL_SOCKET: i32 = 1;
@@ -36,7 +37,8 @@ const SO_RCVLOWAT: i32 = 18;
 const SO_SNDLOWAT: i32 = 19;
 const SO_RCVTIMEO: i32 = 20;
 const SO_SNDTIMEO: i32 = 21;
-const SO_BINDTODEVICE: i32 = 25;
+/// Set by [`bind_to_device`].
+pub const SO_BINDTODEVICE: i32 = 25;
 const SO_TIMESTAMP: i32 = 29;
 const SO_ACCEPTCONN: i32 = 30;
 const SO_SNDBUFFORCE: i32 = 32;
@@ -71,6 +73,10 @@ const SWITCHES: &[i32] = &[
 #[derive(Clone, Debug)]
 pub struct Options {
     switches: u64,
+    /// SO_SNDBUF was set: it no longer grows by itself.
+    pub send_buffer_set: bool,
+    /// SO_RCVBUF was set.
+    pub receive_buffer_set: bool,
     /// SO_SNDBUF in bytes, doubled as Linux shows it.
     pub send_buffer: usize,
     /// SO_RCVBUF in bytes.
@@ -84,6 +90,8 @@ pub struct Options {
     priority: i32,
     mark: i32,
     low_water: i32,
+    /// SO_BINDTODEVICE: index and name.
+    pub device: Option<(u32, String)>,
     /// Set by listen(2), for SO_ACCEPTCONN.
     pub listening: bool,
 }
@@ -92,6 +100,8 @@ impl Options {
     pub(super) fn new((send_buffer, receive_buffer): (usize, usize)) -> Options {
         Options {
             switches: 0,
+            send_buffer_set: false,
+            receive_buffer_set: false,
             send_buffer,
             receive_buffer,
             linger: None,
@@ -100,6 +110,7 @@ impl Options {
             priority: 0,
             mark: 0,
             low_water: 1,
+            device: None,
             listening: false,
         }
     }
@@ -141,6 +152,16 @@ impl Options {
     /// SO_OOBINLINE.
     pub fn oob_inline(&self) -> bool {
         self.switch(SO_OOBINLINE)
+    }
+
+    /// Index of the device that the socket is bound to.
+    pub fn device(&self) -> Option<u32> {
+        self.device.as_ref().map(|(index, _)| *index)
+    }
+
+    /// SO_KEEPALIVE.
+    pub fn keep_alive(&self) -> bool {
+        self.switch(SO_KEEPALIVE)
     }
 
     /// SO_BROADCAST.
@@ -196,11 +217,13 @@ impl Base {
             }
             SO_SNDBUF | SO_SNDBUFFORCE => {
                 check_force(cred, name == SO_SNDBUFFORCE)?;
+                options.send_buffer_set = true;
                 options.send_buffer = buffer_size(int(value)?).max(SNDBUF_MIN);
                 return Ok(true);
             }
             SO_RCVBUF | SO_RCVBUFFORCE => {
                 check_force(cred, name == SO_RCVBUFFORCE)?;
+                options.receive_buffer_set = true;
                 options.receive_buffer = buffer_size(int(value)?).max(RCVBUF_MIN);
                 return Ok(true);
             }
@@ -219,7 +242,6 @@ impl Base {
                 options.mark = mark;
             }
             SO_RCVLOWAT => options.low_water = int(value)?.max(1),
-            SO_BINDTODEVICE => bind_to_device(value)?,
             SO_INCOMING_CPU | SO_ZEROCOPY => {
                 int(value)?;
             }
@@ -252,7 +274,10 @@ impl Base {
                 bytes.extend(options.linger.unwrap_or(0).to_le_bytes());
                 return Ok(bytes);
             }
-            SO_BINDTODEVICE => return Ok(Vec::new()),
+            SO_BINDTODEVICE => {
+                let name = options.device.as_ref().map(|(_, name)| [name.as_bytes(), b"\0"].concat());
+                return Ok(name.unwrap_or_default());
+            }
             SO_TYPE => self.kind as i32,
             SO_PROTOCOL => self.protocol,
             SO_DOMAIN => i32::from(self.family),
@@ -285,12 +310,19 @@ fn buffer_size(asked: i32) -> usize {
     usize::try_from(asked).unwrap_or(usize::MAX).min(BUFFER_MAX) * 2
 }
 
-/// Only the loopback device is there.
-fn bind_to_device(value: &[u8]) -> Result<(), Errno> {
+/// SO_BINDTODEVICE. `ENODEV`; `EPERM` to change it without CAP_NET_RAW.
+pub fn bind_to_device(task: &CurrentTask, base: &Base, value: &[u8]) -> Result<(), Errno> {
     let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
-    if name.is_empty() || name == b"lo" {
-        Ok(())
-    } else {
-        Err(Errno::ENODEV)
+    if base.options.lock().device.is_some() && !task.cred().has(Caps::NET_RAW) {
+        return Err(Errno::EPERM);
     }
+    let device = if name.is_empty() {
+        None
+    } else {
+        let inventory = task.kernel.sockets.network.inventory();
+        let link = inventory.named(name).ok_or(Errno::ENODEV)?;
+        Some((link.index, link.name.clone()))
+    };
+    base.options.lock().device = device;
+    Ok(())
 }

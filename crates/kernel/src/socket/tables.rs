@@ -16,6 +16,8 @@ pub struct SocketTables {
     unix: Mutex<BTreeMap<u64, Weak<UnixSocket>>>,
     /// Ports in use.
     pub(super) ports: Ports,
+    /// Packet sockets by inode number.
+    pub(super) packets: Mutex<BTreeMap<u64, Weak<super::packet::PacketSocket>>>,
     /// Interfaces, routes, and the stack behind them.
     pub network: super::network::Network,
     /// Port ids of netlink sockets in use.
@@ -28,6 +30,7 @@ impl Default for SocketTables {
             names: Mutex::new(rank::LEAF, BTreeMap::new()),
             unix: Mutex::new(rank::LEAF, BTreeMap::new()),
             ports: Ports::default(),
+            packets: Mutex::new(rank::LEAF, BTreeMap::new()),
             network: super::network::Network::default(),
             netlink: Mutex::new(rank::LEAF, std::collections::BTreeSet::new()),
         }

@@ -4,6 +4,7 @@ use abi::{Errno, UserAddr};
 
 use super::arg::Fd;
 use super::socket::lookup;
+use crate::socket::options::{SO_BINDTODEVICE, bind_to_device};
 use crate::task::CurrentTask;
 
 /// SOL_SOCKET.
@@ -28,6 +29,17 @@ pub fn getsockopt(
     } else {
         Err(Errno::ENOPROTOOPT)
     };
+    let mut asked = [0; 4];
+    let asked = &mut asked[..room.min(4)];
+    if general == Err(Errno::ENOPROTOOPT) {
+        task.copy_in(value, asked)?;
+    }
+    if let Some(answer) = socket.option_of(level, name, asked) {
+        let bytes = answer?;
+        let bytes = &bytes[..bytes.len().min(room)];
+        task.copy_out(value, bytes)?;
+        return task.write_struct(len, &u32::try_from(bytes.len()).unwrap_or(0));
+    }
     let bytes = match general {
         Err(Errno::ENOPROTOOPT) => socket.option(level, name)?,
         done => done?,
@@ -50,6 +62,9 @@ pub fn setsockopt(
     let (_file, socket) = lookup(task, fd)?;
     let mut bytes = vec![0; len.min(MAX_VALUE)];
     task.copy_in(value, &mut bytes)?;
+    if level == SOL_SOCKET && name == SO_BINDTODEVICE {
+        return bind_to_device(task, socket.base(), &bytes);
+    }
     if level == SOL_SOCKET {
         match socket.base().set_general_option(&task.cred(), name, &bytes) {
             Err(Errno::ENOPROTOOPT) => {}

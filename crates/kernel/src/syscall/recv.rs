@@ -95,8 +95,7 @@ fn receive(
     flags: u32,
 ) -> Result<Incoming, Errno> {
     if flags & msg::ERRQUEUE != 0 {
-        // No socket here reports errors that way.
-        return Err(Errno::EAGAIN);
+        return socket.receive_error(dst);
     }
     let nonblocking = file.nonblocking() || flags & msg::DONTWAIT != 0;
     let once = |dst: &mut dyn Sink| {

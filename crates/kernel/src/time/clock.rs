@@ -192,7 +192,7 @@ pub struct TimeKeeper {
     created: Instant,
     base: OnceLock<Base>,
     /// Timers of all processes.
-    pub(super) queue: TimerQueue,
+    pub(crate) queue: TimerQueue,
 }
 
 impl Default for TimeKeeper {

@@ -7,7 +7,7 @@
 mod clock;
 mod countdown;
 mod process;
-mod queue;
+pub(crate) mod queue;
 mod spec;
 #[cfg(test)]
 mod tests;

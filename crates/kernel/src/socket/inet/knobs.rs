@@ -1,14 +1,14 @@
-//! Options of the internet levels that are kept and given back without an effect: nothing leaves the sandbox.
+//! Options of the internet levels: kept and given back; what has an effect is looked up here by those who act on it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use abi::Errno;
 use sync::{Mutex, rank};
 
 use crate::socket::ancillary::{Journey, Record};
 use crate::socket::inbox::Arrival;
-use crate::socket::network::LO_INDEX;
 use crate::socket::options::int;
 use crate::socket::{AF_INET6, Kind};
 
@@ -21,8 +21,10 @@ pub const IPV6_V6ONLY: i32 = 26;
 const IP_TOS: i32 = 1;
 const IP_TTL: i32 = 2;
 const IP_PKTINFO: i32 = 8;
+const IP_RECVERR: i32 = 11;
 const IP_RECVTTL: i32 = 12;
 const IP_RECVTOS: i32 = 13;
+const IPV6_RECVERR: i32 = 25;
 const IPV6_RECVPKTINFO: i32 = 49;
 const IPV6_PKTINFO: i32 = 50;
 const IPV6_RECVHOPLIMIT: i32 = 51;
@@ -34,6 +36,8 @@ const DEFAULT_HOPS: i32 = 64;
 
 const TCP_INFO: i32 = 11;
 const TCP_CONGESTION: i32 = 13;
+/// Bytes of TCP_CONGESTION (TCP_CA_NAME_MAX).
+const CONGESTION_NAME: usize = 16;
 /// Bytes of struct tcp_info that old and new programs expect.
 const TCP_INFO_BYTES: usize = 232;
 
@@ -88,6 +92,8 @@ pub struct Knobs {
     family: u16,
     kind: Kind,
     set: Mutex<BTreeMap<(i32, i32), i32>>,
+    /// TCP_CONGESTION, when it was set.
+    congestion: Mutex<Option<String>>,
 }
 
 impl Knobs {
@@ -97,6 +103,7 @@ impl Knobs {
             family,
             kind,
             set: Mutex::new(rank::LEAF, BTreeMap::new()),
+            congestion: Mutex::new(rank::LEAF, None),
         }
     }
 
@@ -104,6 +111,8 @@ impl Knobs {
     pub fn copy_from(&self, other: &Knobs) {
         let theirs = other.set.lock().clone();
         *self.set.lock() = theirs;
+        let theirs = other.congestion.lock().clone();
+        *self.congestion.lock() = theirs;
     }
 
     fn known(&self, level: i32, name: i32) -> Result<&'static Known, Errno> {
@@ -121,15 +130,10 @@ impl Knobs {
     pub fn set(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         if (level, name) == (IPPROTO_TCP, TCP_CONGESTION) && self.kind == Kind::Stream {
             let wanted = value.split(|byte| *byte == 0).next().unwrap_or_default();
-            return if [&b"cubic"[..], b"reno"].contains(&wanted) {
-                Ok(())
-            } else {
-                Err(Errno::ENOENT)
-            };
-        }
-        if matches!((level, name), (IPPROTO_IP, 35 | 36) | (IPPROTO_IPV6, 20 | 21)) {
-            // IP_ADD_MEMBERSHIP and its like: no interface takes multicast.
-            return Err(Errno::ENODEV);
+            let name = std::str::from_utf8(wanted).map_err(|_| Errno::ENOENT)?;
+            let known = net::Congestion::by_name(name).ok_or(Errno::ENOENT)?;
+            *self.congestion.lock() = Some(known.name().to_string());
+            return Ok(());
         }
         self.known(level, name)?;
         let value = match value {
@@ -144,7 +148,10 @@ impl Knobs {
     pub fn get(&self, level: i32, name: i32, state: u8) -> Result<Vec<u8>, Errno> {
         if level == IPPROTO_TCP && self.kind == Kind::Stream {
             if name == TCP_CONGESTION {
-                return Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".to_vec());
+                let name = self.congestion.lock().clone().unwrap_or_else(|| "cubic".into());
+                let mut bytes = name.into_bytes();
+                bytes.resize(CONGESTION_NAME, 0);
+                return Ok(bytes);
             }
             if name == TCP_INFO {
                 let mut info = vec![0; TCP_INFO_BYTES];
@@ -158,7 +165,7 @@ impl Knobs {
     }
 
     /// An option's value.
-    fn value(&self, level: i32, name: i32) -> i32 {
+    pub(super) fn value(&self, level: i32, name: i32) -> i32 {
         let default = KNOWN.iter().find(|known| known.0 == level && known.1 == name);
         let set = self.set.lock().get(&(level, name)).copied();
         set.or(default.map(|known| known.2)).unwrap_or(0)
@@ -179,6 +186,47 @@ impl Knobs {
         (hops, usual(asked.class).unwrap_or(class))
     }
 
+    /// An option's value if it was set.
+    fn chosen(&self, level: i32, name: i32) -> Option<i32> {
+        self.set.lock().get(&(level, name)).copied()
+    }
+
+    /// What the stack is told of a TCP socket's options.
+    pub fn tcp_options(&self, family: u16) -> net::TcpOptions {
+        let tcp = |name| self.chosen(IPPROTO_TCP, name);
+        let on = |name| tcp(name).is_some_and(|value| value != 0);
+        let positive = |name| tcp(name).and_then(|value| u32::try_from(value).ok()).filter(|value| *value > 0);
+        let seconds = |name| positive(name).map(|value| Duration::from_secs(value.into()));
+        let byte = |value: i32| u8::try_from(value).ok();
+        let (hops, class) = if family == AF_INET6 {
+            (self.chosen(IPPROTO_IPV6, 16), self.chosen(IPPROTO_IPV6, IPV6_TCLASS))
+        } else {
+            (self.chosen(IPPROTO_IP, IP_TTL), self.chosen(IPPROTO_IP, IP_TOS))
+        };
+        let congestion = self.congestion.lock().clone();
+        net::TcpOptions {
+            ttl: hops.and_then(byte).filter(|hops| *hops > 0),
+            tos: class.and_then(byte).unwrap_or(0),
+            nodelay: on(1),
+            cork: on(3),
+            quickack: on(12),
+            keepalive_times: net::Keepalive {
+                idle: seconds(4),
+                interval: seconds(5),
+                count: positive(6).and_then(|count| u8::try_from(count).ok()),
+            },
+            user_timeout: positive(18).map(|value| Duration::from_millis(value.into())),
+            congestion: congestion.and_then(|name| net::Congestion::by_name(&name)),
+            max_segment: positive(2).and_then(|size| u16::try_from(size).ok()),
+            window_clamp: positive(10),
+            syn_retries: positive(7).and_then(|count| u8::try_from(count).ok()),
+            linger2: seconds(8),
+            notsent_lowat: positive(25),
+            defer_accept: seconds(9),
+            ..net::TcpOptions::default()
+        }
+    }
+
     /// The control messages that the socket asked for about a datagram.
     pub fn records(&self, arrival: &Arrival) -> Vec<Record> {
         let on = |level, name| self.value(level, name) != 0;
@@ -194,7 +242,7 @@ impl Knobs {
                 add(
                     level,
                     IPV6_PKTINFO,
-                    [&ip.octets()[..], &LO_INDEX.to_le_bytes()].concat(),
+                    [&ip.octets()[..], &arrival.interface.to_le_bytes()].concat(),
                 );
             }
             if on(level, IPV6_RECVHOPLIMIT) {
@@ -206,7 +254,7 @@ impl Knobs {
         } else if let IpAddr::V4(ip) = arrival.to {
             let level = IPPROTO_IP;
             if on(level, IP_PKTINFO) {
-                let info = [&LO_INDEX.to_le_bytes()[..], &ip.octets(), &ip.octets()].concat();
+                let info = [&arrival.interface.to_le_bytes()[..], &ip.octets(), &ip.octets()].concat();
                 add(level, IP_PKTINFO, info);
             }
             if on(level, IP_RECVTTL) {
@@ -217,6 +265,30 @@ impl Knobs {
             }
         }
         records
+    }
+
+    /// IP_RECVERR, IPV6_RECVERR.
+    pub fn receive_errors(&self) -> bool {
+        self.value(IPPROTO_IP, IP_RECVERR) != 0 || self.value(IPPROTO_IPV6, IPV6_RECVERR) != 0
+    }
+
+    /// Whether datagrams may be cut on their way: not with IP_PMTUDISC_DO and PROBE (nor WANT, before a smaller path is known).
+    pub fn whole(&self, ipv6: bool) -> bool {
+        let mode = if ipv6 {
+            self.value(IPPROTO_IPV6, 23)
+        } else {
+            self.value(IPPROTO_IP, 10)
+        };
+        matches!(mode, 2 | 3)
+    }
+
+    /// Hops of datagrams to groups, and whether they come back to members in the sandbox.
+    pub fn group_journey(&self, ipv6: bool) -> (i32, bool) {
+        if ipv6 {
+            (self.value(IPPROTO_IPV6, 18), self.value(IPPROTO_IPV6, 19) != 0)
+        } else {
+            (self.value(IPPROTO_IP, 33), self.value(IPPROTO_IP, 34) != 0)
+        }
     }
 
     /// IPV6_V6ONLY.

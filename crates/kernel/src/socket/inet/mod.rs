@@ -1,13 +1,18 @@
-//! The internet families, as far as they stay inside the sandbox: TCP and UDP over loopback, as queues between sockets.
-//!
-//! The seam to a network: [`route`] decides what can be reached, [`Ports`] finds who is there, and the sockets
-//! exchange bytes through channels and inboxes. A TCP/IP stack adds a second way behind `route`; what is local stays here.
+//! The internet families. What stays inside the sandbox goes as queues between sockets: [`Ports`] finds who is there, and
+//! the sockets exchange bytes through channels and inboxes. What leaves it goes through the stack in
+//! [`super::network`], whose inventory decides which of the two it is.
 
+mod error_queue;
+mod groups;
 mod knobs;
 mod ports;
 mod tcp;
 mod tcp_connect;
+mod tcp_info;
+pub(super) mod tcp_outside;
+pub(super) mod raw;
 mod udp;
+pub(super) mod udp_arrival;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,12 +20,14 @@ use std::sync::Arc;
 use abi::Errno;
 
 pub use ports::Ports;
+pub use raw::RawSocket;
 pub use tcp::TcpSocket;
 pub use udp::UdpSocket;
 
 use super::address::{decode_inet, family};
 use super::{AF_INET, AF_INET6, Kind, SocketOps};
 use crate::Kernel;
+use crate::cred::Caps;
 
 const IPPROTO_ICMP: i32 = 1;
 const IPPROTO_TCP: i32 = 6;
@@ -38,12 +45,40 @@ pub(super) fn create(
     match (kind, protocol) {
         (Kind::Stream, 0 | IPPROTO_TCP) => Ok(TcpSocket::new(kernel, family)),
         (Kind::Datagram, 0 | IPPROTO_UDP) => Ok(UdpSocket::new(kernel, family)),
-        // net.ipv4.ping_group_range is empty.
-        (Kind::Datagram, IPPROTO_ICMP | IPPROTO_ICMPV6) => Err(Errno::EACCES),
-        (Kind::Raw, _) => Err(Errno::EPERM),
+        (Kind::Datagram, IPPROTO_ICMP) if family == AF_INET => ping(kernel, family, protocol),
+        (Kind::Datagram, IPPROTO_ICMPV6) if family == AF_INET6 => ping(kernel, family, protocol),
+        (Kind::Raw, _) if !has_net_raw() => Err(Errno::EPERM),
+        (Kind::Raw, 1..=255) => Ok(RawSocket::new(kernel, family, kind, protocol)),
+        (Kind::Raw, _) => Err(Errno::EPROTONOSUPPORT),
         (Kind::SeqPacket, _) => Err(Errno::ESOCKTNOSUPPORT),
         _ => Err(Errno::EPROTONOSUPPORT),
     }
+}
+
+/// Whether the caller has CAP_NET_RAW.
+pub(super) fn has_net_raw() -> bool {
+    crate::task::current().is_some_and(|task| task.cred().has(Caps::NET_RAW))
+}
+
+/// A ping socket, for the groups of net.ipv4.ping_group_range.
+fn ping(kernel: &Arc<Kernel>, family: u16, protocol: i32) -> Result<Arc<dyn SocketOps>, Errno> {
+    let range = kernel.sysctls.get("net/ipv4/ping_group_range");
+    let mut bounds = range.iter().flat_map(|text| text.split_whitespace()).map(str::parse::<u32>);
+    let (Some(Ok(low)), Some(Ok(high))) = (bounds.next(), bounds.next()) else {
+        return Err(Errno::EACCES);
+    };
+    let cred = crate::task::current().map(|task| task.cred()).ok_or(Errno::EACCES)?;
+    let mut groups = cred.groups.iter().chain([&cred.egid]);
+    if !groups.any(|group| (low..=high).contains(group)) {
+        return Err(Errno::EACCES);
+    }
+    Ok(RawSocket::new(kernel, family, Kind::Datagram, protocol))
+}
+
+/// Ports below are for those with CAP_NET_BIND_SERVICE.
+fn first_free_port(kernel: &Kernel) -> u16 {
+    let start = kernel.sysctls.number("net/ipv4/ip_unprivileged_port_start", 1024);
+    u16::try_from(start).unwrap_or(u16::MAX)
 }
 
 /// What /proc/net shows of a socket.
@@ -93,8 +128,14 @@ fn decode(socket_family: u16, raw: &[u8]) -> Result<Option<SocketAddr>, Errno> {
     Ok(Some(SocketAddr::new(addr.ip().to_canonical(), addr.port())))
 }
 
-/// Decodes bind(2)'s address: a local one. `EADDRNOTAVAIL` for others.
-fn decode_local(socket_family: u16, raw: &[u8], v6only: bool) -> Result<SocketAddr, Errno> {
+/// Decodes bind(2)'s address: a local one, or (`groups`) one that is sent to many. `EADDRNOTAVAIL` for others.
+fn decode_local(
+    kernel: &Kernel,
+    socket_family: u16,
+    raw: &[u8],
+    v6only: bool,
+    groups: bool,
+) -> Result<SocketAddr, Errno> {
     // Old programs bind IPv4's any address with AF_UNSPEC.
     if socket_family == AF_INET && raw.len() >= 16 && family(raw)? == AF_UNSPEC && raw[4..8] == [0; 4] {
         let port = u16::from_be_bytes([raw[2], raw[3]]);
@@ -106,21 +147,11 @@ fn decode_local(socket_family: u16, raw: &[u8], v6only: bool) -> Result<SocketAd
     if mapped && v6only {
         return Err(Errno::EINVAL);
     }
-    if ip.is_loopback() || ip.is_unspecified() {
+    let inventory = kernel.sockets.network.inventory();
+    let many = groups && (ip.is_multicast() || inventory.is_broadcast(ip));
+    if ip.is_unspecified() || many || inventory.is_local(ip) {
         Ok(addr)
     } else {
         Err(Errno::EADDRNOTAVAIL)
-    }
-}
-
-/// Where a destination is: the address it is reached by and the address it is reached from. `ENETUNREACH` for all that
-/// is not in the sandbox.
-fn route(to: IpAddr) -> Result<(IpAddr, IpAddr), Errno> {
-    match to {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ok((Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into())),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ok((Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into())),
-        IpAddr::V4(ip) if ip.is_loopback() => Ok((to, Ipv4Addr::LOCALHOST.into())),
-        IpAddr::V6(ip) if ip.is_loopback() => Ok((to, to)),
-        _ => Err(Errno::ENETUNREACH),
     }
 }

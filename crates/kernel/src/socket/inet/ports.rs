@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 use sync::{Mutex, rank};
 
-use super::{TcpSocket, UdpSocket};
+use super::{RawSocket, TcpSocket, UdpSocket};
 
 /// Ports given to sockets that ask for none in particular (net.ipv4.ip_local_port_range).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
@@ -19,6 +19,8 @@ pub struct Ports {
     pub tcp: PortTable<TcpSocket>,
     /// UDP.
     pub udp: PortTable<UdpSocket>,
+    /// Raw and ping sockets; the latter's identifiers are their ports.
+    pub raw: PortTable<RawSocket>,
 }
 
 impl Default for Ports {
@@ -26,6 +28,7 @@ impl Default for Ports {
         Ports {
             tcp: PortTable::new(false),
             udp: PortTable::new(true),
+            raw: PortTable::new(false),
         }
     }
 }
@@ -185,6 +188,19 @@ impl<S> PortTable<S> {
         }
         holders[at].listening = on;
         Ok(())
+    }
+
+    /// The socket with this number.
+    pub(in crate::socket) fn find(&self, id: u64) -> Option<Arc<S>> {
+        self.table.lock().all.get(&id).and_then(Weak::upgrade)
+    }
+
+    /// All receivers for something to `to`, however exactly they are meant.
+    pub(super) fn matching(&self, to: SocketAddr) -> Vec<Arc<S>> {
+        let table = self.table.lock();
+        let holders = table.ports.get(&to.port()).into_iter().flatten();
+        let fitting = holders.filter(|holder| holder.claim.matches(to.ip()).is_some());
+        fitting.filter_map(|holder| holder.socket.upgrade()).collect()
     }
 
     /// The best receivers for something to `to`, longest holding first: more than one when they share the port.

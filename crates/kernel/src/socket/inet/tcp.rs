@@ -1,5 +1,5 @@
-//! tcp(7) inside the sandbox: a connection is a pair of channels, with what users see of TCP: listen queues, half-close,
-//! resets, pending errors. No segments, no timers: nothing is lost on the way.
+//! tcp(7). Inside the sandbox a connection is a pair of channels, with what users see of TCP: listen queues, half-close,
+//! resets, pending errors; no segments, no timers: nothing is lost on the way. With the outside: `tcp_outside`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use sync::{Events, Mutex, PollTable, rank};
 
 use super::knobs::Knobs;
 use super::ports::Claim;
-use super::{Summary, decode_local, unspecified};
+use super::{Summary, decode_local, first_free_port, unspecified};
 use crate::Kernel;
 use crate::cred::Caps;
 use crate::io::Sink;
@@ -23,8 +23,6 @@ use crate::task::CurrentTask;
 /// Bytes under way in one direction: what Linux's defaults let a loopback connection hold, roughly.
 const SEND_BUFFER: usize = 512 << 10;
 const RECEIVE_BUFFER: usize = 131_072;
-/// Ports below are for those with CAP_NET_BIND_SERVICE (net.ipv4.ip_unprivileged_port_start).
-pub(super) const FIRST_FREE_PORT: u16 = 1024;
 
 /// Both directions, from one side.
 #[derive(Clone)]
@@ -44,8 +42,12 @@ pub(super) enum Phase {
         queue: VecDeque<Arc<TcpSocket>>,
         /// Those who connect while the queue is full.
         pending: VecDeque<Weak<TcpSocket>>,
+        /// The stack's listener, for connections from outside.
+        outside: Option<net::TcpId>,
     },
     Connected(Link),
+    /// A connection of the stack, or an attempt at one.
+    Outside(net::TcpId),
     Closed,
 }
 
@@ -63,6 +65,8 @@ pub(super) struct State {
     pub unannounced: bool,
     /// A connect(2) failed.
     pub failed: bool,
+    /// The stack's connection has come to be.
+    pub opened: bool,
 }
 
 /// A TCP socket.
@@ -96,6 +100,7 @@ impl TcpSocket {
             broken: false,
             unannounced: false,
             failed: false,
+            opened: false,
         };
         let socket = Arc::new_cyclic(|me| TcpSocket {
             base,
@@ -111,6 +116,14 @@ impl TcpSocket {
     pub(super) fn link(&self) -> Option<Link> {
         match &self.state.lock().phase {
             Phase::Connected(link) => Some(link.clone()),
+            _ => None,
+        }
+    }
+
+    /// The stack's connection.
+    fn outside(&self) -> Option<net::TcpId> {
+        match self.state.lock().phase {
+            Phase::Outside(id) => Some(id),
             _ => None,
         }
     }
@@ -160,10 +173,13 @@ impl TcpSocket {
 
     /// The state as /proc/net/tcp and TCP_INFO number it.
     pub fn state_number(&self) -> u8 {
+        if let Some(id) = self.outside() {
+            return self.status_outside(id).map_or(7, |status| status.state as u8);
+        }
         let state = self.state.lock();
         match &state.phase {
             Phase::Idle | Phase::Closed => 7,
-            Phase::Connecting => 2,
+            Phase::Connecting | Phase::Outside(_) => 2,
             Phase::Listening { .. } => 10,
             Phase::Connected(_) if state.broken => 7,
             Phase::Connected(link) => match (state.shut.write, link.rx.finished()) {
@@ -183,6 +199,9 @@ impl TcpSocket {
             let state = self.state.lock();
             (state.local.unwrap_or(none), state.remote.unwrap_or(none))
         };
+        let status = self.outside().and_then(|id| self.status_outside(id));
+        let link = self.link();
+        let own = |channel: fn(&Link) -> &Arc<Channel>| link.as_ref().map_or(0, |link| channel(link).len());
         Summary {
             ipv6: self.base.family == AF_INET6,
             local,
@@ -190,8 +209,8 @@ impl TcpSocket {
             state,
             ino: self.base.ino,
             uid: self.base.uid,
-            to_send: self.link().map_or(0, |link| link.tx.len()),
-            to_read: self.link().map_or(0, |link| link.rx.len()),
+            to_send: status.as_ref().map_or_else(|| own(|link| &link.tx), |status| status.send_queue),
+            to_read: status.as_ref().map_or_else(|| own(|link| &link.rx), |status| status.readable),
         }
     }
 
@@ -204,9 +223,15 @@ impl TcpSocket {
     }
 
     fn end_listening(&self, phase: Phase) {
-        let Phase::Listening { queue, pending, .. } = phase else {
+        let Phase::Listening {
+            queue, pending, outside, ..
+        } = phase
+        else {
             return;
         };
+        if let Some(id) = outside {
+            self.set_backlog(id, None);
+        }
         self.base.options.lock().listening = false;
         for waiting in queue {
             if let Some(peer) = waiting.link().and_then(|link| link.peer.upgrade()) {
@@ -226,8 +251,8 @@ impl SocketOps for TcpSocket {
     }
 
     fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
-        let addr = decode_local(self.base.family, addr, self.knobs.v6only())?;
-        if addr.port() != 0 && addr.port() < FIRST_FREE_PORT && !task.cred().has(Caps::NET_BIND_SERVICE) {
+        let addr = decode_local(&self.kernel, self.base.family, addr, self.knobs.v6only(), false)?;
+        if addr.port() != 0 && addr.port() < first_free_port(&self.kernel) && !task.cred().has(Caps::NET_BIND_SERVICE) {
             return Err(Errno::EACCES);
         }
         self.bind_to(addr)
@@ -242,20 +267,34 @@ impl SocketOps for TcpSocket {
         if self.state.lock().local.is_none() {
             self.bind_to(SocketAddr::new(unspecified(self.base.family), 0))?;
         }
-        let port = {
+        let local = {
             let mut state = self.state.lock();
             match &mut state.phase {
                 Phase::Idle => {}
-                Phase::Listening { backlog, .. } => {
+                Phase::Listening { backlog, outside, .. } => {
                     *backlog = asked;
+                    let outside = *outside;
+                    drop(state);
+                    if let Some(id) = outside {
+                        self.set_backlog(id, Some(asked));
+                    }
                     return Ok(());
                 }
                 _ => return Err(Errno::EINVAL),
             }
-            state.local.map_or(0, |addr| addr.port())
+            state.local.unwrap_or(SocketAddr::new(unspecified(self.base.family), 0))
         };
-        self.kernel.sockets.ports.tcp.listen(self.base.ino, port, true)?;
+        let table = &self.kernel.sockets.ports.tcp;
+        table.listen(self.base.ino, local.port(), true)?;
+        let outside = match self.listen_outside(local, asked) {
+            Ok(outside) => outside,
+            Err(error) => {
+                let _ = table.listen(self.base.ino, local.port(), false);
+                return Err(error);
+            }
+        };
         self.state.lock().phase = Phase::Listening {
+            outside,
             backlog: asked,
             queue: VecDeque::new(),
             pending: VecDeque::new(),
@@ -265,12 +304,17 @@ impl SocketOps for TcpSocket {
     }
 
     fn accept(&self) -> Result<Accepted, Errno> {
-        let socket = {
+        let (socket, outside) = {
             let mut state = self.state.lock();
             match &mut state.phase {
-                Phase::Listening { queue, .. } => queue.pop_front().ok_or(Errno::EAGAIN)?,
+                Phase::Listening { queue, outside, .. } => (queue.pop_front(), *outside),
                 _ => return Err(Errno::EINVAL),
             }
+        };
+        let socket = match (socket, outside) {
+            (Some(socket), _) => socket,
+            (None, Some(id)) => return self.accept_outside(id),
+            (None, None) => return Err(Errno::EAGAIN),
         };
         self.admit_pending();
         let from = socket.peer_name_any();
@@ -287,11 +331,13 @@ impl SocketOps for TcpSocket {
         let state = self.state.lock();
         match (&state.phase, state.remote) {
             (Phase::Connected(_), Some(remote)) if !state.broken => Ok(encode_inet(self.base.family, remote)),
+            (Phase::Outside(_), Some(remote)) if state.opened && !state.broken => Ok(encode_inet(self.base.family, remote)),
             _ => Err(Errno::ENOTCONN),
         }
     }
 
     fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
+        let outside = self.outside();
         let link = {
             let mut state = self.state.lock();
             match &state.phase {
@@ -302,10 +348,20 @@ impl SocketOps for TcpSocket {
                     state.shut.write |= how.write;
                     Some(link)
                 }
+                Phase::Outside(_) if state.opened && !state.broken => {
+                    state.shut.read |= how.read;
+                    state.shut.write |= how.write;
+                    None
+                }
                 _ => return Err(Errno::ENOTCONN),
             }
         };
         match link {
+            None if outside.is_some() => {
+                if let Some(id) = outside {
+                    self.shutdown_outside(id, how);
+                }
+            }
             None => {
                 let port = self.state.lock().local.map_or(0, |addr| addr.port());
                 let _ = self.kernel.sockets.ports.tcp.listen(self.base.ino, port, false);
@@ -320,6 +376,9 @@ impl SocketOps for TcpSocket {
 
     fn send(&self, message: &mut Outgoing<'_>) -> Result<usize, Errno> {
         self.base.take_error()?;
+        if let Some(id) = self.outside() {
+            return self.send_outside(id, message.src, message.flags);
+        }
         let link = {
             let state = self.state.lock();
             match &state.phase {
@@ -358,6 +417,9 @@ impl SocketOps for TcpSocket {
     }
 
     fn receive(&self, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
+        if let Some(id) = self.outside() {
+            return self.receive_outside(id, dst, flags);
+        }
         let (link, shut, broken) = {
             let state = self.state.lock();
             match &state.phase {
@@ -406,11 +468,16 @@ impl SocketOps for TcpSocket {
         if self.link().is_some_and(|link| link.rx.urgent()) {
             events |= Events::PRI;
         }
+        if let Some(id) = self.outside() {
+            return events | self.poll_outside(id);
+        }
         let state = self.state.lock();
         match &state.phase {
             Phase::Connecting => {}
-            Phase::Listening { queue, .. } => {
-                if !queue.is_empty() {
+            Phase::Listening { queue, outside, .. } => {
+                let (empty, outside) = (queue.is_empty(), *outside);
+                drop(state);
+                if !empty || outside.is_some_and(|id| self.waiting_outside(id) > 0) {
                     events |= Events::READABLE;
                 }
             }
@@ -440,10 +507,17 @@ impl SocketOps for TcpSocket {
     }
 
     fn set_option(&self, _: &CurrentTask, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
-        self.knobs.set(level, name, value)
+        self.knobs.set(level, name, value)?;
+        self.options_changed();
+        Ok(())
     }
 
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        if let Some(id) = self.outside()
+            && let Some(value) = self.option_outside(id, level, name)
+        {
+            return Ok(value);
+        }
         self.knobs.get(level, name, self.state_number())
     }
 
@@ -452,11 +526,15 @@ impl SocketOps for TcpSocket {
         if let Some(link) = self.link() {
             link.tx.set_limit(limit);
         }
+        self.options_changed();
     }
 
     fn readable_bytes(&self) -> Result<usize, Errno> {
         if matches!(self.state.lock().phase, Phase::Listening { .. }) {
             return Err(Errno::EINVAL);
+        }
+        if let Some(id) = self.outside() {
+            return Ok(self.status_outside(id).map_or(0, |status| status.readable));
         }
         Ok(self.link().map_or(0, |link| link.rx.len()))
     }
@@ -466,8 +544,9 @@ impl SocketOps for TcpSocket {
     }
 
     fn unsent_bytes(&self) -> Result<usize, Errno> {
-        // What is in the channel counts as acknowledged.
-        Ok(0)
+        // What is in a channel counts as acknowledged.
+        let status = self.outside().and_then(|id| self.status_outside(id));
+        Ok(status.map_or(0, |status| status.send_queue))
     }
 
     fn close(&self) {
@@ -490,6 +569,7 @@ impl SocketOps for TcpSocket {
                 link.rx.refuse();
                 link.tx.finish();
             }
+            Phase::Outside(id) => self.close_outside(id),
             listening => self.end_listening(listening),
         }
         self.base.queue.wake(Events::all());

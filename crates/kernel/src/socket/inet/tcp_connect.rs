@@ -8,10 +8,11 @@ use abi::Errno;
 use sync::Events;
 
 use super::tcp::{Link, Phase, TcpSocket};
-use super::{decode, route, unspecified};
+use super::{decode, unspecified};
 use crate::socket::SocketOps;
 use crate::socket::address::encode_inet;
 use crate::socket::channel::Channel;
+use crate::socket::network::Way;
 use crate::task::CurrentTask;
 
 /// Clients that may wait for room in one listener's queue.
@@ -38,7 +39,12 @@ impl TcpSocket {
                     drop(state);
                     return self.wait_connected(task);
                 }
-                Phase::Connected(_) if state.unannounced => {
+                Phase::Outside(_) if !state.opened && nonblocking => return Err(Errno::EALREADY),
+                Phase::Outside(_) if !state.opened => {
+                    drop(state);
+                    return self.wait_connected(task);
+                }
+                Phase::Connected(_) | Phase::Outside(_) if state.unannounced => {
                     state.unannounced = false;
                     return Ok(());
                 }
@@ -49,8 +55,18 @@ impl TcpSocket {
         if self.knobs.v6only() && to.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
-        let (ip, from) = route(to.ip())?;
-        let to = SocketAddr::new(ip, to.port());
+        let device = self.base.options.lock().device();
+        let way = self.kernel.sockets.network.inventory().way(to.ip(), device)?;
+        let (to, from) = match way {
+            Way::Local { to: ip, source } => (SocketAddr::new(ip, to.port()), source),
+            Way::Outside { source, .. } => {
+                self.connect_outside(source, to)?;
+                if nonblocking {
+                    return Err(Errno::EINPROGRESS);
+                }
+                return self.wait_connected(task);
+            }
+        };
         if self.state.lock().local.is_none() {
             self.bind_to(SocketAddr::new(from, 0))?;
         }
@@ -81,6 +97,10 @@ impl TcpSocket {
         let done = task.wait_on(&self.base.queue, deadline, || {
             let mut state = self.state.lock();
             match state.phase {
+                Phase::Outside(_) => {
+                    drop(state);
+                    self.connected_outside()
+                }
                 Phase::Connecting => Err(Errno::EAGAIN),
                 Phase::Connected(_) => {
                     state.unannounced = false;
@@ -200,7 +220,7 @@ impl TcpSocket {
     }
 
     /// Takes over what an accepted socket has from its listener.
-    fn inherit(&self, listener: &TcpSocket) {
+    pub(super) fn inherit(&self, listener: &TcpSocket) {
         let mut options = listener.base.options.lock().clone();
         options.listening = false;
         *self.base.options.lock() = options;
@@ -233,6 +253,7 @@ impl TcpSocket {
             state.claimed = false;
             state.broken = false;
             state.failed = false;
+            state.opened = false;
             state.shut.read = false;
             state.shut.write = false;
             (phase, port)
@@ -240,7 +261,9 @@ impl TcpSocket {
         if let Some(port) = port {
             self.kernel.sockets.ports.tcp.release(self.base.ino, port);
         }
-        if let Phase::Connected(link) = phase {
+        if let Phase::Outside(id) = phase {
+            self.abort_outside(id);
+        } else if let Phase::Connected(link) = phase {
             if let Some(peer) = link.peer.upgrade() {
                 peer.reset(Errno::ECONNRESET);
             }

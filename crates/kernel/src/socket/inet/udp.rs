@@ -1,4 +1,5 @@
-//! udp(7) inside the sandbox: datagrams go straight to the receiver's inbox, and are lost when it is full.
+//! udp(7): datagrams go straight to the receiver's inbox when it is in the sandbox, else through the stack; they are lost
+//! when an inbox is full. What arrives is in `udp_arrival`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
@@ -6,42 +7,49 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 use sync::{Events, Mutex, PollTable, rank};
 
+use super::error_queue::ErrorQueue;
+use super::groups::Membership;
 use super::knobs::Knobs;
 use super::ports::Claim;
-use super::tcp::FIRST_FREE_PORT;
-use super::{Summary, decode, decode_local, route, unspecified};
+use super::{Summary, decode, decode_local, first_free_port, unspecified};
 use crate::Kernel;
 use crate::cred::Caps;
 use crate::io::Sink;
 use crate::socket::address::encode_inet;
-use crate::socket::inbox::{Arrival, Inbox, read_message};
+use crate::socket::ancillary::Journey;
+use crate::socket::inbox::{Inbox, read_message};
+use crate::socket::network::Way;
 use crate::socket::{AF_INET6, Base, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
 use crate::task::CurrentTask;
 
 /// net.core.rmem_default and wmem_default.
 const BUFFER: usize = 212_992;
 /// Bytes of the largest datagram.
-const MAX_DATAGRAM: usize = 65_507;
+pub(super) const MAX_DATAGRAM: usize = 65_507;
 /// Datagrams that wait at one receiver.
 const MOST_MESSAGES: usize = 4096;
 
 #[derive(Default)]
-struct State {
-    local: Option<SocketAddr>,
-    remote: Option<SocketAddr>,
-    shut_read: bool,
-    shut_write: bool,
-    closed: bool,
+pub(super) struct State {
+    pub local: Option<SocketAddr>,
+    /// The local address was found by connect(2), which may find another one later.
+    pub found: bool,
+    pub remote: Option<SocketAddr>,
+    pub shut_read: bool,
+    pub shut_write: bool,
+    pub closed: bool,
+    pub groups: Vec<Membership>,
 }
 
 /// A UDP socket.
 pub struct UdpSocket {
-    base: Base,
+    pub(super) base: Base,
     me: Weak<UdpSocket>,
-    kernel: Arc<Kernel>,
-    inbox: Inbox,
-    state: Mutex<State>,
-    knobs: Knobs,
+    pub(super) kernel: Arc<Kernel>,
+    pub(super) inbox: Inbox,
+    pub(super) state: Mutex<State>,
+    pub(super) knobs: Knobs,
+    pub(super) errors: ErrorQueue,
 }
 
 impl UdpSocket {
@@ -56,6 +64,7 @@ impl UdpSocket {
             kernel: kernel.clone(),
             state: Mutex::new(rank::FILE_STATE, State::default()),
             knobs: Knobs::new(family, Kind::Datagram),
+            errors: ErrorQueue::default(),
         });
         kernel.sockets.ports.udp.add(ino, &socket);
         socket
@@ -95,12 +104,6 @@ impl UdpSocket {
         }
     }
 
-    /// Whether a datagram from `from` is for this socket: a connected one takes its peer's only.
-    fn accepts(&self, from: SocketAddr) -> bool {
-        let state = self.state.lock();
-        !state.closed && !state.shut_read && state.remote.is_none_or(|remote| remote == from)
-    }
-
     /// Its line of /proc/net/udp.
     pub fn summary(&self) -> Summary {
         let none = SocketAddr::new(unspecified(self.base.family), 0);
@@ -125,33 +128,30 @@ impl UdpSocket {
         self.state.lock().local.is_some()
     }
 
-    fn deliver(&self, from: SocketAddr, to: SocketAddr, data: Vec<u8>, message: &mut Outgoing<'_>) -> bool {
-        let receivers = self.kernel.sockets.ports.udp.receivers(to, false);
-        let connected = |socket: &&Arc<UdpSocket>| socket.state.lock().remote == Some(from);
-        let open: Vec<_> = receivers.iter().filter(|socket| socket.accepts(from)).collect();
-        let turn = usize::from(from.port());
-        let chosen = open
-            .iter()
-            .copied()
-            .find(connected)
-            .or_else(|| open.get(turn.checked_rem(open.len())?).copied());
-        let Some(receiver) = chosen else { return false };
-        let limit = receiver.base.options.lock().receive_buffer;
-        if receiver.inbox.has_room(data.len(), limit) {
-            let (hops, class) = self.knobs.journey(to.is_ipv6(), message.control.journey);
-            let arrival = Arrival {
-                to: to.ip(),
-                hops,
-                class,
-                time: crate::vfs::now_ns(),
-            };
-            let from = Some(encode_inet(receiver.base.family, from));
-            let control = &mut message.control;
-            receiver
-                .inbox
-                .push_arrival(data, from, None, control, Some(arrival));
+    fn device(&self, journey: Journey) -> Option<u32> {
+        journey.interface.or_else(|| self.base.options.lock().device())
+    }
+
+    fn destination(&self, message: &Outgoing<'_>) -> Result<SocketAddr, Errno> {
+        let to = match message.to.filter(|to| !to.is_empty()) {
+            Some(to) => decode(self.base.family, to)?.ok_or(Errno::EAFNOSUPPORT)?,
+            None => self.state.lock().remote.ok_or(Errno::EDESTADDRREQ)?,
+        };
+        if to.port() == 0 {
+            return Err(Errno::EINVAL);
         }
-        true
+        Ok(to)
+    }
+
+    /// Over which interface and from which address something to `to` goes.
+    fn way(&self, to: IpAddr, journey: Journey) -> Result<Way, Errno> {
+        let device = self.device(journey).or_else(|| self.group_interface(to));
+        let network = &self.kernel.sockets.network;
+        let way = network.inventory().way(to, device)?;
+        if network.inventory().is_broadcast(to) && !self.base.options.lock().broadcast() {
+            return Err(Errno::EACCES);
+        }
+        Ok(way)
     }
 }
 
@@ -161,8 +161,8 @@ impl SocketOps for UdpSocket {
     }
 
     fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
-        let addr = decode_local(self.base.family, addr, self.knobs.v6only())?;
-        if addr.port() != 0 && addr.port() < FIRST_FREE_PORT && !task.cred().has(Caps::NET_BIND_SERVICE) {
+        let addr = decode_local(&self.kernel, self.base.family, addr, self.knobs.v6only(), true)?;
+        if addr.port() != 0 && addr.port() < first_free_port(&self.kernel) && !task.cred().has(Caps::NET_BIND_SERVICE) {
             return Err(Errno::EACCES);
         }
         self.bind_to(addr)
@@ -173,14 +173,19 @@ impl SocketOps for UdpSocket {
             self.state.lock().remote = None;
             return Ok(());
         };
-        let (ip, from) = route(to.ip())?;
+        let way = self.way(to.ip(), Journey::default())?;
         self.bound()?;
+        let ip = match way {
+            Way::Local { to, .. } => to,
+            Way::Outside { .. } => to.ip(),
+        };
         let mut state = self.state.lock();
         state.remote = Some(SocketAddr::new(ip, to.port()));
         if let Some(local) = state.local
-            && local.ip().is_unspecified()
+            && (local.ip().is_unspecified() || state.found)
         {
-            state.local = Some(SocketAddr::new(from, local.port()));
+            state.local = Some(SocketAddr::new(way.source(), local.port()));
+            state.found = true;
         }
         Ok(())
     }
@@ -216,34 +221,33 @@ impl SocketOps for UdpSocket {
         if message.src.remaining() > MAX_DATAGRAM {
             return Err(Errno::EMSGSIZE);
         }
-        let to = match message.to.filter(|to| !to.is_empty()) {
-            Some(to) => decode(self.base.family, to)?.ok_or(Errno::EAFNOSUPPORT)?,
-            None => self.state.lock().remote.ok_or(Errno::EDESTADDRREQ)?,
-        };
-        if to.port() == 0 {
-            return Err(Errno::EINVAL);
-        }
-        if to.ip() == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) && !self.base.options.lock().broadcast() {
-            return Err(Errno::EACCES);
-        }
+        let to = self.destination(message)?;
         self.base.take_error()?;
         if self.state.lock().shut_write {
             return Err(Errno::EPIPE);
         }
-        let (ip, source) = route(to.ip())?;
+        let journey = message.control.journey;
+        let way = self.way(to.ip(), journey)?;
         let local = self.bound()?;
-        let from_ip = if local.ip().is_unspecified() {
-            source
-        } else {
-            local.ip()
+        let from_ip = match journey.source {
+            Some(source) => source,
+            None if local.ip().is_unspecified() || local.ip().is_multicast() => way.source(),
+            None => local.ip(),
         };
         let data = read_message(message.src, MAX_DATAGRAM)?;
         let sent = data.len();
         let from = SocketAddr::new(from_ip, local.port());
-        let arrived = self.deliver(from, SocketAddr::new(ip, to.port()), data, message);
-        if !arrived && self.state.lock().remote.is_some() {
-            // The sandbox's own "port unreachable".
-            self.base.fail(Errno::ECONNREFUSED);
+        match way {
+            Way::Local { to: ip, .. } => {
+                let arrived = self.deliver(from, SocketAddr::new(ip, to.port()), data, message);
+                if !arrived && self.state.lock().remote.is_some() {
+                    // The sandbox's own "port unreachable".
+                    self.base.fail(Errno::ECONNREFUSED);
+                }
+            }
+            // What is for this sandbox only has no business elsewhere.
+            Way::Outside { .. } if from_ip.is_loopback() => return Err(Errno::EINVAL),
+            Way::Outside { interface, .. } => self.send_outside(interface, from, to, data, message)?,
         }
         Ok(sent)
     }
@@ -251,9 +255,6 @@ impl SocketOps for UdpSocket {
     fn receive(&self, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
         if flags & msg::OOB != 0 {
             return Err(Errno::EOPNOTSUPP);
-        }
-        if flags & msg::ERRQUEUE != 0 {
-            return Err(Errno::EAGAIN);
         }
         self.base.take_error()?;
         match self.inbox.receive(dst, flags) {
@@ -268,6 +269,10 @@ impl SocketOps for UdpSocket {
             }
             other => other,
         }
+    }
+
+    fn receive_error(&self, dst: &mut dyn Sink) -> Result<Incoming, Errno> {
+        self.errors.receive(self.base.family, dst)
     }
 
     fn poll(&self, table: Option<&mut PollTable>) -> Events {
@@ -288,14 +293,17 @@ impl SocketOps for UdpSocket {
         if read && write {
             events |= Events::HUP;
         }
-        if self.base.has_error() {
+        if self.base.has_error() || !self.errors.is_empty() {
             events |= Events::ERR;
         }
         events
     }
 
     fn set_option(&self, _: &CurrentTask, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
-        self.knobs.set(level, name, value)
+        match self.set_group_option(level, name, value) {
+            Err(Errno::ENOPROTOOPT) => self.knobs.set(level, name, value),
+            done => done,
+        }
     }
 
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
@@ -307,11 +315,14 @@ impl SocketOps for UdpSocket {
     }
 
     fn close(&self) {
-        let port = {
+        let (port, groups) = {
             let mut state = self.state.lock();
             state.closed = true;
-            state.local.map(|addr| addr.port())
+            (state.local.map(|addr| addr.port()), std::mem::take(&mut state.groups))
         };
+        for membership in groups {
+            self.kernel.sockets.network.leave(membership.interface, membership.group);
+        }
         self.kernel.sockets.ports.udp.remove(self.base.ino, port);
         self.inbox.clear();
         self.base.queue.wake(Events::all());

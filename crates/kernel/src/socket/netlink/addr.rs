@@ -1,5 +1,7 @@
 //! RTM_GETADDR and its kin: addresses of interfaces.
 
+use std::sync::Arc;
+
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, NLM_F_EXCL, Request, attribute, family_of, octets, text};
@@ -18,7 +20,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 
 /// RTM_GETADDR.
-pub(super) fn get(kernel: &Kernel, request: &Request<'_>) -> Answer {
+pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Answer {
     let inventory = kernel.sockets.network.inventory();
     let wanted = request.family();
     let index = request.fixed::<IfAddr>().map_or(0, |message| message.index);
@@ -84,17 +86,17 @@ fn named(request: &Request<'_>) -> Result<(u32, AddressConfig), Errno> {
 }
 
 /// RTM_NEWADDR.
-pub(super) fn add(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn add(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
     let (index, address) = named(request)?;
-    match kernel.sockets.network.add_address(index, address) {
+    match kernel.sockets.network.add_address(kernel, index, &address) {
         Err(Errno::EEXIST) if request.header.flags & NLM_F_EXCL == 0 => Ok(Answer::done()),
         other => other.map(|()| Answer::done()),
     }
 }
 
 /// RTM_DELADDR.
-pub(super) fn remove(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn remove(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
     let (index, address) = named(request)?;
-    kernel.sockets.network.remove_address(index, address.ip)?;
+    kernel.sockets.network.remove_address(kernel, index, address.ip, address.prefix)?;
     Ok(Answer::done())
 }

@@ -1,5 +1,7 @@
 //! RTM_GETLINK and its kin: interfaces.
 
+use std::sync::Arc;
+
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, Request, attribute, text};
@@ -32,7 +34,7 @@ fn asked<'a>(inventory: &'a Inventory, request: &Request<'_>) -> Result<&'a Link
 }
 
 /// RTM_GETLINK.
-pub(super) fn get(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
     let network = &kernel.sockets.network;
     let inventory = network.inventory();
     let bodies = if request.is_dump() {
@@ -48,7 +50,7 @@ pub(super) fn get(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errn
 }
 
 /// RTM_NEWLINK and RTM_SETLINK of an interface that is there: flags and MTU. `EOPNOTSUPP` for new interfaces.
-pub(super) fn set(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn set(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
     let info: IfInfo = request.fixed()?;
     let attributes = request.attributes(IfInfo::SIZE);
     let index = match asked(&kernel.sockets.network.inventory(), request) {
@@ -57,7 +59,7 @@ pub(super) fn set(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errn
         Err(error) => return Err(error),
     };
     if let Some(mtu) = attributes.number(IFLA_MTU) {
-        kernel.sockets.network.set_mtu(index, mtu)?;
+        kernel.sockets.network.set_mtu(kernel, index, mtu)?;
     }
     // Old programs name no mask and mean all flags.
     let change = if info.change == 0 && info.flags != 0 {
@@ -65,11 +67,11 @@ pub(super) fn set(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errn
     } else {
         info.change
     };
-    kernel.sockets.network.set_flags(index, info.flags, change)?;
+    kernel.sockets.network.set_flags(kernel, index, info.flags, change)?;
     Ok(Answer::done())
 }
 
-fn describe(kernel: &Kernel, link: &Link) -> Vec<u8> {
+fn describe(kernel: &Arc<Kernel>, link: &Link) -> Vec<u8> {
     const IFLA_STATS: u16 = 7;
     const IFLA_STATS64: u16 = 23;
     const OPER_UNKNOWN: u8 = 0;

@@ -1,5 +1,7 @@
 //! RTM_GETNEIGH and its kin: neighbours and their hardware addresses.
 
+use std::sync::Arc;
+
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, Request, attribute, family_of, octets};
@@ -17,7 +19,7 @@ const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
 /// RTM_GETNEIGH, dumps only.
-pub(super) fn get(kernel: &Kernel, request: &Request<'_>) -> Answer {
+pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Answer {
     let wanted = request.family();
     let all = kernel.sockets.network.neighbours();
     let all = all
@@ -44,7 +46,7 @@ pub(super) fn get(kernel: &Kernel, request: &Request<'_>) -> Answer {
 }
 
 /// RTM_NEWNEIGH (a fixed one) and RTM_DELNEIGH.
-pub(super) fn change(kernel: &Kernel, request: &Request<'_>, add: bool) -> Result<Answer, Errno> {
+pub(super) fn change(kernel: &Arc<Kernel>, request: &Request<'_>, add: bool) -> Result<Answer, Errno> {
     let message: NdMsg = request.fixed()?;
     let attributes = request.attributes(NdMsg::SIZE);
     let ip = attributes.address(NDA_DST).ok_or(Errno::EINVAL)?;
@@ -52,9 +54,9 @@ pub(super) fn change(kernel: &Kernel, request: &Request<'_>, add: bool) -> Resul
     let network = &kernel.sockets.network;
     if add {
         let mac = attributes.mac(NDA_LLADDR).ok_or(Errno::EINVAL)?;
-        network.add_neighbour(NeighbourConfig { interface, ip, mac })?;
+        network.add_neighbour(kernel, &NeighbourConfig { interface, ip, mac })?;
     } else {
-        network.remove_neighbour(interface, ip)?;
+        network.remove_neighbour(kernel, interface, ip)?;
     }
     Ok(Answer::done())
 }

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use std::sync::Arc;
+
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, NLM_F_EXCL, NLM_F_REPLACE, Request, attribute, family_of, octets};
@@ -84,7 +86,7 @@ impl Row<'_> {
 }
 
 /// RTM_GETROUTE.
-pub(super) fn get(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
     let inventory = kernel.sockets.network.inventory();
     let bodies = if request.is_dump() {
         dump(&inventory, request.family())
@@ -206,7 +208,7 @@ fn find(inventory: &Inventory, request: &Request<'_>) -> Result<Vec<u8>, Errno> 
 }
 
 /// The route that a change is about.
-fn named(kernel: &Kernel, request: &Request<'_>) -> Result<RouteConfig, Errno> {
+fn named(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<RouteConfig, Errno> {
     let message: RtMsg = request.fixed()?;
     let attributes = request.attributes(RtMsg::SIZE);
     let table = attributes.number(RTA_TABLE).unwrap_or(u32::from(message.table));
@@ -245,26 +247,18 @@ fn named(kernel: &Kernel, request: &Request<'_>) -> Result<RouteConfig, Errno> {
 }
 
 /// RTM_NEWROUTE.
-pub(super) fn add(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn add(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
     let route = named(kernel, request)?;
-    let network = &kernel.sockets.network;
-    if request.header.flags & NLM_F_REPLACE != 0 {
-        // Nothing to replace is no error.
-        let _ = network.remove_route(&RouteConfig {
-            gateway: None,
-            interface: 0,
-            ..route.clone()
-        });
-    }
-    match network.add_route(route) {
+    let replace = request.header.flags & NLM_F_REPLACE != 0;
+    match kernel.sockets.network.add_route(kernel, &route, replace) {
         Err(Errno::EEXIST) if request.header.flags & NLM_F_EXCL == 0 => Ok(Answer::done()),
         other => other.map(|()| Answer::done()),
     }
 }
 
 /// RTM_DELROUTE.
-pub(super) fn remove(kernel: &Kernel, request: &Request<'_>) -> Result<Answer, Errno> {
-    kernel.sockets.network.remove_route(&named(kernel, request)?)?;
+pub(super) fn remove(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
+    kernel.sockets.network.remove_route(kernel, &named(kernel, request)?)?;
     Ok(Answer::done())
 }
 

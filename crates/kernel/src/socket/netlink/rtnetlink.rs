@@ -1,5 +1,7 @@
 //! rtnetlink(7): which message goes where, and who may change something.
 
+use std::sync::Arc;
+
 use abi::Errno;
 
 use super::message::{self, Answer, Request};
@@ -21,11 +23,11 @@ const RTM_GETNEIGH: u16 = 30;
 const RTM_GETRULE: u16 = 34;
 
 /// The reply datagrams to a request datagram from `port`; `admin`: the sender has CAP_NET_ADMIN.
-pub(super) fn answer(kernel: &Kernel, admin: bool, datagram: &[u8], port: u32) -> Vec<Vec<u8>> {
+pub(super) fn answer(kernel: &Arc<Kernel>, admin: bool, datagram: &[u8], port: u32) -> Vec<Vec<u8>> {
     message::answer(datagram, port, |request| serve(kernel, admin, request))
 }
 
-fn serve(kernel: &Kernel, admin: bool, request: &Request<'_>) -> Result<Answer, Errno> {
+fn serve(kernel: &Arc<Kernel>, admin: bool, request: &Request<'_>) -> Result<Answer, Errno> {
     // Gets are every third after new and delete; all others change something.
     if request.header.kind % 4 != 2 && !admin {
         return Err(Errno::EPERM);

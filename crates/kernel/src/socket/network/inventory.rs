@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use abi::Errno;
 
-use super::config::{AddressConfig, NeighbourConfig, NetworkConfig, RouteConfig};
+use super::config::{AddressConfig, RouteConfig};
 
 /// Index of the loopback interface.
 pub const LO_INDEX: u32 = 1;
@@ -101,15 +101,13 @@ impl Way {
     }
 }
 
-/// Interfaces, routes and fixed neighbours.
+/// Interfaces and routes.
 #[derive(Clone, Debug)]
 pub struct Inventory {
     /// The interfaces by index; the loopback one first.
     pub links: Vec<Link>,
     /// The main table.
     pub routes: Vec<RouteConfig>,
-    /// Neighbours that need no asking.
-    pub neighbours: Vec<NeighbourConfig>,
 }
 
 impl Default for Inventory {
@@ -134,8 +132,53 @@ impl Default for Inventory {
         Inventory {
             links: vec![lo],
             routes: Vec::new(),
-            neighbours: Vec::new(),
         }
+    }
+}
+
+/// A copy of what a stack has.
+pub(super) fn read(stack: &net::Stack) -> Inventory {
+    let links = stack.interfaces().iter().map(|own| {
+        let ethernet = own.kind == net::InterfaceKind::Ethernet;
+        let mut flags = if ethernet { flags::BROADCAST | flags::MULTICAST } else { flags::LOOPBACK };
+        if own.up {
+            flags |= flags::UP;
+        }
+        if own.is_running() {
+            flags |= flags::RUNNING;
+        }
+        if own.promiscuous {
+            flags |= flags::PROMISC;
+        }
+        let addresses = own.addresses().iter().map(|address| AddressConfig {
+            ip: address.ip,
+            prefix: address.prefix,
+            broadcast: address.broadcast.map(IpAddr::V4),
+            scope: address.scope as u8,
+        });
+        Link {
+            index: own.index,
+            name: own.name.clone(),
+            mac: own.mac,
+            mtu: u32::try_from(own.mtu).unwrap_or(u32::MAX),
+            flags,
+            addresses: addresses.collect(),
+        }
+    });
+    let main = |route: &&net::Route| route.table == net::TABLE_MAIN && route.kind == net::RouteKind::Unicast;
+    let routes = stack.routes().filter(main).map(|route| RouteConfig {
+        destination: route.destination.ip,
+        prefix: route.destination.len,
+        gateway: route.gateway,
+        interface: route.interface,
+        source: route.source,
+        metric: route.metric,
+        scope: route.scope,
+        protocol: route.protocol,
+    });
+    Inventory {
+        links: links.collect(),
+        routes: routes.collect(),
     }
 }
 
@@ -163,23 +206,6 @@ fn link_local(ip: IpAddr) -> bool {
 }
 
 impl Inventory {
-    /// Adds what was taken over from the host.
-    pub fn add(&mut self, config: &NetworkConfig) {
-        for own in &config.interfaces {
-            self.links.push(Link {
-                index: own.index,
-                name: own.name.clone(),
-                mac: own.mac,
-                mtu: own.mtu,
-                flags: flags::UP | flags::BROADCAST | flags::RUNNING | flags::MULTICAST | flags::LOWER_UP,
-                addresses: own.addresses.clone(),
-            });
-        }
-        self.links.sort_by_key(|link| link.index);
-        self.routes.extend(config.routes.iter().cloned());
-        self.neighbours.extend(config.neighbours.iter().cloned());
-    }
-
     /// The interface with this index.
     pub fn link(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.index == index)
@@ -282,7 +308,6 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::InterfaceConfig;
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -307,26 +332,24 @@ mod tests {
             protocol: 3,
         };
         let mut inventory = Inventory::default();
-        inventory.add(&NetworkConfig {
-            interfaces: vec![InterfaceConfig {
-                index: 5,
-                name: "eth0".into(),
-                mac: [2, 0, 0, 0, 0, 1],
-                mtu: 1500,
-                addresses: vec![
-                    address("172.17.0.2", 16),
-                    address("fe80::2", 64),
-                    address("2001:db8::2", 64),
-                ],
-            }],
-            routes: vec![
-                route("0.0.0.0", 0, Some("172.17.0.1")),
-                route("172.17.0.0", 16, None),
-                route("::", 0, Some("2001:db8::1")),
-                route("fe80::", 64, None),
+        inventory.links.push(Link {
+            index: 5,
+            name: "eth0".into(),
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            flags: flags::UP | flags::RUNNING,
+            addresses: vec![
+                address("172.17.0.2", 16),
+                address("fe80::2", 64),
+                address("2001:db8::2", 64),
             ],
-            neighbours: Vec::new(),
         });
+        inventory.routes = vec![
+            route("0.0.0.0", 0, Some("172.17.0.1")),
+            route("172.17.0.0", 16, None),
+            route("::", 0, Some("2001:db8::1")),
+            route("fe80::", 64, None),
+        ];
         inventory
     }
 

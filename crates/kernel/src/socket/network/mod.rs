@@ -2,25 +2,25 @@
 //!
 //! What stays in the sandbox never comes here: sockets that meet on a local address exchange their bytes directly.
 
+mod attached;
 pub mod config;
 mod inventory;
+mod offload;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
+use net::{GSO_MAX, Offloads, Prefix, Route, Settings, Stack};
 use sync::{RwLock, RwLockReadGuard, rank};
 
+use crate::Kernel;
+
+pub use attached::{Attached, Wire};
 pub use config::{AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 pub use inventory::{
     Inventory, LO_INDEX, Link, SCOPE_HOST, SCOPE_LINK, SCOPE_UNIVERSE, Way, flags, same_network,
 };
-
-/// Addresses of one interface, routes, and fixed neighbours, at most: a guest adds them.
-const MOST_ADDRESSES: usize = 256;
-const MOST_ROUTES: usize = 4096;
-const MOST_NEIGHBOURS: usize = 1024;
-/// What an interface's MTU may be (IPv6 needs 1280, but 68 is what IPv4 allows).
-const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
 
 /// What went over an interface.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,17 +52,60 @@ pub struct NeighbourState {
     pub state: u16,
 }
 
+/// A datagram to send over an interface.
+pub struct DatagramOut<'a> {
+    /// The interface's index.
+    pub interface: u32,
+    /// From where.
+    pub source: SocketAddr,
+    /// To whom.
+    pub destination: SocketAddr,
+    /// TTL, hop limit.
+    pub hops: u8,
+    /// TOS, traffic class.
+    pub class: u8,
+    /// Not to be cut into fragments.
+    pub whole: bool,
+    /// The payload.
+    pub data: &'a [u8],
+}
+
 /// The network of a sandbox.
 pub struct Network {
+    /// What the stack has of interfaces and routes, for look-ups without its lock.
     inventory: RwLock<Inventory>,
+    attached: OnceLock<Arc<Attached>>,
 }
 
 impl Default for Network {
     fn default() -> Self {
         Network {
             inventory: RwLock::new(rank::LEAF, Inventory::default()),
+            attached: OnceLock::new(),
         }
     }
+}
+
+/// The wire of a sandbox without interfaces.
+struct NoWire;
+
+impl Wire for NoWire {
+    fn send(&self, _: u32, _: &[u8; 10], _: &[&[u8]]) -> bool {
+        true
+    }
+}
+
+fn errno(error: net::Error) -> Errno {
+    Errno::from_raw(error as i32)
+}
+
+fn new_stack(kernel: &Arc<Kernel>, wire: Box<dyn Wire>) -> Arc<Attached> {
+    let mut secret = [0; 32];
+    crate::random::fill(&mut secret);
+    let attached = Attached::new(kernel, Stack::new(secret, Settings::default()), wire);
+    // The loopback interface is always there, so this cannot fail.
+    let _ = attached.call(|stack, now| stack.set_up(now, LO_INDEX, true));
+    attached
 }
 
 impl Network {
@@ -71,175 +114,234 @@ impl Network {
         self.inventory.read()
     }
 
+    /// The stack; made when it is first needed in a sandbox without interfaces.
+    pub fn stack(&self, kernel: &Arc<Kernel>) -> &Arc<Attached> {
+        self.attached.get_or_init(|| new_stack(kernel, Box::new(NoWire)))
+    }
+
+    /// The stack, if there is one.
+    pub fn attached(&self) -> Option<&Arc<Attached>> {
+        self.attached.get()
+    }
+
+    /// Connects the network with devices. `EBUSY` when that is too late.
+    pub fn attach(&self, kernel: &Arc<Kernel>, config: &NetworkConfig, wire: Box<dyn Wire>) -> Result<(), Errno> {
+        let attached = new_stack(kernel, wire);
+        attached
+            .call(|stack, now| build(stack, now, config))
+            .map_err(errno)?;
+        self.attached.set(attached).map_err(|_| Errno::EBUSY)?;
+        self.renew();
+        Ok(())
+    }
+
+    /// Copies what the stack has now.
+    fn renew(&self) {
+        if let Some(attached) = self.attached.get() {
+            let new = attached.look(inventory::read);
+            *self.inventory.write() = new;
+        }
+    }
+
+    fn change<R>(
+        &self,
+        kernel: &Arc<Kernel>,
+        f: impl FnOnce(&mut Stack, net::Instant) -> Result<R, net::Error>,
+    ) -> Result<R, Errno> {
+        let result = self.stack(kernel).call(f).map_err(errno);
+        self.renew();
+        result
+    }
+
+    /// A frame came; what comes of it waits for [`Network::settle`].
+    pub fn receive(&self, interface: u32, header: &[u8; 10], frame: &[u8]) {
+        if let Some(attached) = self.attached.get() {
+            attached.receive(interface, header, frame);
+        }
+    }
+
+    /// After a batch of frames.
+    pub fn settle(&self) {
+        if let Some(attached) = self.attached.get() {
+            attached.settle();
+        }
+    }
+
+    /// Sends a datagram.
+    pub fn send_datagram(&self, datagram: &DatagramOut<'_>) -> Result<(), Errno> {
+        let attached = self.attached.get().ok_or(Errno::ENETUNREACH)?;
+        let options = net::SendOptions {
+            ttl: Some(datagram.hops),
+            tos: datagram.class,
+            dont_fragment: datagram.whole,
+            interface: Some(datagram.interface),
+            ..net::SendOptions::default()
+        };
+        let (from, to) = (datagram.source, datagram.destination);
+        attached
+            .call(|stack, now| stack.udp_send(now, from, to, datagram.data, &options))
+            .map_err(errno)
+    }
+
+    /// The largest packet on the way to a destination, as far as it is known.
+    pub fn path_mtu(&self, to: IpAddr) -> u32 {
+        let path = self.attached.get().and_then(|attached| attached.look(|stack| stack.route(to, None, None)).ok());
+        path.map_or(0, |path| u32::try_from(path.mtu).unwrap_or(u32::MAX))
+    }
+
+    /// Joins a group on an interface.
+    pub fn join(&self, interface: u32, group: IpAddr) -> Result<(), Errno> {
+        let attached = self.attached.get().ok_or(Errno::ENODEV)?;
+        attached.call(|stack, now| stack.join_group(now, interface, group)).map_err(errno)
+    }
+
+    /// Leaves a group on an interface.
+    pub fn leave(&self, interface: u32, group: IpAddr) {
+        if let Some(attached) = self.attached.get() {
+            let _ = attached.call(|stack, now| stack.leave_group(now, interface, group));
+        }
+    }
+
     /// What went over an interface.
-    pub fn counters(&self, _index: u32) -> Counters {
-        Counters::default()
+    pub fn counters(&self, index: u32) -> Counters {
+        let read = |stack: &Stack| stack.interface(index).map(|own| own.counters);
+        let own = self.attached.get().and_then(|attached| attached.look(read)).unwrap_or_default();
+        Counters {
+            received_packets: own.rx_packets,
+            received_bytes: own.rx_bytes,
+            receive_dropped: own.rx_dropped,
+            sent_packets: own.tx_packets,
+            sent_bytes: own.tx_bytes,
+            send_dropped: own.tx_dropped,
+        }
     }
 
     /// The neighbours, fixed and found.
     pub fn neighbours(&self) -> Vec<NeighbourState> {
-        Vec::new()
+        let all = |stack: &Stack| {
+            let each = stack.neighbors().map(|own| NeighbourState {
+                interface: own.interface,
+                ip: own.address,
+                mac: own.mac,
+                state: own.state as u16,
+            });
+            each.collect()
+        };
+        self.attached.get().map(|attached| attached.look(all)).unwrap_or_default()
     }
 
     /// Changes an interface's flags, as far as they can be: up or down, promiscuous. `ENODEV`.
-    pub fn set_flags(&self, index: u32, flags: u32, change: u32) -> Result<(), Errno> {
-        const CHANGEABLE: u32 = flags::UP | flags::PROMISC | flags::ALLMULTI;
-        let change = change & CHANGEABLE;
-        let mut inventory = self.inventory.write();
-        let link = inventory.links.iter_mut().find(|link| link.index == index);
-        let link = link.ok_or(Errno::ENODEV)?;
-        link.flags = (link.flags & !change) | (flags & change);
-        if link.is_up() {
-            link.flags |= flags::RUNNING;
-        } else {
-            link.flags &= !flags::RUNNING;
-        }
-        Ok(())
+    pub fn set_flags(&self, kernel: &Arc<Kernel>, index: u32, flags: u32, change: u32) -> Result<(), Errno> {
+        self.change(kernel, |stack, now| {
+            if change & flags::UP != 0 {
+                stack.set_up(now, index, flags & flags::UP != 0)?;
+            }
+            if change & flags::PROMISC != 0 {
+                stack.configure(index, |own| own.promiscuous = flags & flags::PROMISC != 0)?;
+            }
+            stack.interface(index).map(drop).ok_or(net::Error::NoDevice)
+        })
     }
 
     /// Changes an interface's MTU. `ENODEV`, `EINVAL`.
-    pub fn set_mtu(&self, index: u32, mtu: u32) -> Result<(), Errno> {
-        if !MTU.contains(&mtu) {
-            return Err(Errno::EINVAL);
-        }
-        let mut inventory = self.inventory.write();
-        let link = inventory.links.iter_mut().find(|link| link.index == index);
-        link.ok_or(Errno::ENODEV)?.mtu = mtu;
-        Ok(())
+    pub fn set_mtu(&self, kernel: &Arc<Kernel>, index: u32, mtu: u32) -> Result<(), Errno> {
+        let mtu = usize::try_from(mtu).map_err(|_| Errno::EINVAL)?;
+        self.change(kernel, |stack, _| stack.configure(index, |own| own.mtu = mtu))
     }
 
     /// Gives an interface an address, and the route to its network. `EEXIST`, `ENODEV`.
-    pub fn add_address(&self, index: u32, address: AddressConfig) -> Result<(), Errno> {
-        let mut inventory = self.inventory.write();
-        let link = inventory.links.iter_mut().find(|link| link.index == index);
-        let link = link.ok_or(Errno::ENODEV)?;
-        if link.addresses.iter().any(|own| own.ip == address.ip) {
-            return Err(Errno::EEXIST);
-        }
-        if link.addresses.len() >= MOST_ADDRESSES {
-            return Err(Errno::ENOBUFS);
-        }
-        link.addresses.push(address.clone());
-        let most = if address.ip.is_ipv4() { 32 } else { 128 };
-        if !link.is_loopback() && address.prefix < most {
-            inventory.routes.push(network_route(index, &address));
-        }
-        Ok(())
+    pub fn add_address(&self, kernel: &Arc<Kernel>, index: u32, address: &AddressConfig) -> Result<(), Errno> {
+        self.change(kernel, |stack, now| stack.add_address(now, index, stack_address(address)))
     }
 
     /// Takes an address from an interface, with the routes that need it. `EADDRNOTAVAIL`, `ENODEV`.
-    pub fn remove_address(&self, index: u32, ip: IpAddr) -> Result<(), Errno> {
-        let mut inventory = self.inventory.write();
-        let link = inventory.links.iter_mut().find(|link| link.index == index);
-        let link = link.ok_or(Errno::ENODEV)?;
-        let at = link.addresses.iter().position(|own| own.ip == ip);
-        let address = link.addresses.remove(at.ok_or(Errno::EADDRNOTAVAIL)?);
-        let own = network_route(index, &address);
-        let same = |route: &RouteConfig| {
-            route.interface == index && route.destination == own.destination && route.prefix == own.prefix
-        };
-        inventory
-            .routes
-            .retain(|route| !same(route) && route.source != Some(ip));
-        Ok(())
+    pub fn remove_address(&self, kernel: &Arc<Kernel>, index: u32, ip: IpAddr, prefix: u8) -> Result<(), Errno> {
+        self.change(kernel, |stack, _| stack.remove_address(index, ip, prefix))
     }
 
     /// Adds a route. `EEXIST`, `ENODEV`, `ENETUNREACH` for a router that is no neighbour.
-    pub fn add_route(&self, route: RouteConfig) -> Result<(), Errno> {
-        let mut inventory = self.inventory.write();
-        if inventory.link(route.interface).is_none() {
-            return Err(Errno::ENODEV);
-        }
-        let known = |own: &RouteConfig| {
-            (own.destination, own.prefix, own.metric) == (route.destination, route.prefix, route.metric)
-        };
-        if inventory.routes.iter().any(known) {
-            return Err(Errno::EEXIST);
-        }
-        if let Some(gateway) = route.gateway {
-            let direct = inventory.route(gateway, Some(route.interface));
-            if !direct.is_some_and(|direct| direct.gateway.is_none()) {
-                return Err(Errno::ENETUNREACH);
-            }
-        }
-        if inventory.routes.len() >= MOST_ROUTES {
-            return Err(Errno::ENOBUFS);
-        }
-        inventory.routes.push(route);
-        Ok(())
+    pub fn add_route(&self, kernel: &Arc<Kernel>, route: &RouteConfig, replace: bool) -> Result<(), Errno> {
+        self.change(kernel, |stack, _| stack.add_route(stack_route(route), replace))
     }
 
     /// Removes the first route that fits: an interface of 0, no router or a metric of 0 fit all. `ESRCH`.
-    pub fn remove_route(&self, like: &RouteConfig) -> Result<(), Errno> {
-        let mut inventory = self.inventory.write();
-        let fits = |own: &RouteConfig| {
-            (own.destination, own.prefix) == (like.destination, like.prefix)
+    pub fn remove_route(&self, kernel: &Arc<Kernel>, like: &RouteConfig) -> Result<(), Errno> {
+        let fits = |own: &Route| {
+            own.table == net::TABLE_MAIN
+                && own.destination == Prefix::new(like.destination, like.prefix)
                 && (like.interface == 0 || own.interface == like.interface)
                 && (like.gateway.is_none() || own.gateway == like.gateway)
                 && (like.metric == 0 || own.metric == like.metric)
         };
-        let at = inventory.routes.iter().position(fits).ok_or(Errno::ESRCH)?;
-        inventory.routes.remove(at);
-        Ok(())
+        self.change(kernel, |stack, _| stack.remove_route(fits)).map(drop)
     }
 
     /// Adds a neighbour that needs no asking, or changes it. `ENODEV`.
-    pub fn add_neighbour(&self, neighbour: NeighbourConfig) -> Result<(), Errno> {
-        let mut inventory = self.inventory.write();
-        let link = inventory
-            .link(neighbour.interface)
-            .filter(|link| !link.is_loopback());
-        link.ok_or(Errno::ENODEV)?;
-        inventory
-            .neighbours
-            .retain(|own| (own.interface, own.ip) != (neighbour.interface, neighbour.ip));
-        if inventory.neighbours.len() >= MOST_NEIGHBOURS {
-            return Err(Errno::ENOBUFS);
-        }
-        inventory.neighbours.push(neighbour);
-        Ok(())
+    pub fn add_neighbour(&self, kernel: &Arc<Kernel>, neighbour: &NeighbourConfig) -> Result<(), Errno> {
+        self.change(kernel, |stack, now| stack.set_neighbor(now, stack_neighbour(now, neighbour)))
     }
 
     /// Forgets a neighbour. `ENOENT`.
-    pub fn remove_neighbour(&self, interface: u32, ip: IpAddr) -> Result<(), Errno> {
-        let mut inventory = self.inventory.write();
-        let before = inventory.neighbours.len();
-        inventory
-            .neighbours
-            .retain(|own| (own.interface, own.ip) != (interface, ip));
-        if inventory.neighbours.len() == before {
-            return Err(Errno::ENOENT);
-        }
-        Ok(())
+    pub fn remove_neighbour(&self, kernel: &Arc<Kernel>, interface: u32, ip: IpAddr) -> Result<(), Errno> {
+        self.change(kernel, |stack, _| stack.remove_neighbor(interface, ip))
     }
 }
 
-/// The route to an address's own network.
-fn network_route(interface: u32, address: &AddressConfig) -> RouteConfig {
-    const RTPROT_KERNEL: u8 = 2;
-    let prefix = u32::from(address.prefix);
-    let destination: IpAddr = match address.ip {
-        IpAddr::V4(ip) => {
-            let mask = u32::MAX.checked_shl(32u32.saturating_sub(prefix)).unwrap_or(0);
-            std::net::Ipv4Addr::from_bits(ip.to_bits() & mask).into()
-        }
-        IpAddr::V6(ip) => {
-            let mask = u128::MAX.checked_shl(128u32.saturating_sub(prefix)).unwrap_or(0);
-            std::net::Ipv6Addr::from_bits(ip.to_bits() & mask).into()
-        }
+/// Makes a stack's interfaces as they were in the namespace.
+fn build(stack: &mut Stack, now: net::Instant, config: &NetworkConfig) -> Result<(), net::Error> {
+    let offloads = Offloads {
+        tx_checksum: true,
+        gso_max_v4: GSO_MAX,
+        gso_max_v6: GSO_MAX,
     };
-    RouteConfig {
-        destination,
-        prefix: address.prefix,
-        gateway: None,
-        interface,
-        source: address.ip.is_ipv4().then_some(address.ip),
-        metric: if address.ip.is_ipv4() { 0 } else { 256 },
-        scope: if address.ip.is_ipv4() {
-            SCOPE_LINK
-        } else {
-            SCOPE_UNIVERSE
-        },
-        protocol: RTPROT_KERNEL,
+    for own in &config.interfaces {
+        let mtu = usize::try_from(own.mtu).map_err(|_| net::Error::Invalid)?;
+        stack.add_interface(net::Interface::ethernet(own.index, &own.name, own.mac, mtu, offloads))?;
+        stack.set_up(now, own.index, true)?;
+        for address in &own.addresses {
+            // What the stack made itself is there already.
+            let _ = stack.add_address(now, own.index, stack_address(address));
+        }
+    }
+    // Routes to neighbours first: those over routers need them.
+    for direct in [true, false] {
+        for route in config.routes.iter().filter(|route| route.gateway.is_none() == direct) {
+            let _ = stack.add_route(stack_route(route), true);
+        }
+    }
+    for neighbour in &config.neighbours {
+        stack.set_neighbor(now, stack_neighbour(now, neighbour))?;
+    }
+    Ok(())
+}
+
+fn stack_address(address: &AddressConfig) -> net::Address {
+    let mut own = net::Address::new(address.ip, address.prefix);
+    if let Some(IpAddr::V4(broadcast)) = address.broadcast {
+        own.broadcast = Some(broadcast);
+    }
+    own
+}
+
+fn stack_route(route: &RouteConfig) -> Route {
+    let destination = Prefix::new(route.destination, route.prefix);
+    let mut own = Route::new(destination, route.gateway, route.interface);
+    own.source = route.source;
+    if route.metric != 0 || destination.ip.is_ipv4() {
+        own.metric = route.metric;
+    }
+    own.scope = route.scope;
+    own.protocol = route.protocol;
+    own
+}
+
+fn stack_neighbour(now: net::Instant, neighbour: &NeighbourConfig) -> net::Neighbor {
+    net::Neighbor {
+        interface: neighbour.interface,
+        address: neighbour.ip,
+        mac: Some(neighbour.mac),
+        state: net::NeighborState::Permanent,
+        updated: now,
+        router: false,
     }
 }

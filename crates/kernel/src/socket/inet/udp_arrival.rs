@@ -1,0 +1,202 @@
+//! Datagrams on their way into inboxes: from inside the sandbox, from outside, and the errors that come back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use abi::Errno;
+
+use super::UdpSocket;
+use super::error_queue::{Origin, Report};
+use crate::Kernel;
+use crate::socket::address::encode_inet;
+use crate::socket::inbox::Arrival;
+use crate::socket::network::{DatagramOut, LO_INDEX};
+use crate::socket::{Control, Outgoing, SocketOps};
+
+/// ECONNREFUSED and its kin as the errno that they are numbered after.
+pub(super) fn errno(error: net::Error) -> Errno {
+    Errno::from_raw(error as i32)
+}
+
+impl UdpSocket {
+    /// Whether a datagram from `from` is for this socket: a connected one takes its peer's only.
+    fn accepts(&self, from: SocketAddr, interface: u32) -> bool {
+        let device = self.base.options.lock().device();
+        if device.is_some_and(|device| device != interface) {
+            return false;
+        }
+        let state = self.state.lock();
+        !state.closed && !state.shut_read && state.remote.is_none_or(|remote| remote == from)
+    }
+
+    /// Puts a datagram into this socket's inbox, if it has room.
+    fn take(&self, from: SocketAddr, data: Vec<u8>, control: &mut Control, arrival: Arrival) {
+        let limit = self.base.options.lock().receive_buffer;
+        if self.inbox.has_room(data.len(), limit) {
+            let from = Some(encode_inet(self.base.family, from));
+            self.inbox.push_arrival(data, from, None, control, Some(arrival));
+        }
+    }
+
+    /// Delivers to whoever has `to` in the sandbox; false when nobody does.
+    pub(super) fn deliver(
+        &self,
+        from: SocketAddr,
+        to: SocketAddr,
+        data: Vec<u8>,
+        message: &mut Outgoing<'_>,
+    ) -> bool {
+        let Some(receiver) = choose(&self.kernel, from, to, LO_INDEX) else {
+            return false;
+        };
+        let (hops, class) = self.knobs.journey(to.is_ipv6(), message.control.journey);
+        let arrival = Arrival {
+            to: to.ip(),
+            interface: LO_INDEX,
+            hops,
+            class,
+            time: crate::vfs::now_ns(),
+        };
+        receiver.take(from, data, &mut message.control, arrival);
+        true
+    }
+
+    /// Sends a datagram over an interface.
+    pub(super) fn send_outside(
+        &self,
+        interface: u32,
+        from: SocketAddr,
+        to: SocketAddr,
+        data: Vec<u8>,
+        message: &mut Outgoing<'_>,
+    ) -> Result<(), Errno> {
+        let journey = message.control.journey;
+        let (mut hops, class) = self.knobs.journey(to.is_ipv6(), journey);
+        if to.ip().is_multicast() {
+            let (group_hops, back) = self.knobs.group_journey(to.is_ipv6());
+            if journey.hops.is_none() {
+                hops = group_hops;
+            }
+            if back {
+                let arrival = Arrival {
+                    to: to.ip(),
+                    interface,
+                    hops,
+                    class,
+                    time: crate::vfs::now_ns(),
+                };
+                to_all(&self.kernel, from, to, &data, arrival);
+            }
+        }
+        let sent = self.kernel.sockets.network.send_datagram(&DatagramOut {
+            interface,
+            source: from,
+            destination: to,
+            hops: u8::try_from(hops).unwrap_or(u8::MAX),
+            class: u8::try_from(class).unwrap_or(0),
+            whole: self.knobs.whole(to.is_ipv6()),
+            data: &data,
+        });
+        match sent {
+            // Lost on the way out, as a full queue of a device loses it.
+            Err(Errno::ENOBUFS | Errno::EAGAIN) => Ok(()),
+            Err(Errno::EMSGSIZE) if self.knobs.receive_errors() => {
+                self.errors.push(Report {
+                    errno: Errno::EMSGSIZE,
+                    origin: Origin::Local,
+                    kind: 0,
+                    code: 0,
+                    info: self.kernel.sockets.network.path_mtu(to.ip()),
+                    offender: None,
+                    remote: to,
+                    payload: data,
+                });
+                Err(Errno::EMSGSIZE)
+            }
+            other => other,
+        }
+    }
+
+    fn fail_by(&self, error: &net::IcmpError) {
+        let connected = self.state.lock().remote.is_some();
+        let errno = errno(error.error);
+        let wanted = self.knobs.receive_errors();
+        if wanted {
+            self.errors.push(Report {
+                errno,
+                origin: if error.remote.is_ipv4() { Origin::Icmp } else { Origin::Icmp6 },
+                kind: error.kind,
+                code: error.code,
+                info: error.mtu,
+                offender: Some(error.offender),
+                remote: error.remote,
+                payload: error.quoted.clone(),
+            });
+        }
+        if wanted || (connected && error.fatal) {
+            self.base.fail(errno);
+        }
+    }
+}
+
+/// The receiver of a datagram: one that is connected to the sender, else any.
+fn choose(kernel: &Kernel, from: SocketAddr, to: SocketAddr, interface: u32) -> Option<Arc<UdpSocket>> {
+    let receivers = kernel.sockets.ports.udp.receivers(to, false);
+    let connected = |socket: &&Arc<UdpSocket>| socket.state.lock().remote == Some(from);
+    let open: Vec<_> = receivers.iter().filter(|socket| socket.accepts(from, interface)).collect();
+    let turn = usize::from(from.port());
+    let chosen = open.iter().copied().find(connected);
+    chosen.or_else(|| open.get(turn.checked_rem(open.len())?).copied()).cloned()
+}
+
+/// Gives a datagram to a group or to everyone to each of its receivers; whether there was one.
+fn to_all(kernel: &Kernel, from: SocketAddr, to: SocketAddr, data: &[u8], arrival: Arrival) -> bool {
+    let mut any = false;
+    for socket in kernel.sockets.ports.udp.matching(to) {
+        let member = !to.ip().is_multicast() || socket.is_member(to.ip());
+        if member && socket.accepts(from, arrival.interface) {
+            any = true;
+            socket.take(from, data.to_vec(), &mut Control::default(), arrival);
+        }
+    }
+    any
+}
+
+/// A datagram came from outside. False: nobody wants it.
+pub(in crate::socket) fn arrived(kernel: &Kernel, datagram: &mut net::Datagram) -> bool {
+    let (from, to) = (datagram.source, datagram.destination);
+    let arrival = Arrival {
+        to: to.ip(),
+        interface: datagram.interface,
+        hops: i32::from(datagram.ttl),
+        class: i32::from(datagram.tos),
+        time: crate::vfs::now_ns(),
+    };
+    if datagram.group {
+        return to_all(kernel, from, to, &datagram.data, arrival);
+    }
+    let Some(receiver) = choose(kernel, from, to, datagram.interface) else {
+        return false;
+    };
+    let size = datagram.segment.map_or(usize::MAX, usize::from).max(1);
+    if datagram.data.len() <= size {
+        let data = std::mem::take(&mut datagram.data);
+        receiver.take(from, data, &mut Control::default(), arrival);
+    } else {
+        // A train of datagrams that the device put together.
+        for part in datagram.data.chunks(size) {
+            receiver.take(from, part.to_vec(), &mut Control::default(), arrival);
+        }
+    }
+    true
+}
+
+/// An ICMP error about a datagram came.
+pub(in crate::socket) fn failed(kernel: &Kernel, error: &net::IcmpError) {
+    for socket in kernel.sockets.ports.udp.matching(error.local) {
+        let remote = socket.state.lock().remote;
+        if remote.is_none_or(|remote| remote == error.remote) && !socket.base().has_error() {
+            socket.fail_by(error);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The stack at work: calls into it, the frames that they cause, its events and its timers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use net::{Event, Stack};
+use sync::{Mutex, rank};
+
+use super::offload::{self, OFFLOAD_HEADER};
+use crate::Kernel;
+use crate::socket::{inet, packet};
+use crate::time::queue::Expire;
+
+/// Carries frames to network devices.
+pub trait Wire: Send + Sync {
+    /// Sends a frame, given in parts, after its header. False: the device has no room now.
+    fn send(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], parts: &[&[u8]]) -> bool;
+}
+
+/// No timer is armed.
+const NEVER: u64 = u64::MAX;
+/// When a device had no room: how long until it is tried again.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A stack with its wire.
+pub struct Attached {
+    kernel: Weak<Kernel>,
+    me: Weak<Attached>,
+    stack: Mutex<Stack>,
+    wire: Box<dyn Wire>,
+    start: Instant,
+    /// When the timer thread will call next, in nanoseconds after `start`; never later than the stack's next deadline.
+    armed: AtomicU64,
+}
+
+impl Attached {
+    pub(super) fn new(kernel: &Arc<Kernel>, stack: Stack, wire: Box<dyn Wire>) -> Arc<Attached> {
+        Arc::new_cyclic(|me| Attached {
+            kernel: Arc::downgrade(kernel),
+            me: me.clone(),
+            stack: Mutex::new(rank::NETWORK, stack),
+            wire,
+            start: Instant::now(),
+            armed: AtomicU64::new(NEVER),
+        })
+    }
+
+    fn now(&self) -> net::Instant {
+        let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(NEVER);
+        net::Instant::from_nanos(nanos)
+    }
+
+    /// Looks into the stack without a change.
+    pub fn look<R>(&self, f: impl FnOnce(&Stack) -> R) -> R {
+        f(&self.stack.lock())
+    }
+
+    /// Calls the stack, sends the frames that come of it, and passes on its events.
+    pub fn call<R>(&self, f: impl FnOnce(&mut Stack, net::Instant) -> R) -> R {
+        self.run(false, f)
+    }
+
+    /// A frame came. What comes of it waits for [`Attached::settle`].
+    pub fn receive(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], frame: &[u8]) {
+        let offload = offload::decode(header);
+        let now = self.now();
+        self.stack.lock().receive(now, interface, &offload, frame);
+    }
+
+    /// After frames have come, or a device has room again.
+    pub fn settle(&self) {
+        self.run(true, |_, _| ());
+    }
+
+    fn run<R>(&self, poll: bool, f: impl FnOnce(&mut Stack, net::Instant) -> R) -> R {
+        let mut events = Vec::new();
+        let mut full = false;
+        let (result, deadline) = {
+            let mut stack = self.stack.lock();
+            let now = self.now();
+            let result = f(&mut stack, now);
+            if poll || stack.has_output() {
+                stack.poll(now, &mut |interface, offload, parts| {
+                    let sent = self.wire.send(interface, &offload::encode(offload), parts);
+                    full |= !sent;
+                    sent
+                });
+            }
+            while let Some(event) = stack.next_event() {
+                events.push(event);
+            }
+            let deadline = stack.deadline();
+            let soon = full.then(|| now + PAUSE);
+            (result, deadline.into_iter().chain(soon).min())
+        };
+        if !events.is_empty()
+            && let Some(kernel) = self.kernel.upgrade()
+        {
+            self.dispatch(&kernel, events);
+        }
+        if let Some(deadline) = deadline {
+            self.arm(deadline);
+        }
+        result
+    }
+
+    fn dispatch(&self, kernel: &Kernel, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::Tcp { token, ready, .. } => inet::tcp_outside::ready(kernel, token, ready),
+                Event::Datagram(mut datagram) => {
+                    if !inet::udp_arrival::arrived(kernel, &mut datagram) {
+                        self.call(|stack, now| stack.udp_unreachable(now, &datagram));
+                    }
+                }
+                Event::Raw(packet) => inet::raw::arrived(kernel, &packet),
+                Event::Icmp(error) => {
+                    inet::udp_arrival::failed(kernel, &error);
+                    inet::raw::failed(kernel, &error);
+                }
+                Event::Frame(frame) => packet::passed(kernel, &frame),
+                Event::Neighbor { .. } => {}
+            }
+        }
+    }
+
+    /// Has the timer thread call at `deadline`, unless it calls earlier anyway.
+    fn arm(&self, deadline: net::Instant) {
+        let at = deadline.as_nanos();
+        if self.armed.fetch_min(at, Ordering::SeqCst) <= at {
+            return;
+        }
+        if let Some(kernel) = self.kernel.upgrade() {
+            let me: Weak<dyn Expire> = self.me.clone();
+            kernel.time.queue.arm(self.start + Duration::from_nanos(at), me);
+        }
+    }
+}
+
+impl Expire for Attached {
+    fn expire(self: Arc<Self>) {
+        self.armed.store(NEVER, Ordering::SeqCst);
+        self.settle();
+    }
+}
