@@ -16,9 +16,9 @@ use crate::container::{Root, Source};
 use crate::control::FromSentry;
 use crate::gate::{Gate, Go};
 use crate::log::LineLog;
-use crate::{mounts, network};
 use crate::process::{self, Files, Role};
 use crate::serve::{self, Sandbox};
+use crate::{mounts, network};
 
 /// The engine's: for looking for a fault, parts of it can be switched off, as in `TEGMEN_ENGINE_OFF=windows,patches`.
 fn tuning() -> systrap::Tuning {
@@ -148,53 +148,6 @@ fn close(needs: host::surface::Needs) -> Result<(), FromSentry> {
         .map_err(own("threads"))?;
     let _ = first.join();
     host::surface::close_sentry(needs).map_err(own("filter of host calls"))
-    host::surface::close_sentry(needs).map_err(own("filter of host calls"))?;
-    timing.done("filter");
-    seed_random().map_err(own("random numbers"))?;
-    let kernel = new_kernel(&config, platform, io.log, &io.stdio).map_err(own("kernel"))?;
-    let root = mounts::build(&kernel, handles, &config).map_err(|error| {
-        failed(
-            125,
-            &format!("mounting {}: {}", shown(&error.at), words(error.errno)),
-        )
-    })?;
-    network::start(&kernel, &config.network, io.network).map_err(own("network"))?;
-    timing.done("kernel and mounts");
-    let poller = Poller::start().map_err(own("standard descriptors"))?;
-    let terminal = match &io.terminal {
-        Some(wanted) => {
-            start_relay(&kernel, &root, wanted, &io.stdio, config.uid).map_err(own("terminal"))?
-        }
-        None => None,
-    };
-    let mut files = stdio::open(&kernel, &poller, io.stdio).map_err(own("standard descriptors"))?;
-    if let (Some(relay), Some(wanted)) = (&terminal, &io.terminal) {
-        for (file, replaced) in files.iter_mut().zip(wanted.standard) {
-            if replaced {
-                *file = relay.slave().clone();
-            }
-        }
-    }
-    start_command(&kernel, root, config, &files, terminal.as_ref())?;
-    Ok(Running { kernel, terminal })
-}
-
-/// A terminal of the guest's own, relayed to the first standard descriptor that is the caller's.
-fn start_relay(
-    kernel: &Arc<Kernel>,
-    root: &Path,
-    wanted: &Terminal,
-    stdio: &[OwnedFd; 3],
-    uid: u32,
-) -> Result<Option<Relay>, Errno> {
-    let Some(at) = wanted.standard.iter().position(|terminal| *terminal) else {
-        return Ok(None);
-    };
-    let Some(host) = stdio.get(at) else {
-        return Ok(None);
-    };
-    let host = host.as_fd().try_clone_to_owned()?;
-    Relay::start(kernel, root, host, wanted.size, uid).map(Some)
 }
 
 fn seed_random() -> Result<(), Errno> {

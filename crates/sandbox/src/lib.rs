@@ -18,8 +18,8 @@ pub mod surface {
 }
 mod log;
 mod mounts;
-mod process;
 pub mod network;
+mod process;
 mod program;
 pub mod seccomp;
 mod serve;

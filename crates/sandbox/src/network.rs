@@ -38,7 +38,10 @@ impl Wire for Interfaces {
         match packet::send(socket.as_fd(), all) {
             Err(Errno::EAGAIN | Errno::ENOBUFS) => {
                 let _ = packet::wait(&[socket.as_fd()], 1, Some(PATIENCE));
-                !matches!(packet::send(socket.as_fd(), all), Err(Errno::EAGAIN | Errno::ENOBUFS))
+                !matches!(
+                    packet::send(socket.as_fd(), all),
+                    Err(Errno::EAGAIN | Errno::ENOBUFS)
+                )
             }
             // Sent, or lost as on a wire that is unplugged.
             _ => true,
@@ -56,10 +59,15 @@ pub fn start(kernel: &Arc<Kernel>, config: &NetworkConfig, sockets: Vec<OwnedFd>
     }
     let indices = config.interfaces.iter().map(|interface| interface.index);
     let interfaces = Arc::new(Interfaces(indices.zip(sockets).collect()));
-    kernel.sockets.network.attach(kernel, config, Box::new(Shared(interfaces.clone())))?;
+    kernel
+        .sockets
+        .network
+        .attach(kernel, config, Box::new(Shared(interfaces.clone())))?;
     let kernel = kernel.clone();
     let builder = std::thread::Builder::new().name("network".into());
-    builder.spawn(move || receive(&kernel, &interfaces)).map_err(|_| Errno::EAGAIN)?;
+    builder
+        .spawn(move || receive(&kernel, &interfaces))
+        .map_err(|_| Errno::EAGAIN)?;
     Ok(())
 }
 

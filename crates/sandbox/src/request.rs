@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Terminal;
 use crate::container::{Limits, Process};
+use crate::container::Process;
+use crate::network::NetworkConfig;
 
 /// Longest message: arguments and environment of a process may have 2 MiB, and JSON takes up to four bytes for one.
 pub const MAX_MESSAGE: usize = 16 << 20;
@@ -24,6 +26,8 @@ pub enum Request {
     Start {
         /// Which.
         container: String,
+        /// The interfaces that it gets; their packet sockets are the descriptors of the message.
+        network: NetworkConfig,
     },
     /// A signal for the first process, or for all.
     Signal {

@@ -12,6 +12,7 @@ use kernel::signal::{SigInfo, send_to_group};
 use crate::config::Terminal;
 use crate::container::Process;
 use crate::control::FromSentry;
+use crate::network;
 use crate::process::{self, Files, Role};
 use crate::request::{Connection, ProcessInfo, Reply, Request};
 use crate::serve::{Sandbox, outcome};
@@ -62,7 +63,14 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
     while let Ok(Some(request)) = connection.receive(&mut fds) {
         let fds = std::mem::take(&mut fds);
         let answer = match request {
-            Request::Start { container } if container == sandbox.id => {
+            Request::Start { container, network } if container == sandbox.id => {
+                if let Err(error) = network::start(&sandbox.kernel, &network, fds) {
+                    let text = format!("network: {}", std::io::Error::from_raw_os_error(error.raw()));
+                    if connection.send(&Reply::Failed(125, text), &[]).is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 let waited = sandbox.gate.open(|started| {
                     let reply = match started {
                         Ok(()) => Reply::Done,

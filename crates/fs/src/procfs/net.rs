@@ -81,7 +81,7 @@ fn dev(process: &Process) -> Result<Vec<u8>, Errno> {
     let kernel = process.kernel()?;
     let network = &kernel.sockets.network;
     let mut out = DEV_HEADER.to_string();
-    for link in &network.inventory().links.clone() {
+    for link in &network.inventory().links {
         let own = network.counters(link.index);
         let _ = writeln!(
             out,

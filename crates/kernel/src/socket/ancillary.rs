@@ -253,7 +253,10 @@ impl Journey {
             }
             (IPPROTO_IPV6, 50) if data.len() >= 20 => {
                 let source = <[u8; 16]>::try_from(&data[..16]).map_err(|_| Errno::EINVAL)?;
-                self.from_where(u32::get(&data[16..]), std::net::IpAddr::from(source).to_canonical());
+                self.from_where(
+                    u32::get(&data[16..]),
+                    std::net::IpAddr::from(source).to_canonical(),
+                );
             }
             (IPPROTO_IP, 8) | (IPPROTO_IPV6, 50) => return Err(Errno::EINVAL),
             _ => return Ok(()),

@@ -59,6 +59,7 @@ pub mod msg {
     pub const WAITALL: u32 = 0x100;
     pub const ERRQUEUE: u32 = 0x2000;
     pub const NOSIGNAL: u32 = 0x4000;
+    pub const MORE: u32 = 0x8000;
     pub const WAITFORONE: u32 = 0x10000;
     pub const CMSG_CLOEXEC: u32 = 0x4000_0000;
 }

@@ -275,7 +275,10 @@ impl Base {
                 return Ok(bytes);
             }
             SO_BINDTODEVICE => {
-                let name = options.device.as_ref().map(|(_, name)| [name.as_bytes(), b"\0"].concat());
+                let name = options
+                    .device
+                    .as_ref()
+                    .map(|(_, name)| [name.as_bytes(), b"\0"].concat());
                 return Ok(name.unwrap_or_default());
             }
             SO_TYPE => self.kind as i32,

@@ -9,6 +9,7 @@ use oci_spec::runtime::{
 };
 use sandbox::Config;
 use sandbox::container::{Container, Privileges, Process, Root, User};
+use sandbox::network::NetworkConfig;
 
 use super::mounts::Mounts;
 use super::{privileges, resources, setup};
@@ -148,6 +149,8 @@ impl Bundle {
                 setup,
                 limits: resources::seen_inside(&limits),
             },
+            // Comes with the start: until then hooks may still change it.
+            network: NetworkConfig::default(),
             wait_for_start: true,
         };
         Ok(Made {

@@ -206,6 +206,7 @@ fn standard(
     let mut io = Io {
         stdio: [launch::stdio(0)?, launch::stdio(1)?, launch::stdio(2)?],
         more: preserved(options.preserve_fds)?,
+        network: Vec::new(),
         terminal: None,
         log: Some(log),
     };

@@ -1,6 +1,6 @@
 //! Start, signals and removal of containers that were created.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use abi::Errno;
@@ -11,6 +11,7 @@ use super::{hooks, resources};
 use crate::cgroup::{Cgroup, Limits};
 use crate::cli::Globals;
 use crate::failure::{Failure, While};
+use crate::network;
 
 /// SIGKILL.
 pub const KILL: u32 = 9;
@@ -67,9 +68,14 @@ impl Known {
 
     /// Asks its sandbox for something that it answers at once.
     pub fn ask(&self, request: &Request) -> Result<Reply, Failure> {
+        self.ask_with(request, &[])
+    }
+
+    fn ask_with(&self, request: &Request, fds: &[OwnedFd]) -> Result<Reply, Failure> {
         let connection = self.connect()?;
         connection.set_timeout(ANSWER).while_doing("control socket")?;
-        connection.send(request, &[]).while_doing("control socket")?;
+        let sent: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        connection.send(request, &sent).while_doing("control socket")?;
         let mut fds: Vec<OwnedFd> = Vec::new();
         match connection.receive(&mut fds) {
             Ok(Some(Reply::NotRunning) | None) | Err(Errno::ECONNRESET) => {
@@ -113,10 +119,15 @@ pub fn start(globals: &Globals, id: &str) -> Result<(), Failure> {
             )));
         }
     }
+    let (network, sockets) = match &known.saved.monitor {
+        Some(monitor) => network::take_over_of(monitor.pid)?,
+        None => Default::default(),
+    };
     let request = Request::Start {
         container: id.to_string(),
+        network,
     };
-    match known.ask(&request)? {
+    match known.ask_with(&request, &sockets)? {
         Reply::Done => {}
         _ => return Err(Failure::own("the sandbox gave no answer to the start")),
     }

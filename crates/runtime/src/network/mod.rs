@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use abi::Errno;
 use sandbox::network::{AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
@@ -43,10 +44,17 @@ pub fn take_over(namespace: BorrowedFd<'_>) -> Result<(NetworkConfig, Vec<OwnedF
     })
 }
 
-/// The network namespace of a process.
-pub fn namespace_of(pid: i32) -> Result<OwnedFd, Failure> {
+/// Takes over the interfaces of the network namespace that a process lives in. Nothing of the caller's own one: what lives
+/// there (a container without a network namespace) gets no interface.
+pub fn take_over_of(pid: i32) -> Result<(NetworkConfig, Vec<OwnedFd>), Failure> {
     let path = format!("/proc/{pid}/ns/net");
-    Ok(File::open(&path).while_doing(&path)?.into())
+    let namespace = File::open(&path).while_doing(&path)?;
+    let own = File::open("/proc/thread-self/ns/net").while_doing("own network namespace")?;
+    let name = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
+    if name(&namespace).while_doing(&path)? == name(&own).while_doing("own network namespace")? {
+        return Ok(Default::default());
+    }
+    take_over(namespace.as_fd())
 }
 
 /// Packet sockets of the calling thread's network namespace, for interfaces that may still come. A copy of one that a process

@@ -7,8 +7,8 @@ use abi::Errno;
 use sync::{Mutex, rank};
 
 use crate::io::Sink;
-use crate::socket::ancillary::Record;
 use crate::socket::address::encode_inet;
+use crate::socket::ancillary::Record;
 use crate::socket::{AF_INET, AF_INET6, Control, Incoming, msg};
 
 /// Reports that wait; later ones are lost, as when the socket's buffer is full in Linux.
@@ -73,8 +73,16 @@ impl ErrorQueue {
     pub fn receive(&self, family: u16, dst: &mut dyn Sink) -> Result<Incoming, Errno> {
         let report = self.0.lock().pop_front().ok_or(Errno::EAGAIN)?;
         let take = report.payload.len().min(dst.remaining());
-        let stored = if take == 0 { 0 } else { dst.write(&report.payload[..take])? };
-        let cut = if stored < report.payload.len() { msg::TRUNC } else { 0 };
+        let stored = if take == 0 {
+            0
+        } else {
+            dst.write(&report.payload[..take])?
+        };
+        let cut = if stored < report.payload.len() {
+            msg::TRUNC
+        } else {
+            0
+        };
         Ok(Incoming {
             stored,
             full: report.payload.len(),
@@ -97,7 +105,11 @@ fn record(family: u16, report: &Report) -> Record {
     data.extend([report.origin as u8, report.kind, report.code, 0]);
     data.extend(report.info.to_le_bytes());
     data.extend([0; 4]);
-    let own = if report.remote.is_ipv4() && family != AF_INET6 { AF_INET } else { family };
+    let own = if report.remote.is_ipv4() && family != AF_INET6 {
+        AF_INET
+    } else {
+        family
+    };
     match report.offender {
         Some(ip) => data.extend(encode_inet(own, SocketAddr::new(ip, 0))),
         None => data.extend([0; 16]),

@@ -50,7 +50,10 @@ impl UdpSocket {
             (IPPROTO_IPV6, IPV6_JOIN_GROUP | IPV6_LEAVE_GROUP) => {
                 let octets = value.get(..16).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
                 let group = Ipv6Addr::from(octets.ok_or(Errno::EINVAL)?);
-                let index = value.get(16..).filter(|rest| rest.len() >= 4).ok_or(Errno::EINVAL)?;
+                let index = value
+                    .get(16..)
+                    .filter(|rest| rest.len() >= 4)
+                    .ok_or(Errno::EINVAL)?;
                 self.change(group.into(), u32::get(index), name == IPV6_JOIN_GROUP)
             }
             (IPPROTO_IP | IPPROTO_IPV6, MCAST_JOIN_GROUP | MCAST_LEAVE_GROUP) => {
@@ -107,7 +110,10 @@ impl UdpSocket {
             return None;
         }
         let state = self.state.lock();
-        let chosen = state.groups.iter().find(|own| own.outgoing && own.group.is_ipv4() == to.is_ipv4());
+        let chosen = state
+            .groups
+            .iter()
+            .find(|own| own.outgoing && own.group.is_ipv4() == to.is_ipv4());
         chosen.map(|own| own.interface)
     }
 
@@ -129,7 +135,11 @@ impl UdpSocket {
                 _ => return Err(Errno::ENODEV),
             }
         } else {
-            network.inventory().link(index).map(|link| link.index).ok_or(Errno::ENODEV)?
+            network
+                .inventory()
+                .link(index)
+                .map(|link| link.index)
+                .ok_or(Errno::ENODEV)?
         };
         let membership = Membership {
             group,

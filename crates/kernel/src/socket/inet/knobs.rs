@@ -195,11 +195,18 @@ impl Knobs {
     pub fn tcp_options(&self, family: u16) -> net::TcpOptions {
         let tcp = |name| self.chosen(IPPROTO_TCP, name);
         let on = |name| tcp(name).is_some_and(|value| value != 0);
-        let positive = |name| tcp(name).and_then(|value| u32::try_from(value).ok()).filter(|value| *value > 0);
+        let positive = |name| {
+            tcp(name)
+                .and_then(|value| u32::try_from(value).ok())
+                .filter(|value| *value > 0)
+        };
         let seconds = |name| positive(name).map(|value| Duration::from_secs(value.into()));
         let byte = |value: i32| u8::try_from(value).ok();
         let (hops, class) = if family == AF_INET6 {
-            (self.chosen(IPPROTO_IPV6, 16), self.chosen(IPPROTO_IPV6, IPV6_TCLASS))
+            (
+                self.chosen(IPPROTO_IPV6, 16),
+                self.chosen(IPPROTO_IPV6, IPV6_TCLASS),
+            )
         } else {
             (self.chosen(IPPROTO_IP, IP_TTL), self.chosen(IPPROTO_IP, IP_TOS))
         };

@@ -6,11 +6,11 @@ mod error_queue;
 mod groups;
 mod knobs;
 mod ports;
+pub(super) mod raw;
 mod tcp;
 mod tcp_connect;
 mod tcp_info;
 pub(super) mod tcp_outside;
-pub(super) mod raw;
 mod udp;
 pub(super) mod udp_arrival;
 
@@ -63,11 +63,16 @@ pub(super) fn has_net_raw() -> bool {
 /// A ping socket, for the groups of net.ipv4.ping_group_range.
 fn ping(kernel: &Arc<Kernel>, family: u16, protocol: i32) -> Result<Arc<dyn SocketOps>, Errno> {
     let range = kernel.sysctls.get("net/ipv4/ping_group_range");
-    let mut bounds = range.iter().flat_map(|text| text.split_whitespace()).map(str::parse::<u32>);
+    let mut bounds = range
+        .iter()
+        .flat_map(|text| text.split_whitespace())
+        .map(str::parse::<u32>);
     let (Some(Ok(low)), Some(Ok(high))) = (bounds.next(), bounds.next()) else {
         return Err(Errno::EACCES);
     };
-    let cred = crate::task::current().map(|task| task.cred()).ok_or(Errno::EACCES)?;
+    let cred = crate::task::current()
+        .map(|task| task.cred())
+        .ok_or(Errno::EACCES)?;
     let mut groups = cred.groups.iter().chain([&cred.egid]);
     if !groups.any(|group| (low..=high).contains(group)) {
         return Err(Errno::EACCES);

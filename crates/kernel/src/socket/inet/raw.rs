@@ -123,7 +123,11 @@ impl RawSocket {
             let state = self.state.lock();
             (state.local.unwrap_or(none), state.remote.unwrap_or(none))
         };
-        let number = if self.is_ping() { local.port() } else { self.protocol().into() };
+        let number = if self.is_ping() {
+            local.port()
+        } else {
+            self.protocol().into()
+        };
         Summary {
             ipv6: self.base.family == AF_INET6,
             local: SocketAddr::new(local.ip(), number),
@@ -167,7 +171,10 @@ impl RawSocket {
     fn concerns(&self, source: IpAddr, destination: IpAddr, interface: u32) -> bool {
         let device = self.base.options.lock().device();
         let state = self.state.lock();
-        let local = state.local.map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified());
+        let local = state
+            .local
+            .map(|addr| addr.ip())
+            .filter(|ip| !ip.is_unspecified());
         let remote = state.remote.map(|addr| addr.ip());
         !state.closed
             && !state.shut_read
@@ -197,7 +204,8 @@ impl RawSocket {
         };
         let from = encode_inet(self.base.family, SocketAddr::new(packet.source, 0));
         let control = &mut Control::default();
-        self.inbox.push_arrival(data.to_vec(), Some(from), None, control, Some(arrival));
+        self.inbox
+            .push_arrival(data.to_vec(), Some(from), None, control, Some(arrival));
     }
 
     /// The bytes of a packet: those of the message, with a ping socket's own identifier.
@@ -207,7 +215,11 @@ impl RawSocket {
         }
         const ECHO: u8 = 8;
         const ECHO_V6: u8 = 128;
-        let request = if self.base.family == AF_INET6 { ECHO_V6 } else { ECHO };
+        let request = if self.base.family == AF_INET6 {
+            ECHO_V6
+        } else {
+            ECHO
+        };
         if data.len() < ICMP_HEADER || data[0] != request || data[1] != 0 {
             return Err(Errno::EINVAL);
         }
@@ -291,7 +303,9 @@ impl SocketOps for RawSocket {
             let state = self.state.lock();
             (state.local, state.header_included, state.checksum_at)
         };
-        let local = local.map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
+        let local = local
+            .map(|addr| addr.ip())
+            .filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
         let (hops, class) = self.knobs.journey(to.is_ipv6(), journey);
         let options = net::SendOptions {
             ttl: u8::try_from(hops).ok(),
@@ -423,7 +437,9 @@ pub(in crate::socket) fn arrived(kernel: &Kernel, packet: &net::RawPacket) {
         }
         if socket.is_ping() {
             let reply = matches!((packet.protocol, kind), (1, 0) | (58, 129));
-            let identifier = body.get(4..6).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+            let identifier = body
+                .get(4..6)
+                .map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
             let own = socket.state.lock().local.map(|addr| addr.port());
             if reply && own.is_some() && own == identifier {
                 socket.take(packet, body);
@@ -452,7 +468,11 @@ pub(in crate::socket) fn failed(kernel: &Kernel, error: &net::IcmpError) {
         if wanted {
             socket.errors.push(Report {
                 errno: errno(error.error),
-                origin: if error.remote.is_ipv4() { Origin::Icmp } else { Origin::Icmp6 },
+                origin: if error.remote.is_ipv4() {
+                    Origin::Icmp
+                } else {
+                    Origin::Icmp6
+                },
                 kind: error.kind,
                 code: error.code,
                 info: error.mtu,

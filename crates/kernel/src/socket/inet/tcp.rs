@@ -209,8 +209,12 @@ impl TcpSocket {
             state,
             ino: self.base.ino,
             uid: self.base.uid,
-            to_send: status.as_ref().map_or_else(|| own(|link| &link.tx), |status| status.send_queue),
-            to_read: status.as_ref().map_or_else(|| own(|link| &link.rx), |status| status.readable),
+            to_send: status
+                .as_ref()
+                .map_or_else(|| own(|link| &link.tx), |status| status.send_queue),
+            to_read: status
+                .as_ref()
+                .map_or_else(|| own(|link| &link.rx), |status| status.readable),
         }
     }
 
@@ -224,7 +228,10 @@ impl TcpSocket {
 
     fn end_listening(&self, phase: Phase) {
         let Phase::Listening {
-            queue, pending, outside, ..
+            queue,
+            pending,
+            outside,
+            ..
         } = phase
         else {
             return;
@@ -252,7 +259,10 @@ impl SocketOps for TcpSocket {
 
     fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
         let addr = decode_local(&self.kernel, self.base.family, addr, self.knobs.v6only(), false)?;
-        if addr.port() != 0 && addr.port() < first_free_port(&self.kernel) && !task.cred().has(Caps::NET_BIND_SERVICE) {
+        if addr.port() != 0
+            && addr.port() < first_free_port(&self.kernel)
+            && !task.cred().has(Caps::NET_BIND_SERVICE)
+        {
             return Err(Errno::EACCES);
         }
         self.bind_to(addr)
@@ -282,7 +292,9 @@ impl SocketOps for TcpSocket {
                 }
                 _ => return Err(Errno::EINVAL),
             }
-            state.local.unwrap_or(SocketAddr::new(unspecified(self.base.family), 0))
+            state
+                .local
+                .unwrap_or(SocketAddr::new(unspecified(self.base.family), 0))
         };
         let table = &self.kernel.sockets.ports.tcp;
         table.listen(self.base.ino, local.port(), true)?;
@@ -331,7 +343,9 @@ impl SocketOps for TcpSocket {
         let state = self.state.lock();
         match (&state.phase, state.remote) {
             (Phase::Connected(_), Some(remote)) if !state.broken => Ok(encode_inet(self.base.family, remote)),
-            (Phase::Outside(_), Some(remote)) if state.opened && !state.broken => Ok(encode_inet(self.base.family, remote)),
+            (Phase::Outside(_), Some(remote)) if state.opened && !state.broken => {
+                Ok(encode_inet(self.base.family, remote))
+            }
             _ => Err(Errno::ENOTCONN),
         }
     }

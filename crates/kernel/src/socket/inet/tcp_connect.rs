@@ -157,6 +157,7 @@ impl TcpSocket {
                         backlog,
                         queue,
                         pending,
+                        ..
                     } if queue.len() <= *backlog => pending.pop_front(),
                     _ => None,
                 }

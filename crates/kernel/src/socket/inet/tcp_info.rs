@@ -51,16 +51,25 @@ pub(super) fn encode(info: &TcpInfo) -> Vec<u8> {
         info.rcv_space,
         info.total_retrans,
     ];
-    let put = |bytes: &mut Vec<u8>, words: &[u32]| bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    let put =
+        |bytes: &mut Vec<u8>, words: &[u32]| bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
     let put_long = |bytes: &mut Vec<u8>, longs: &[u64]| {
         bytes.extend(longs.iter().flat_map(|long| long.to_le_bytes()));
     };
     put(&mut bytes, &words);
-    put_long(&mut bytes, &[u64::MAX, u64::MAX, info.bytes_acked, info.bytes_received]);
+    put_long(
+        &mut bytes,
+        &[u64::MAX, u64::MAX, info.bytes_acked, info.bytes_received],
+    );
     put(&mut bytes, &[info.segs_out, info.segs_in]);
     put(
         &mut bytes,
-        &[info.notsent_bytes, micros(info.min_rtt), info.data_segs_in, info.data_segs_out],
+        &[
+            info.notsent_bytes,
+            micros(info.min_rtt),
+            info.data_segs_in,
+            info.data_segs_out,
+        ],
     );
     put_long(&mut bytes, &[info.delivery_rate, 0, 0, 0]);
     put(&mut bytes, &[0, 0]);

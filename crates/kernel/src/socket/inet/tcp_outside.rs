@@ -43,7 +43,9 @@ fn events(ready: Ready) -> Events {
 }
 
 fn state_of(stack: &net::Stack, id: TcpId) -> TcpState {
-    stack.tcp_status(id).map_or(TcpState::Closed, |status| status.state)
+    stack
+        .tcp_status(id)
+        .map_or(TcpState::Closed, |status| status.state)
 }
 
 impl TcpSocket {
@@ -68,12 +70,15 @@ impl TcpSocket {
     /// Tells the stack of changed options.
     pub(super) fn options_changed(&self) {
         let id = match &self.state.lock().phase {
-            Phase::Outside(id) | Phase::Listening { outside: Some(id), .. } => *id,
+            Phase::Outside(id)
+            | Phase::Listening {
+                outside: Some(id), ..
+            } => *id,
             _ => return,
         };
         let options = self.stack_options();
         if let Ok(stack) = self.stack() {
-            let _ = stack.call(|stack, now| stack.tcp_set_options(now, id, options));
+            stack.call(|stack, now| stack.tcp_set_options(now, id, options));
         }
     }
 
@@ -86,7 +91,7 @@ impl TcpSocket {
             return Ok(None);
         }
         let (token, options) = (self.base.ino, self.stack_options());
-        let id = stack.call(|stack, now| stack.tcp_listen(now, local, backlog, token, options));
+        let id = stack.call(|stack, _| stack.tcp_listen(local, backlog, options, token));
         id.map(Some).map_err(errno)
     }
 
@@ -94,7 +99,7 @@ impl TcpSocket {
     pub(super) fn set_backlog(&self, id: TcpId, backlog: Option<usize>) {
         if let Ok(stack) = self.stack() {
             stack.call(|stack, now| match backlog {
-                Some(backlog) => stack.tcp_set_backlog(id, backlog),
+                Some(backlog) => drop(stack.tcp_set_backlog(id, backlog)),
                 None => stack.tcp_close(now, id),
             });
         }
@@ -102,7 +107,10 @@ impl TcpSocket {
 
     /// Connections from outside that wait at a listener.
     pub(super) fn waiting_outside(&self, id: TcpId) -> usize {
-        let status = self.stack().ok().and_then(|stack| stack.look(|stack| stack.tcp_status(id)));
+        let status = self
+            .stack()
+            .ok()
+            .and_then(|stack| stack.look(|stack| stack.tcp_status(id)));
         status.map_or(0, |status| status.readable)
     }
 
@@ -111,7 +119,7 @@ impl TcpSocket {
         let stack = self.stack()?;
         let new = TcpSocket::new(&self.kernel, self.base.family);
         let token = new.base.ino;
-        let accepted = stack.call(|stack, now| stack.tcp_accept(now, id, token));
+        let accepted = stack.call(|stack, _| stack.tcp_accept(id, token));
         let Some((id, local, remote)) = accepted else {
             new.close();
             return Err(Errno::EAGAIN);
@@ -140,7 +148,11 @@ impl TcpSocket {
             let local = {
                 let mut state = self.state.lock();
                 let local = state.local.unwrap_or(SocketAddr::new(source, 0));
-                let ip = if local.ip().is_unspecified() { source } else { local.ip() };
+                let ip = if local.ip().is_unspecified() {
+                    source
+                } else {
+                    local.ip()
+                };
                 let local = SocketAddr::new(ip, local.port());
                 state.local = Some(local);
                 local
@@ -149,7 +161,7 @@ impl TcpSocket {
                 return Err(Errno::EINVAL);
             }
             let (token, options) = (self.base.ino, options.clone());
-            match stack.call(|stack, now| stack.tcp_connect(now, local, to, token, options)) {
+            match stack.call(|stack, now| stack.tcp_connect(now, local, to, options, token)) {
                 Ok(id) => {
                     self.connecting_outside(id, to);
                     return Ok(());
@@ -195,7 +207,11 @@ impl TcpSocket {
         let (state, error) = stack.call(|stack, _| (state_of(stack, id), stack.tcp_take_error(id)));
         match error {
             Some(error) => self.outside_failed(id, errno(error)),
-            None if !matches!(state, TcpState::SynSent | TcpState::SynReceived | TcpState::Closed) => {
+            None if !matches!(
+                state,
+                TcpState::SynSent | TcpState::SynReceived | TcpState::Closed
+            ) =>
+            {
                 self.state.lock().opened = true;
             }
             None => {}
@@ -264,11 +280,24 @@ impl TcpSocket {
                     0
                 }
             };
-            if flags & msg::OOB != 0 {
-                stack.tcp_send_urgent(now, id, len, &mut fill)
-            } else {
-                stack.tcp_send(now, id, len, &mut fill)
+            if flags & msg::OOB == 0 {
+                return stack.tcp_send(now, id, len, flags & msg::MORE != 0, &mut fill);
             }
+            // All but the last byte first: that one alone is urgent.
+            let before = if len > 1 {
+                stack.tcp_send(now, id, len - 1, true, &mut fill)?
+            } else {
+                0
+            };
+            if before < len - 1 {
+                return Ok(before);
+            }
+            let mut byte = [0];
+            if fill(&mut byte) == 1 {
+                stack.tcp_send_urgent(now, id, byte[0])?;
+                return Ok(len);
+            }
+            Ok(before)
         });
         match sent {
             Ok(0) => fault.and(Err(Errno::EAGAIN)),
@@ -278,7 +307,12 @@ impl TcpSocket {
     }
 
     /// Gives bytes of the stack's buffer to `dst`: 0 at the end, `EAGAIN` when there are none yet.
-    pub(super) fn receive_outside(&self, id: TcpId, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
+    pub(super) fn receive_outside(
+        &self,
+        id: TcpId,
+        dst: &mut dyn Sink,
+        flags: u32,
+    ) -> Result<Incoming, Errno> {
         let (opened, shut, broken) = {
             let state = self.state.lock();
             (state.opened, state.shut.read, state.broken)
@@ -288,7 +322,7 @@ impl TcpSocket {
         }
         let stack = self.stack()?;
         if flags & msg::OOB != 0 {
-            let byte = stack.call(|stack, now| stack.tcp_urgent(now, id, flags & msg::PEEK != 0));
+            let byte = stack.call(|stack, _| stack.tcp_urgent(id, flags & msg::PEEK != 0));
             let byte = byte.map_err(errno)?;
             let stored = dst.write(&[byte])?;
             return Ok(Incoming {
@@ -300,7 +334,7 @@ impl TcpSocket {
         }
         let (taken, ended) = stack.call(|stack, now| {
             let ended = stack.tcp_status(id).is_none_or(|status| status.peer_closed);
-            let (first, second) = stack.tcp_data(id, 0);
+            let (first, second) = stack.tcp_data(id, 0, AT_ONCE);
             let taken = copy(dst, [first, second], flags & msg::TRUNC != 0);
             if let Ok(count) = taken
                 && flags & msg::PEEK == 0
@@ -328,7 +362,10 @@ impl TcpSocket {
 
     /// Readiness of a connection.
     pub(super) fn poll_outside(&self, id: TcpId) -> Events {
-        let status = self.stack().ok().and_then(|stack| stack.look(|stack| stack.tcp_status(id)));
+        let status = self
+            .stack()
+            .ok()
+            .and_then(|stack| stack.look(|stack| stack.tcp_status(id)));
         let state = self.state.lock();
         let mut found = status.map_or(Events::HUP | Events::READABLE | Events::WRITABLE, |status| {
             events(status.ready - Ready::ERR)
@@ -353,7 +390,7 @@ impl TcpSocket {
         if how.write
             && let Ok(stack) = self.stack()
         {
-            let _ = stack.call(|stack, now| stack.tcp_shutdown(now, id));
+            let _ = stack.call(|stack, now| stack.tcp_shutdown(now, id, net::Shutdown::Write));
         }
     }
 
@@ -402,7 +439,9 @@ impl TcpSocket {
 fn copy(dst: &mut dyn Sink, parts: [&[u8]; 2], discard: bool) -> Result<usize, Errno> {
     let mut done = 0;
     for part in parts {
-        let take = part.len().min(dst.remaining() - if discard { done.min(dst.remaining()) } else { 0 });
+        let take = part
+            .len()
+            .min(dst.remaining() - if discard { done.min(dst.remaining()) } else { 0 });
         let take = take.min(AT_ONCE - done);
         if take == 0 {
             break;

@@ -162,7 +162,10 @@ impl SocketOps for UdpSocket {
 
     fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
         let addr = decode_local(&self.kernel, self.base.family, addr, self.knobs.v6only(), true)?;
-        if addr.port() != 0 && addr.port() < first_free_port(&self.kernel) && !task.cred().has(Caps::NET_BIND_SERVICE) {
+        if addr.port() != 0
+            && addr.port() < first_free_port(&self.kernel)
+            && !task.cred().has(Caps::NET_BIND_SERVICE)
+        {
             return Err(Errno::EACCES);
         }
         self.bind_to(addr)
@@ -318,10 +321,16 @@ impl SocketOps for UdpSocket {
         let (port, groups) = {
             let mut state = self.state.lock();
             state.closed = true;
-            (state.local.map(|addr| addr.port()), std::mem::take(&mut state.groups))
+            (
+                state.local.map(|addr| addr.port()),
+                std::mem::take(&mut state.groups),
+            )
         };
         for membership in groups {
-            self.kernel.sockets.network.leave(membership.interface, membership.group);
+            self.kernel
+                .sockets
+                .network
+                .leave(membership.interface, membership.group);
         }
         self.kernel.sockets.ports.udp.remove(self.base.ino, port);
         self.inbox.clear();

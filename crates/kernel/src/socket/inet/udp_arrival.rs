@@ -124,7 +124,11 @@ impl UdpSocket {
         if wanted {
             self.errors.push(Report {
                 errno,
-                origin: if error.remote.is_ipv4() { Origin::Icmp } else { Origin::Icmp6 },
+                origin: if error.remote.is_ipv4() {
+                    Origin::Icmp
+                } else {
+                    Origin::Icmp6
+                },
                 kind: error.kind,
                 code: error.code,
                 info: error.mtu,
@@ -143,10 +147,15 @@ impl UdpSocket {
 fn choose(kernel: &Kernel, from: SocketAddr, to: SocketAddr, interface: u32) -> Option<Arc<UdpSocket>> {
     let receivers = kernel.sockets.ports.udp.receivers(to, false);
     let connected = |socket: &&Arc<UdpSocket>| socket.state.lock().remote == Some(from);
-    let open: Vec<_> = receivers.iter().filter(|socket| socket.accepts(from, interface)).collect();
+    let open: Vec<_> = receivers
+        .iter()
+        .filter(|socket| socket.accepts(from, interface))
+        .collect();
     let turn = usize::from(from.port());
     let chosen = open.iter().copied().find(connected);
-    chosen.or_else(|| open.get(turn.checked_rem(open.len())?).copied()).cloned()
+    chosen
+        .or_else(|| open.get(turn.checked_rem(open.len())?).copied())
+        .cloned()
 }
 
 /// Gives a datagram to a group or to everyone to each of its receivers; whether there was one.

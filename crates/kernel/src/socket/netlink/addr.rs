@@ -97,6 +97,9 @@ pub(super) fn add(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer,
 /// RTM_DELADDR.
 pub(super) fn remove(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
     let (index, address) = named(request)?;
-    kernel.sockets.network.remove_address(kernel, index, address.ip, address.prefix)?;
+    kernel
+        .sockets
+        .network
+        .remove_address(kernel, index, address.ip, address.prefix)?;
     Ok(Answer::done())
 }

@@ -67,7 +67,10 @@ pub(super) fn set(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer,
     } else {
         info.change
     };
-    kernel.sockets.network.set_flags(kernel, index, info.flags, change)?;
+    kernel
+        .sockets
+        .network
+        .set_flags(kernel, index, info.flags, change)?;
     Ok(Answer::done())
 }
 

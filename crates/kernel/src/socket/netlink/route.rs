@@ -258,7 +258,10 @@ pub(super) fn add(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer,
 
 /// RTM_DELROUTE.
 pub(super) fn remove(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
-    kernel.sockets.network.remove_route(kernel, &named(kernel, request)?)?;
+    kernel
+        .sockets
+        .network
+        .remove_route(kernel, &named(kernel, request)?)?;
     Ok(Answer::done())
 }
 

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// Interfaces with their addresses, routes, and neighbours that are fixed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkConfig {
     /// All interfaces but the loopback one.
     pub interfaces: Vec<InterfaceConfig>,
@@ -14,7 +16,7 @@ pub struct NetworkConfig {
 }
 
 /// An Ethernet interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceConfig {
     /// Its index, which routes and neighbours name it by; not 1, which is the loopback interface's.
     pub index: u32,
@@ -29,7 +31,7 @@ pub struct InterfaceConfig {
 }
 
 /// An address of an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressConfig {
     /// The address.
     pub ip: IpAddr,
@@ -42,7 +44,7 @@ pub struct AddressConfig {
 }
 
 /// A route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteConfig {
     /// Where it leads; the default route has a prefix of 0.
     pub destination: IpAddr,
@@ -63,7 +65,7 @@ pub struct RouteConfig {
 }
 
 /// A neighbour.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighbourConfig {
     /// Of which interface.
     pub interface: u32,

@@ -139,8 +139,12 @@ impl Default for Inventory {
 /// A copy of what a stack has.
 pub(super) fn read(stack: &net::Stack) -> Inventory {
     let links = stack.interfaces().iter().map(|own| {
-        let ethernet = own.kind == net::InterfaceKind::Ethernet;
-        let mut flags = if ethernet { flags::BROADCAST | flags::MULTICAST } else { flags::LOOPBACK };
+        let ethernet = own.kind == net::Kind::Ethernet;
+        let mut flags = if ethernet {
+            flags::BROADCAST | flags::MULTICAST
+        } else {
+            flags::LOOPBACK
+        };
         if own.up {
             flags |= flags::UP;
         }

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use net::{GSO_MAX, Offloads, Prefix, Route, Settings, Stack};
-use sync::{RwLock, RwLockReadGuard, rank};
+use sync::{RwLock, rank};
 
 use crate::Kernel;
 
@@ -73,14 +73,14 @@ pub struct DatagramOut<'a> {
 /// The network of a sandbox.
 pub struct Network {
     /// What the stack has of interfaces and routes, for look-ups without its lock.
-    inventory: RwLock<Inventory>,
+    inventory: RwLock<Arc<Inventory>>,
     attached: OnceLock<Arc<Attached>>,
 }
 
 impl Default for Network {
     fn default() -> Self {
         Network {
-            inventory: RwLock::new(rank::LEAF, Inventory::default()),
+            inventory: RwLock::new(rank::LEAF, Arc::new(Inventory::default())),
             attached: OnceLock::new(),
         }
     }
@@ -109,9 +109,9 @@ fn new_stack(kernel: &Arc<Kernel>, wire: Box<dyn Wire>) -> Arc<Attached> {
 }
 
 impl Network {
-    /// Interfaces and routes. Hold it shortly, and nothing else meanwhile.
-    pub fn inventory(&self) -> RwLockReadGuard<'_, Inventory> {
-        self.inventory.read()
+    /// Interfaces and routes as they are now.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.read().clone()
     }
 
     /// The stack; made when it is first needed in a sandbox without interfaces.
@@ -125,7 +125,12 @@ impl Network {
     }
 
     /// Connects the network with devices. `EBUSY` when that is too late.
-    pub fn attach(&self, kernel: &Arc<Kernel>, config: &NetworkConfig, wire: Box<dyn Wire>) -> Result<(), Errno> {
+    pub fn attach(
+        &self,
+        kernel: &Arc<Kernel>,
+        config: &NetworkConfig,
+        wire: Box<dyn Wire>,
+    ) -> Result<(), Errno> {
         let attached = new_stack(kernel, wire);
         attached
             .call(|stack, now| build(stack, now, config))
@@ -139,7 +144,7 @@ impl Network {
     fn renew(&self) {
         if let Some(attached) = self.attached.get() {
             let new = attached.look(inventory::read);
-            *self.inventory.write() = new;
+            *self.inventory.write() = Arc::new(new);
         }
     }
 
@@ -185,27 +190,36 @@ impl Network {
 
     /// The largest packet on the way to a destination, as far as it is known.
     pub fn path_mtu(&self, to: IpAddr) -> u32 {
-        let path = self.attached.get().and_then(|attached| attached.look(|stack| stack.route(to, None, None)).ok());
+        let path = self
+            .attached
+            .get()
+            .and_then(|attached| attached.look(|stack| stack.route(to, None, None)).ok());
         path.map_or(0, |path| u32::try_from(path.mtu).unwrap_or(u32::MAX))
     }
 
     /// Joins a group on an interface.
     pub fn join(&self, interface: u32, group: IpAddr) -> Result<(), Errno> {
         let attached = self.attached.get().ok_or(Errno::ENODEV)?;
-        attached.call(|stack, now| stack.join_group(now, interface, group)).map_err(errno)
+        attached
+            .call(|stack, now| stack.join(now, interface, group))
+            .map_err(errno)
     }
 
     /// Leaves a group on an interface.
     pub fn leave(&self, interface: u32, group: IpAddr) {
         if let Some(attached) = self.attached.get() {
-            let _ = attached.call(|stack, now| stack.leave_group(now, interface, group));
+            let _ = attached.call(|stack, now| stack.leave(now, interface, group));
         }
     }
 
     /// What went over an interface.
     pub fn counters(&self, index: u32) -> Counters {
         let read = |stack: &Stack| stack.interface(index).map(|own| own.counters);
-        let own = self.attached.get().and_then(|attached| attached.look(read)).unwrap_or_default();
+        let own = self
+            .attached
+            .get()
+            .and_then(|attached| attached.look(read))
+            .unwrap_or_default();
         Counters {
             received_packets: own.rx_packets,
             received_bytes: own.rx_bytes,
@@ -227,7 +241,10 @@ impl Network {
             });
             each.collect()
         };
-        self.attached.get().map(|attached| attached.look(all)).unwrap_or_default()
+        self.attached
+            .get()
+            .map(|attached| attached.look(all))
+            .unwrap_or_default()
     }
 
     /// Changes an interface's flags, as far as they can be: up or down, promiscuous. `ENODEV`.
@@ -250,12 +267,25 @@ impl Network {
     }
 
     /// Gives an interface an address, and the route to its network. `EEXIST`, `ENODEV`.
-    pub fn add_address(&self, kernel: &Arc<Kernel>, index: u32, address: &AddressConfig) -> Result<(), Errno> {
-        self.change(kernel, |stack, now| stack.add_address(now, index, stack_address(address)))
+    pub fn add_address(
+        &self,
+        kernel: &Arc<Kernel>,
+        index: u32,
+        address: &AddressConfig,
+    ) -> Result<(), Errno> {
+        self.change(kernel, |stack, now| {
+            stack.add_address(now, index, stack_address(address))
+        })
     }
 
     /// Takes an address from an interface, with the routes that need it. `EADDRNOTAVAIL`, `ENODEV`.
-    pub fn remove_address(&self, kernel: &Arc<Kernel>, index: u32, ip: IpAddr, prefix: u8) -> Result<(), Errno> {
+    pub fn remove_address(
+        &self,
+        kernel: &Arc<Kernel>,
+        index: u32,
+        ip: IpAddr,
+        prefix: u8,
+    ) -> Result<(), Errno> {
         self.change(kernel, |stack, _| stack.remove_address(index, ip, prefix))
     }
 
@@ -278,7 +308,9 @@ impl Network {
 
     /// Adds a neighbour that needs no asking, or changes it. `ENODEV`.
     pub fn add_neighbour(&self, kernel: &Arc<Kernel>, neighbour: &NeighbourConfig) -> Result<(), Errno> {
-        self.change(kernel, |stack, now| stack.set_neighbor(now, stack_neighbour(now, neighbour)))
+        self.change(kernel, |stack, now| {
+            stack.set_neighbor(now, stack_neighbour(now, neighbour))
+        })
     }
 
     /// Forgets a neighbour. `ENOENT`.
@@ -296,7 +328,9 @@ fn build(stack: &mut Stack, now: net::Instant, config: &NetworkConfig) -> Result
     };
     for own in &config.interfaces {
         let mtu = usize::try_from(own.mtu).map_err(|_| net::Error::Invalid)?;
-        stack.add_interface(net::Interface::ethernet(own.index, &own.name, own.mac, mtu, offloads))?;
+        stack.add_interface(net::Interface::ethernet(
+            own.index, &own.name, own.mac, mtu, offloads,
+        ))?;
         stack.set_up(now, own.index, true)?;
         for address in &own.addresses {
             // What the stack made itself is there already.
@@ -305,7 +339,11 @@ fn build(stack: &mut Stack, now: net::Instant, config: &NetworkConfig) -> Result
     }
     // Routes to neighbours first: those over routers need them.
     for direct in [true, false] {
-        for route in config.routes.iter().filter(|route| route.gateway.is_none() == direct) {
+        for route in config
+            .routes
+            .iter()
+            .filter(|route| route.gateway.is_none() == direct)
+        {
             let _ = stack.add_route(stack_route(route), true);
         }
     }

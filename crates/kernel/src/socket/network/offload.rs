@@ -70,7 +70,10 @@ mod tests {
 
     #[test]
     fn headers_survive_the_round_trip() {
-        let partial = Checksum::Partial { start: 34, offset: 16 };
+        let partial = Checksum::Partial {
+            start: 34,
+            offset: 16,
+        };
         for checksum in [Checksum::Complete, Checksum::Verified, partial] {
             for kind in [None, Some(GsoKind::Tcp4), Some(GsoKind::Tcp6), Some(GsoKind::Udp)] {
                 let gso = kind.map(|kind| Gso {

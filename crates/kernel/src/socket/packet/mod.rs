@@ -94,13 +94,23 @@ pub(super) fn create(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<
         _me: me.clone(),
     });
     kernel.sockets.packets.lock().insert(ino, Arc::downgrade(&socket));
-    kernel.sockets.network.stack(kernel).call(|stack, _| stack.want_frames(true));
+    kernel
+        .sockets
+        .network
+        .stack(kernel)
+        .call(|stack, _| stack.want_frames(true));
     Ok(socket)
 }
 
 /// A frame passed by.
 pub(super) fn passed(kernel: &Kernel, frame: &net::Frame) {
-    let sockets: Vec<_> = kernel.sockets.packets.lock().values().filter_map(Weak::upgrade).collect();
+    let sockets: Vec<_> = kernel
+        .sockets
+        .packets
+        .lock()
+        .values()
+        .filter_map(Weak::upgrade)
+        .collect();
     for socket in sockets {
         socket.take(frame);
     }
@@ -124,7 +134,13 @@ impl PacketSocket {
             return;
         };
         let ethertype = u16::from_be_bytes([ethertype[0], ethertype[1]]);
-        let own = self.kernel.sockets.network.inventory().link(frame.interface).map(|link| link.mac);
+        let own = self
+            .kernel
+            .sockets
+            .network
+            .inventory()
+            .link(frame.interface)
+            .map(|link| link.mac);
         let kind = kind_of(frame, own.unwrap_or_default());
         {
             let state = self.state.lock();
@@ -149,7 +165,11 @@ impl PacketSocket {
             addr,
         }
         .to_bytes();
-        let skip = if self.base.kind == Kind::Datagram { ETHERNET } else { 0 };
+        let skip = if self.base.kind == Kind::Datagram {
+            ETHERNET
+        } else {
+            0
+        };
         let now = crate::vfs::now_ns();
         let taken = match &mut *self.ring.lock() {
             Some(ring) => ring.put(&frame.data, skip, &from, now),
@@ -179,7 +199,8 @@ impl PacketSocket {
             time,
         };
         let control = &mut Control::default();
-        self.inbox.push_arrival(data.to_vec(), Some(from), None, control, Some(arrival));
+        self.inbox
+            .push_arrival(data.to_vec(), Some(from), None, control, Some(arrival));
         true
     }
 
@@ -203,12 +224,23 @@ impl PacketSocket {
             Some(to) => u32::try_from(to.index).map_err(|_| Errno::ENXIO)?,
             None => interface,
         };
-        let link = self.kernel.sockets.network.inventory().link(interface).cloned().ok_or(Errno::ENXIO)?;
+        let link = self
+            .kernel
+            .sockets
+            .network
+            .inventory()
+            .link(interface)
+            .cloned()
+            .ok_or(Errno::ENXIO)?;
         if self.base.kind == Kind::Raw {
             return Ok((interface, data));
         }
         let to = to.ok_or(Errno::EDESTADDRREQ)?;
-        let protocol = if to.protocol == 0 { protocol } else { u16::from_be(to.protocol) };
+        let protocol = if to.protocol == 0 {
+            protocol
+        } else {
+            u16::from_be(to.protocol)
+        };
         let frame = [&to.addr[..6], &link.mac, &protocol.to_be_bytes(), &data].concat();
         Ok((interface, frame))
     }
@@ -263,7 +295,13 @@ impl SocketOps for PacketSocket {
 
     fn name(&self) -> Result<Vec<u8>, Errno> {
         let state = self.state.lock();
-        let link = self.kernel.sockets.network.inventory().link(state.interface).cloned();
+        let link = self
+            .kernel
+            .sockets
+            .network
+            .inventory()
+            .link(state.interface)
+            .cloned();
         let mut addr = [0; 8];
         addr[..6].copy_from_slice(&link.as_ref().map_or([0; 6], |link| link.mac));
         let name = SockaddrLl {
@@ -364,7 +402,10 @@ impl SocketOps for PacketSocket {
         match name {
             // PACKET_STATISTICS: since the last time.
             6 => {
-                let (seen, dropped) = (std::mem::take(&mut state.seen), std::mem::take(&mut state.dropped));
+                let (seen, dropped) = (
+                    std::mem::take(&mut state.seen),
+                    std::mem::take(&mut state.dropped),
+                );
                 Ok([seen.to_le_bytes(), dropped.to_le_bytes()].concat())
             }
             8 => Ok(i32::from(state.auxdata).to_le_bytes().to_vec()),

@@ -113,7 +113,11 @@ impl Ring {
         slot.resize(start - 4, 0);
         slot.extend_from_slice(kept);
         let at = self.offset(self.next);
-        let losing = if std::mem::take(&mut self.losing) { STATUS_LOSING } else { 0 };
+        let losing = if std::mem::take(&mut self.losing) {
+            STATUS_LOSING
+        } else {
+            0
+        };
         let status = (STATUS_USER | losing).to_le_bytes();
         if self.memory.write_at(at + 4, &slot).is_err() || self.memory.write_at(at, &status).is_err() {
             return false;

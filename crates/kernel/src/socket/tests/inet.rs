@@ -169,8 +169,10 @@ fn what_is_outside_cannot_be_reached() {
         net.with_address("connect", udp, &v4([8, 8, 8, 8], 53)),
         Err(Errno::ENETUNREACH)
     );
+    net.0.become_user(1000, 1000);
     assert_eq!(net.0.call("socket", &[2, 3, 1]), Err(Errno::EPERM));
-    assert_eq!(net.0.call("socket", &[17, 3, 0]), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(net.0.call("socket", &[17, 3, 0]), Err(Errno::EPERM));
+    assert_eq!(net.0.call("socket", &[2, 2, 1]), Err(Errno::EACCES));
 }
 
 #[test]
