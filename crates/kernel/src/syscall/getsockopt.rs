@@ -9,6 +9,7 @@ use crate::task::CurrentTask;
 
 /// SOL_SOCKET.
 const SOL_SOCKET: i32 = 1;
+const SO_DETACH_FILTER: i32 = 27;
 /// Longest option value that is read.
 const MAX_VALUE: usize = 4096;
 
@@ -62,6 +63,10 @@ pub fn setsockopt(
     let (_file, socket) = lookup(task, fd)?;
     let mut bytes = vec![0; len.min(MAX_VALUE)];
     task.copy_in(value, &mut bytes)?;
+    if level == SOL_SOCKET && name == SO_DETACH_FILTER {
+        // SO_ATTACH_FILTER is not there, so there is none to take off.
+        return Err(Errno::ENOENT);
+    }
     if level == SOL_SOCKET && name == SO_BINDTODEVICE {
         return bind_to_device(task, socket.base(), &bytes);
     }

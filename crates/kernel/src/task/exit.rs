@@ -64,7 +64,9 @@ impl CurrentTask {
         // The guest thread ends here, before its memory and files go.
         drop(self);
         task.release_files();
-        *task.mm.lock() = None;
+        // Dropped without the lock: what was mapped may be the last of an open file.
+        let mm = task.mm.lock().take();
+        drop(mm);
         task.run_state.store(u32::from(b'Z'), Ordering::Relaxed);
         let group_status = task.leave_group(status);
         task.leave_trace(group_status.unwrap_or(status));

@@ -416,6 +416,8 @@ impl Task {
             entry.tasks.remove(&self.tid);
         }
         drop(table);
-        *self.mm.lock() = None;
+        // Dropped without the lock: what was mapped may be the last of an open file.
+        let mm = self.mm.lock().take();
+        drop(mm);
     }
 }
