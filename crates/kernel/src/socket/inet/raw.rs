@@ -312,9 +312,9 @@ impl SocketOps for RawSocket {
             tos: u8::try_from(class).unwrap_or(0),
             dont_fragment: self.knobs.whole(to.is_ipv6()),
             interface: device,
+            checksum_at: if self.is_ping() { Some(2) } else { checksum },
             ..net::SendOptions::default()
         };
-        let checksum = if self.is_ping() { Some(2) } else { checksum };
         let source = journey.source.or(local);
         let protocol = self.protocol();
         let stack = self.kernel.sockets.network.stack(&self.kernel);
@@ -322,7 +322,7 @@ impl SocketOps for RawSocket {
             if header {
                 stack.raw_send_header(now, &data, &options)
             } else {
-                stack.raw_send(now, source, to.ip(), protocol, &data, checksum, &options)
+                stack.raw_send(now, source, to.ip(), protocol, &data, &options)
             }
         });
         match sent {

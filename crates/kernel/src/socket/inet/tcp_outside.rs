@@ -56,9 +56,9 @@ impl TcpSocket {
     /// The stack's options for this socket.
     fn stack_options(&self) -> TcpOptions {
         let mut options = self.knobs.tcp_options(self.base.family);
+        options.v6only = self.base.family == AF_INET6 && self.knobs.v6only();
         let own = self.base.options.lock();
         options.interface = own.device();
-        options.v6only = self.base.family == AF_INET6 && self.knobs.v6only();
         options.reuse_port = own.reuse_port();
         options.keepalive = own.keep_alive();
         options.oob_inline = own.oob_inline();
