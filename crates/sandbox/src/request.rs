@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Terminal;
 use crate::container::{Limits, Process};
-use crate::container::Process;
 use crate::network::NetworkConfig;
 
 /// Longest message: arguments and environment of a process may have 2 MiB, and JSON takes up to four bytes for one.

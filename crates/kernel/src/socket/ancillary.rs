@@ -230,7 +230,7 @@ impl Writer<'_> {
 }
 
 impl Journey {
-    fn from_where(&mut self, interface: u32, source: std::net::IpAddr) {
+    fn sent_from(&mut self, interface: u32, source: std::net::IpAddr) {
         self.interface = (interface != 0).then_some(interface);
         self.source = (!source.is_unspecified()).then_some(source);
     }
@@ -249,11 +249,11 @@ impl Journey {
             (IPPROTO_IP, 1) | (IPPROTO_IPV6, 67) => self.class = Some(value()?),
             (IPPROTO_IP, 8) if data.len() >= 12 => {
                 let source: [u8; 4] = [data[4], data[5], data[6], data[7]];
-                self.from_where(u32::get(data), source.into());
+                self.sent_from(u32::get(data), source.into());
             }
             (IPPROTO_IPV6, 50) if data.len() >= 20 => {
                 let source = <[u8; 16]>::try_from(&data[..16]).map_err(|_| Errno::EINVAL)?;
-                self.from_where(
+                self.sent_from(
                     u32::get(&data[16..]),
                     std::net::IpAddr::from(source).to_canonical(),
                 );

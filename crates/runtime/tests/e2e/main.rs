@@ -7,6 +7,7 @@ mod guest;
 mod harness;
 mod isolation;
 mod lifetime;
+mod network;
 mod passing;
 mod programs;
 mod terminals;

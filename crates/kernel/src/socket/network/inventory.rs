@@ -180,9 +180,12 @@ pub(super) fn read(stack: &net::Stack) -> Inventory {
         scope: route.scope,
         protocol: route.protocol,
     });
+    let mut routes: Vec<RouteConfig> = routes.collect();
+    // As dumps show them: by destination.
+    routes.sort_by_key(|route| (route.destination, route.prefix, route.metric));
     Inventory {
         links: links.collect(),
-        routes: routes.collect(),
+        routes,
     }
 }
 

@@ -1,0 +1,235 @@
+//! A sandbox with the interface of a network namespace, and peers in another one.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::harness::{LIMIT, Outcome, have, run, tegmen_do};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Two network namespaces joined by a veth pair: the world with 10.77.0.1 and fd77::1, the container's with 10.77.0.2 and
+/// fd77::2. Both go when this is dropped, with the peers in them.
+struct World {
+    outside: String,
+    inside: String,
+    peers: Vec<Child>,
+}
+
+fn ip(args: &str) -> bool {
+    let outcome = run(Command::new("ip").args(args.split_whitespace()), LIMIT);
+    outcome.status == Some(0)
+}
+
+impl World {
+    /// `None` where the machine cannot make one.
+    fn new() -> Option<World> {
+        if !have("ip") || !have("socat") {
+            return None;
+        }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = |side: &str| format!("nd-{side}-{}-{number}", std::process::id());
+        let (outside, inside) = (name("w"), name("c"));
+        if !ip(&format!("netns add {outside}")) {
+            eprintln!("skipped: network namespaces cannot be made here");
+            return None;
+        }
+        let world = World {
+            outside,
+            inside,
+            peers: Vec::new(),
+        };
+        let (w, c) = (&world.outside, &world.inside);
+        for command in [
+            format!("netns add {c}"),
+            format!("-n {w} link add veth0 type veth peer name eth0 netns {c}"),
+            format!("-n {w} addr add 10.77.0.1/24 dev veth0"),
+            format!("-n {w} addr add fd77::1/64 dev veth0 nodad"),
+            format!("-n {w} link set veth0 up"),
+            format!("-n {w} link set lo up"),
+            format!("-n {c} addr add 10.77.0.2/24 brd + dev eth0"),
+            format!("-n {c} addr add fd77::2/64 dev eth0 nodad"),
+            format!("-n {c} link set eth0 up"),
+            format!("-n {c} route add default via 10.77.0.1"),
+            format!("-n {c} -6 route add default via fd77::1"),
+        ] {
+            assert!(ip(&command), "ip {command}");
+        }
+        Some(world)
+    }
+
+    /// A command in the world.
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.outside, program]).args(args);
+        command
+    }
+
+    /// A peer in the world that runs until the end, and is ready when something listens on its TCP port.
+    fn peer(&mut self, args: &[&str]) {
+        let child = self
+            .command("socat", args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.peers.push(child);
+        sleep(Duration::from_millis(300));
+    }
+
+    /// `tegmen do` with the interface.
+    fn inside(&self, script: &str) -> Command {
+        let namespace = format!("/run/netns/{}", self.inside);
+        tegmen_do(&["--netns", &namespace], &["sh", "-c", script])
+    }
+
+    fn run(&self, script: &str) -> Outcome {
+        run(&mut self.inside(script), LIMIT)
+    }
+
+    /// Runs a script in the world until it succeeds.
+    fn retry(&self, script: &str) -> Outcome {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let outcome = run(&mut self.command("sh", &["-c", script]), LIMIT);
+            if outcome.status == Some(0) || Instant::now() > end {
+                return outcome;
+            }
+            sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for peer in &mut self.peers {
+            let _ = peer.kill();
+            let _ = peer.wait();
+        }
+        ip(&format!("netns del {}", self.inside));
+        ip(&format!("netns del {}", self.outside));
+    }
+}
+
+#[test]
+fn connections_and_datagrams_reach_the_world() {
+    let Some(mut world) = World::new() else { return };
+    world.peer(&["TCP4-LISTEN:8000,fork,reuseaddr", "EXEC:cat"]);
+    world.peer(&["TCP6-LISTEN:8001,fork,reuseaddr", "EXEC:cat"]);
+    world.peer(&["UDP4-RECVFROM:8002,fork", "EXEC:cat"]);
+    let outcome = world.run(
+        "printf four | socat -t5 - TCP:10.77.0.1:8000; echo
+         printf six | socat -t5 - TCP6:[fd77::1]:8001; echo
+         printf datagram | socat -t2 - UDP:10.77.0.1:8002; echo
+         head -c 3000000 /dev/zero | socat -t9 - TCP:10.77.0.1:8000 | wc -c
+         socat - TCP:10.77.0.1:9 </dev/null 2>&1 | grep -o 'Connection refused'
+         socat - TCP:10.99.99.99:9,bind=10.77.0.3 </dev/null 2>&1 | grep -o 'Cannot assign requested address'",
+    );
+    let wanted = "four\nsix\ndatagram\n3000000\nConnection refused\nCannot assign requested address\n";
+    assert_eq!(outcome.stdout, wanted, "{outcome:?}");
+}
+
+#[test]
+fn a_listener_serves_both_the_world_and_the_sandbox() {
+    let Some(world) = World::new() else { return };
+    let mut server = world
+        .inside(
+            "socat TCP-LISTEN:7000,fork,reuseaddr EXEC:cat &
+             sleep 1; printf local | socat -t5 - TCP:127.0.0.1:7000; printf own | socat -t5 - TCP:10.77.0.2:7000; echo
+             read line; true",
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let outcome = world.retry("printf hello | socat -t5 - TCP:10.77.0.2:7000,connect-timeout=5");
+    assert_eq!(outcome.stdout, "hello", "{outcome:?}");
+    let outcome = world.retry("head -c 2000000 /dev/zero | socat -t9 - TCP:10.77.0.2:7000 | wc -c");
+    assert_eq!(outcome.stdout, "2000000\n", "{outcome:?}");
+    drop(server.stdin.take());
+    let output = server.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "localown\n");
+}
+
+#[test]
+fn interfaces_and_routes_are_shown_as_they_were() {
+    let Some(world) = World::new() else { return };
+    let outcome = world.run(
+        "ip -o -4 addr show dev eth0 | grep -o 'inet [0-9./]* brd [0-9.]*'
+         ip -o -6 addr show dev eth0 scope global | grep -o 'inet6 [0-9a-f:/]*'
+         ip route | tr -s ' ' | sed 's/ *$//'; ip route get 10.9.9.9 | head -1 | sed 's/ uid.*//; s/ *$//'
+         cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '; ip neigh get 10.77.0.1 dev eth0 >/dev/null 2>&1
+         ip addr add 10.78.0.1/24 dev eth0 && ip -o -4 addr show dev eth0 | wc -l
+         ip route add 10.80.0.0/16 via 10.77.0.9 && ip route | grep -c 10.80; ip link set eth0 mtu 1400 && cat /proc/net/dev >/dev/null
+         ip link show eth0 | grep -o 'mtu 1400'",
+    );
+    let wanted = "inet 10.77.0.2/24 brd 10.77.0.255
+inet6 fd77::2/64
+default via 10.77.0.1 dev eth0
+10.77.0.0/24 dev eth0 proto kernel scope link src 10.77.0.2
+10.9.9.9 via 10.77.0.1 dev eth0 src 10.77.0.2
+lo
+eth0
+2
+1
+mtu 1400
+";
+    assert_eq!(outcome.stdout, wanted, "{outcome:?}");
+}
+
+#[test]
+fn the_host_no_longer_answers_for_what_was_taken_over() {
+    let Some(world) = World::new() else { return };
+    assert_eq!(world.run("true").status, Some(0));
+    let left = run(
+        Command::new("ip").args(["-n", &world.inside, "-o", "addr", "show", "dev", "eth0"]),
+        LIMIT,
+    );
+    assert_eq!(left.stdout, "");
+}
+
+#[test]
+fn echo_requests_are_answered_in_both_directions() {
+    let Some(world) = World::new() else { return };
+    if !have("busybox") {
+        return;
+    }
+    let mut server = world
+        .inside("read line; true")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for to in ["10.77.0.2", "fd77::2"] {
+        let outcome = world.retry(&format!("busybox ping -c1 -W2 {to}"));
+        assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    }
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+}
+
+#[test]
+fn pings_and_captures_work_inside() {
+    let Some(world) = World::new() else { return };
+    if !have("busybox") {
+        return;
+    }
+    let outcome = world.run(
+        "for to in 10.77.0.1 127.0.0.1 10.77.0.2; do busybox ping -c1 -W5 $to | grep -c '1 packets received'; done
+         busybox ping6 -c1 -W5 fd77::1 | grep -c '1 packets received'
+         busybox ping -c1 -W1 10.77.0.99 | grep -c '0 packets received'
+         busybox traceroute -n -q1 -w2 10.77.0.1 2>/dev/null | grep -c '^ 1  10.77.0.1'",
+    );
+    assert_eq!(outcome.stdout, "1\n1\n1\n1\n1\n1\n", "{outcome:?}");
+    // The first sandbox has taken the addresses with it.
+    let Some(world) = World::new() else { return };
+    if have("tcpdump") {
+        let outcome =
+            world.run("busybox ping 10.77.0.1 >/dev/null & tcpdump -lni eth0 -c 2 icmp 2>/dev/null; kill $!");
+        let text = outcome.stdout;
+        assert!(
+            text.contains("ICMP echo request") && text.contains("ICMP echo reply"),
+            "{text}"
+        );
+    }
+}
