@@ -59,7 +59,7 @@ impl Connection {
             self.deadlines.retransmit = Some(now + self.rtt.timeout());
             self.arm_probe(now);
         }
-        if advances || delivered.bytes > 0 || window_changed {
+        if advances || delivered.bytes > 0 || window_changed || duplicate {
             out.output = true;
         }
         self.after_fin_ack(now, ip, out);

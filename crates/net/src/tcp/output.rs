@@ -206,6 +206,7 @@ impl Connection {
         let open = edge.wrapping_sub(nxt);
         let open = if (open as i32) < 0 { 0 } else { open as usize };
         if unsent == 0 {
+            self.control.limited = false;
             let fin = self.snd.fin_queued && !self.snd.fin_sent;
             return fin.then_some(Plan {
                 seq: nxt,
@@ -233,6 +234,7 @@ impl Connection {
             }
         }
         if len == 0 {
+            self.control.limited = false;
             self.wait_for_window(now, open, unsent);
             return None;
         }
