@@ -52,6 +52,17 @@ pub trait Wake: Send + Sync {
     /// Told that `events` happened on what it registered under `key`. Called without the queue's lock;
     /// must not block, and may come once more after the registration was removed.
     fn wake(&self, key: u64, events: Events);
+
+    /// Whether one woken target of this kind is enough (EPOLLEXCLUSIVE): see [`Wake::wake_sleeper`].
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    /// As [`Wake::wake`]; whether somebody was asleep and will deal with it.
+    fn wake_sleeper(&self, key: u64, events: Events) -> bool {
+        self.wake(key, events);
+        true
+    }
 }
 
 struct Entry {
@@ -134,8 +145,15 @@ impl WaitQueue {
                 .take(count);
             due.map(|entry| (entry.target.clone(), entry.key)).collect()
         };
+        // Errors and hang-ups concern everyone.
+        let mut dealt_with = false;
+        let spare = !events.intersects(Events::ALWAYS);
         for (target, key) in &targets {
-            target.wake(*key, events);
+            if !target.is_exclusive() {
+                target.wake(*key, events);
+            } else if !(dealt_with && spare) {
+                dealt_with |= target.wake_sleeper(*key, events);
+            }
         }
         targets.len()
     }

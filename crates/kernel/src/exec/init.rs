@@ -86,6 +86,7 @@ pub fn start_init(
 ) -> Result<Arc<Task>, Errno> {
     let loaded = load(kernel, spec)?;
     let task = task::create_init(kernel, loaded.init)?;
+    task.group.watch_cpu_limit(kernel);
     loaded.attributes.set_on(&task);
     before_start(&task)?;
     task::spawn(task.clone(), loaded.context, loaded.mm)?;
@@ -100,6 +101,7 @@ pub fn start_entered(
 ) -> Result<Arc<Task>, Errno> {
     let loaded = load(kernel, spec)?;
     let task = task::create_entered(kernel, loaded.init)?;
+    task.group.watch_cpu_limit(kernel);
     loaded.attributes.set_on(&task);
     let started = before_start(&task).and_then(|()| task::spawn(task.clone(), loaded.context, loaded.mm));
     if let Err(error) = started {

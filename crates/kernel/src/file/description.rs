@@ -2,9 +2,9 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use sync::{Mutex, rank};
+use sync::{Mutex, Registrations, rank};
 
 use super::FileOps;
 use crate::vfs::Path;
@@ -18,6 +18,10 @@ pub struct FileOwner {
     pub signal: u32,
     /// Whether `pid` names one thread (F_OWNER_TID).
     pub thread: bool,
+    /// Real user id of who set it.
+    pub uid: u32,
+    /// Effective user id of who set it.
+    pub euid: u32,
 }
 
 /// An open file. Descriptors (also in several processes) share it.
@@ -30,6 +34,10 @@ pub struct FileDescription {
     pub position: Mutex<u64>,
     /// SIGIO settings.
     pub owner: Mutex<FileOwner>,
+    /// What O_ASYNC listens to.
+    pub(super) asynchronous: Mutex<Option<Registrations>>,
+    /// open(2) made the file.
+    created: AtomicBool,
     id: u64,
 }
 
@@ -49,6 +57,8 @@ impl FileDescription {
             flags: AtomicU32::new(flags & KEPT),
             position: Mutex::new(rank::FILE_OFFSET, 0),
             owner: Mutex::new(rank::LEAF, FileOwner::default()),
+            created: AtomicBool::new(false),
+            asynchronous: Mutex::new(rank::LEAF, None),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         })
     }
@@ -85,6 +95,16 @@ impl FileDescription {
             .store(keep | (flags & !abi::fcntl::O_ACCMODE), Ordering::Relaxed);
     }
 
+    /// Whether open(2) made the file (F_CREATED_QUERY).
+    pub fn created(&self) -> bool {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    /// open(2) has made the file.
+    pub fn set_created(&self) {
+        self.created.store(true, Ordering::Relaxed);
+    }
+
     /// Whether reads are allowed by the access mode.
     pub fn readable(&self) -> bool {
         self.flags() & abi::fcntl::O_PATH == 0
@@ -113,5 +133,6 @@ impl Drop for FileDescription {
     fn drop(&mut self) {
         self.ops.release(self);
         super::lock::release_all(self);
+        super::lease::release(self);
     }
 }

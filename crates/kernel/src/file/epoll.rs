@@ -27,7 +27,7 @@ pub const MAX_WATCHES: usize = 1 << 20;
 /// Fewest items at which watches of closed files are looked for.
 const PURGE_FROM: usize = 64;
 
-/// EPOLLEXCLUSIVE: accepted, but all instances are woken (epoll(7) allows more than one).
+/// EPOLLEXCLUSIVE: of the instances that watch a file so, one with a waiting thread is woken.
 pub const EPOLLEXCLUSIVE: u32 = 1 << 28;
 /// EPOLLWAKEUP: ignored, nothing here suspends.
 pub const EPOLLWAKEUP: u32 = 1 << 29;
@@ -181,9 +181,12 @@ impl Epoll {
         }
     }
 
-    fn wake(&self) {
-        self.waiters.wake_some(Events::READABLE, 1);
+    /// Returns whether somebody waited.
+    fn wake(&self) -> bool {
+        let waiters = self.waiters.wake_some(Events::READABLE, 1);
+        let watched = !self.pollers.is_empty();
         self.pollers.wake(Events::READABLE);
+        waiters > 0 || watched
     }
 
     fn next_listed(&self) -> Option<Arc<Item>> {

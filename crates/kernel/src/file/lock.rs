@@ -110,7 +110,8 @@ pub fn conflicting(file: &FileDescription, wanted: &RecordLock) -> Result<Option
         return Ok(None);
     };
     let records = locks.records.lock();
-    Ok(records.iter().find(|held| held.conflicts(wanted)).copied())
+    let against = records.iter().filter(|held| held.conflicts(wanted));
+    Ok(against.min_by_key(|held| held.start).copied())
 }
 
 /// Sets a record lock. `EAGAIN` when another stands against it.

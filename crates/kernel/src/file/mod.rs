@@ -7,6 +7,7 @@ pub mod eventfd;
 mod fd_table;
 pub mod fifo;
 pub mod inotify;
+pub mod lease;
 pub mod lock;
 pub mod memfd;
 mod memory;
@@ -18,6 +19,7 @@ pub mod pipe;
 pub mod readiness;
 pub mod ring;
 pub mod signalfd;
+pub mod sigio;
 pub mod times;
 mod transfer;
 

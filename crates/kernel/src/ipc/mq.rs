@@ -41,6 +41,30 @@ pub struct Notify {
     pub signal: Signal,
     /// si_value.
     pub value: u64,
+    /// SIGEV_THREAD: the netlink socket on which the library's helper waits, and the message for it.
+    pub thread: Option<(Arc<FileDescription>, [u8; COOKIE])>,
+}
+
+/// Bytes of the message (NOTIFY_COOKIE_LEN); the last says what happened.
+pub const COOKIE: usize = 32;
+/// NOTIFY_WOKENUP: a message has come.
+const WOKEN_UP: u8 = 1;
+/// NOTIFY_REMOVED: the registration is gone.
+const REMOVED: u8 = 2;
+
+impl Notify {
+    /// Tells the helper; a full socket loses it, as on Linux.
+    fn tell_thread(&self, what: u8) {
+        if let Some((file, cookie)) = &self.thread
+            && let Ok(socket) = crate::socket::socket_of(file)
+        {
+            let mut message = cookie.to_vec();
+            if let Some(last) = message.last_mut() {
+                *last = what;
+            }
+            let _ = socket.tell(message);
+        }
+    }
 }
 
 struct QueueState {
@@ -175,6 +199,9 @@ impl Mq {
             }
         };
         self.queue.wake(Events::READABLE);
+        if let Some(notify) = &notify {
+            notify.tell_thread(WOKEN_UP);
+        }
         if let Some(notify) = notify.filter(|notify| notify.signal != 0) {
             const SI_MESGQ: i32 = -3;
             let info = SigInfo {
@@ -213,7 +240,13 @@ impl Mq {
         let mut state = self.state.lock();
         let own = state.notify.as_ref().is_some_and(|known| known.group.pid == pid);
         match notify {
-            None if own => state.notify = None,
+            None if own => {
+                let gone = state.notify.take();
+                drop(state);
+                if let Some(gone) = gone {
+                    gone.tell_thread(REMOVED);
+                }
+            }
             None => {}
             Some(_) if state.notify.is_some() => return Err(Errno::EBUSY),
             Some(notify) => state.notify = Some(notify),

@@ -8,6 +8,9 @@ use super::SigInfo;
 /// Bytes of siginfo_t.
 pub const SIGINFO_BYTES: usize = 128;
 
+/// NSIGPOLL.
+const POLL_CODES: i32 = 6;
+
 /// Which member of the union holds the details.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Layout {
@@ -27,6 +30,8 @@ fn layout(info: &SigInfo) -> Layout {
             SIGCHLD => Layout::Child,
             SIGIO => Layout::Poll,
             SIGSYS => Layout::Syscall,
+            // F_SETSIG: POLL_IN to POLL_HUP with any signal.
+            _ if info.code <= POLL_CODES => Layout::Poll,
             _ => Layout::Kill,
         };
     }

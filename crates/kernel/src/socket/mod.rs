@@ -116,6 +116,11 @@ pub struct Accepted {
 pub trait SocketOps: Send + Sync {
     /// What all sockets have.
     fn base(&self) -> &Base;
+    /// A message of the kernel's own (netlink). `EINVAL` for other families.
+    fn tell(&self, message: Vec<u8>) -> Result<(), Errno> {
+        let _ = message;
+        Err(Errno::EINVAL)
+    }
     /// bind(2).
     fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno>;
     /// connect(2). The only one that may wait, in `task`, unless `nonblocking`.

@@ -1,12 +1,14 @@
 //! fcntl(2), except locks: those are in `fcntl_locking.rs`.
 
+use std::sync::Arc;
+
 use abi::fcntl::{O_APPEND, O_ASYNC, O_DIRECT, O_LARGEFILE, O_NOATIME, O_NONBLOCK, O_PATH};
 use abi::{Errno, UserAddr};
 
 use super::arg::Fd;
 use super::fcntl_locking;
 use crate::file::pipe::pipe_of;
-use crate::file::{FileDescription, FileOwner};
+use crate::file::{FileDescription, FileOwner, lease, sigio};
 use crate::task::CurrentTask;
 use crate::vfs::FileKind;
 
@@ -41,8 +43,6 @@ const F_GET_RW_HINT: u32 = 1035;
 const F_SET_RW_HINT: u32 = 1036;
 /// FD_CLOEXEC.
 const FD_CLOEXEC: u64 = 1;
-/// F_UNLCK, as F_GETLEASE answers.
-const F_UNLCK: i64 = 2;
 /// F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP.
 const OWNER_TID: i32 = 0;
 const OWNER_PID: i32 = 1;
@@ -79,7 +79,7 @@ pub fn fcntl(task: &CurrentTask, fd: Fd, command: u32, arg: u64) -> Result<i64, 
         _ => {}
     }
     match command {
-        F_SETFL => set_status(task, &file, arg as u32),
+        F_SETFL => set_status(task, &file, fd, arg as u32),
         F_GETLK | F_SETLK | F_SETLKW => {
             fcntl_locking::posix(task, &file, command - F_GETLK, UserAddr(arg)).map(|()| 0)
         }
@@ -89,9 +89,10 @@ pub fn fcntl(task: &CurrentTask, fd: Fd, command: u32, arg: u64) -> Result<i64, 
         F_SETOWN | F_GETOWN | F_SETSIG | F_GETSIG | F_SETOWN_EX | F_GETOWN_EX => {
             owner(task, &file, command, arg)
         }
-        F_GETLEASE => Ok(F_UNLCK),
-        F_SETLEASE | F_NOTIFY => Err(Errno::EINVAL),
-        F_CREATED_QUERY => Ok(0),
+        F_GETLEASE => lease::get(&file),
+        F_SETLEASE => lease::set(task, &file, fd.0, arg).map(|()| 0),
+        F_NOTIFY => sigio::notify_directory(task, &file, fd.0, arg as u32).map(|()| 0),
+        F_CREATED_QUERY => Ok(i64::from(file.created())),
         F_GETPIPE_SZ => {
             let pipe = pipe_of(&file).ok_or(Errno::EBADF)?;
             i64::try_from(pipe.capacity()).map_err(|_| Errno::EINVAL)
@@ -120,7 +121,7 @@ fn large(file: &FileDescription) -> u32 {
     if by_path { O_LARGEFILE } else { 0 }
 }
 
-fn set_status(task: &CurrentTask, file: &FileDescription, flags: u32) -> Result<i64, Errno> {
+fn set_status(task: &CurrentTask, file: &Arc<FileDescription>, fd: Fd, flags: u32) -> Result<i64, Errno> {
     const CHANGEABLE: u32 = O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
     let old = file.flags();
     if flags & O_NOATIME != 0 && old & O_NOATIME == 0 {
@@ -132,12 +133,16 @@ fn set_status(task: &CurrentTask, file: &FileDescription, flags: u32) -> Result<
     let new = (old & !CHANGEABLE) | (flags & CHANGEABLE);
     file.ops().set_flags(file, new)?;
     file.set_flags(new);
+    if (old ^ new) & O_ASYNC != 0 {
+        sigio::set_async(&task.kernel, file, fd.0, new & O_ASYNC != 0);
+    }
     Ok(0)
 }
 
 /// F_SETOWN and its kin: who gets SIGIO.
 fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> Result<i64, Errno> {
     let now = *file.owner.lock();
+    let cred = task.cred();
     match command {
         F_GETOWN => Ok(i64::from(now.pid)),
         F_GETSIG => Ok(i64::from(now.signal)),
@@ -154,6 +159,8 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
             let new = FileOwner {
                 pid,
                 thread: false,
+                uid: cred.uid,
+                euid: cred.euid,
                 ..now
             };
             *file.owner.lock() = new;
@@ -178,6 +185,8 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
             let new = FileOwner {
                 pid,
                 thread: kind == OWNER_TID,
+                uid: cred.uid,
+                euid: cred.euid,
                 ..now
             };
             *file.owner.lock() = new;

@@ -13,7 +13,14 @@ const PRIO_USER: i32 = 2;
 
 /// The threads that `which` and `who` name. `EINVAL` for an unknown kind, `ESRCH` for nobody.
 fn targets(task: &CurrentTask, which: i32, who: i32) -> Result<Vec<Arc<Task>>, Errno> {
-    let who = who.unsigned_abs();
+    // Nobody has a negative id; a user may.
+    let found = u32::try_from(who)
+        .ok()
+        .or((which == PRIO_USER).then_some(who as u32));
+    let Some(who) = found else {
+        let known = (PRIO_PROCESS..=PRIO_USER).contains(&which);
+        return Err(if known { Errno::ESRCH } else { Errno::EINVAL });
+    };
     let table = task.kernel.pids.read();
     let found: Vec<Arc<Task>> = match which {
         PRIO_PROCESS => table

@@ -30,6 +30,10 @@ fn exchange(
             return Err(Errno::EPERM);
         }
         *slot = (soft, hard);
+        if resource as usize == rlimit::CPU {
+            drop(state);
+            target.group.watch_cpu_limit(&task.kernel);
+        }
     }
     Ok(old)
 }

@@ -4,6 +4,7 @@ use abi::fcntl::{O_ASYNC, O_NONBLOCK, O_PATH};
 use abi::{Errno, UserAddr};
 
 use super::arg::{Fd, Flags};
+use crate::file::sigio;
 use crate::task::CurrentTask;
 use crate::vfs::FileKind;
 
@@ -34,6 +35,9 @@ pub fn ioctl(task: &CurrentTask, fd: Fd, command: Flags, arg: u64) -> Result<i64
             };
             file.ops().set_flags(&file, flags)?;
             file.set_flags(flags);
+            if command.0 == FIOASYNC {
+                sigio::set_async(&task.kernel, &file, fd.0, on != 0);
+            }
             return Ok(0);
         }
         _ => {}

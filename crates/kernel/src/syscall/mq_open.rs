@@ -8,13 +8,15 @@ use abi::{Errno, UserAddr, abi_struct};
 
 use super::arg::{CStr, Fd, Flags, Mode};
 use crate::file::FileDescription;
-use crate::ipc::mq::{MSG_MAX, MSGSIZE_MAX, Mq, MqAttr, MqFile, Notify, PRIO_MAX, QUEUES_MAX};
+use crate::ipc::mq::{COOKIE, MSG_MAX, MSGSIZE_MAX, Mq, MqAttr, MqFile, Notify, PRIO_MAX, QUEUES_MAX};
+use crate::socket::{AF_NETLINK, socket_of};
 use crate::task::CurrentTask;
 use crate::vfs::{FileKind, anon_path};
 
 const NAME_MAX: usize = 255;
 const SIGEV_SIGNAL: i32 = 0;
 const SIGEV_NONE: i32 = 1;
+const SIGEV_THREAD: i32 = 2;
 
 abi_struct! {
     /// The fields of `struct sigevent` that count here.
@@ -207,25 +209,36 @@ pub fn mq_timedreceive(
     Ok(text.len())
 }
 
-/// mq_notify(3). SIGEV_THREAD, which the library builds on a netlink socket, answers `ENOSYS`.
+/// mq_notify(3). The library builds SIGEV_THREAD on a netlink socket, whose descriptor comes as the signal.
 pub fn mq_notify(task: &CurrentTask, fd: Fd, event: UserAddr) -> Result<(), Errno> {
     let notify = if event.is_null() {
         None
     } else {
         let event: SigEvent = task.read_struct(event)?;
+        let mut thread = None;
         let signal = match event.notify {
             SIGEV_NONE => 0,
             SIGEV_SIGNAL => u32::try_from(event.signal)
                 .ok()
                 .filter(|signal| (1..=64).contains(signal))
                 .ok_or(Errno::EINVAL)?,
-            2 => return Err(Errno::ENOSYS),
+            SIGEV_THREAD => {
+                let mut cookie = [0; COOKIE];
+                task.copy_in(UserAddr(event.value), &mut cookie)?;
+                let socket = task.fd(event.signal)?;
+                if socket_of(&socket)?.base().family != AF_NETLINK {
+                    return Err(Errno::EINVAL);
+                }
+                thread = Some((socket, cookie));
+                0
+            }
             _ => return Err(Errno::EINVAL),
         };
         Some(Notify {
             group: task.group.clone(),
             signal,
             value: event.value,
+            thread,
         })
     };
     let file = task.files().get(fd.0)?;

@@ -23,7 +23,7 @@ pub const IO: &[Row] = &[
         72,
         "fcntl",
         super::fcntl::fcntl,
-        Partial("no leases, no F_NOTIFY; SIGIO is not sent")
+        Full
     ),
     row!(73, "flock", super::flock::flock, Full),
     row!(74, "fsync", super::fsync::fsync, Full),
@@ -358,7 +358,7 @@ pub const MM: &[Row] = &[
         244,
         "mq_notify",
         super::mq_open::mq_notify,
-        Partial("no SIGEV_THREAD")
+        Full
     ),
     row!(245, "mq_getsetattr", super::mq_open::mq_getsetattr, Full),
     row!(256, "migrate_pages", super::set_mempolicy::migrate_pages, Full),
@@ -553,7 +553,7 @@ pub const TASK: &[Row] = &[
         160,
         "setrlimit",
         super::getrlimit::setrlimit,
-        Partial("RLIMIT_CPU and RLIMIT_RTTIME are not enforced")
+        Partial("RLIMIT_RTTIME is not enforced")
     ),
     row!(186, "gettid", super::getpid::gettid, Full),
     row!(
@@ -596,7 +596,7 @@ pub const TASK: &[Row] = &[
         302,
         "prlimit64",
         super::getrlimit::prlimit64,
-        Partial("RLIMIT_CPU and RLIMIT_RTTIME are not enforced")
+        Partial("RLIMIT_RTTIME is not enforced")
     ),
     row!(
         308,

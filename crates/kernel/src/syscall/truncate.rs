@@ -16,6 +16,7 @@ pub fn truncate(task: &CurrentTask, path: CStr, length: i64) -> Result<(), Errno
     if path.inode()?.kind == FileKind::Regular {
         file::check_size(task, length)?;
     }
+    file::lease::break_for(task, &path.inode()?, true, true)?;
     walker.truncate(&path, length)
 }
 

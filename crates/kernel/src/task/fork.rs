@@ -54,6 +54,9 @@ pub mod clone_flags {
 }
 use clone_flags as f;
 
+/// SCHED_RESET_ON_FORK.
+const RESET_ON_FORK: u32 = 0x4000_0000;
+
 /// clone3(2)'s arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloneArgs {
@@ -236,6 +239,10 @@ impl CurrentTask {
             signals.threads.push(child.clone());
         }
         enter_table(&mut table, self, &child, args);
+        drop(table);
+        if flags & f::THREAD == 0 {
+            group.watch_cpu_limit(&self.kernel);
+        }
         Ok(child)
     }
 
@@ -301,6 +308,14 @@ impl CurrentTask {
     fn inherit(&self, child: &Task, args: &CloneArgs) {
         let flags = args.flags;
         let parent = self.state.lock().clone();
+        // SCHED_RESET_ON_FORK: nothing that took a privilege is passed on.
+        let (nice, sched) = match parent.sched {
+            (policy, _) if policy & RESET_ON_FORK != 0 => match policy & !RESET_ON_FORK {
+                1 | 2 | 6 => (parent.nice.max(0), (0, 0)),
+                plain => (parent.nice.max(0), (plain, 0)),
+            },
+            sched => (parent.nice, sched),
+        };
         {
             let mut state = child.state.lock();
             *state = super::TaskState {
@@ -320,8 +335,8 @@ impl CurrentTask {
                     Default::default()
                 },
                 no_new_privs: parent.no_new_privs,
-                nice: parent.nice,
-                sched: parent.sched,
+                nice,
+                sched,
                 affinity: parent.affinity,
                 personality: parent.personality,
                 ioprio: parent.ioprio,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use abi::Errno;
-use abi::signal::{SI_TIMER, SIGALRM, SIGPROF, SIGVTALRM};
+use abi::signal::{SI_TIMER, SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU};
 use sync::{Mutex, rank};
 
 use super::clock::{Clock, CpuClock, TICK, after};
@@ -13,10 +13,12 @@ use super::countdown::Countdown;
 use super::queue::{Expire, Ticket};
 use crate::Kernel;
 use crate::signal::{SigInfo, Signal, send_to_group, send_to_task};
-use crate::task::{Task, ThreadGroup};
+use crate::task::{Task, ThreadGroup, rlimit};
 
 /// Timers that a process may create; Linux counts them against RLIMIT_SIGPENDING.
 const MAX_TIMERS: usize = 4096;
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
 /// Shortest time between two signals of one timer, whatever interval a guest asks for.
 const SHORTEST: Duration = Duration::from_micros(100);
 /// CPU time that does not move is looked at less and less often, but at least this often.
@@ -44,12 +46,15 @@ pub enum Notify {
     Thread(Weak<Task>, Signal, u64),
     /// The process, by the plain signal of an interval timer.
     Interval(Signal),
+    /// The process has used up RLIMIT_CPU: SIGXCPU each second, SIGKILL at the hard limit.
+    CpuLimit,
 }
 
 /// All timers of a process.
 #[derive(Default)]
 pub struct ProcessTimers {
     intervals: [Option<Arc<Timer>>; 3],
+    cpu_limit: Option<Arc<Timer>>,
     created: BTreeMap<i32, Arc<Timer>>,
     next: i32,
 }
@@ -219,6 +224,15 @@ impl Timer {
         let Some(group) = self.owner.upgrade() else { return };
         let (signal, value) = match &self.notify {
             Notify::None => return,
+            Notify::CpuLimit => {
+                let (_, hard) = group.state.lock().rlimits[rlimit::CPU];
+                let (Some(kernel), Some(clock)) = (self.kernel.upgrade(), self.clock.get()) else {
+                    return;
+                };
+                let used = u64::try_from(clock.now(&kernel.time)).unwrap_or(0) / SECOND;
+                let signal = if used >= hard { SIGKILL } else { SIGXCPU };
+                return send_to_group(&group, SigInfo::kernel(signal));
+            }
             Notify::Interval(signal) => return send_to_group(&group, SigInfo::kernel(*signal)),
             Notify::Process(signal, value) | Notify::Thread(_, signal, value) => (*signal, *value),
         };
@@ -290,7 +304,8 @@ impl Expire for Timer {
 
 impl Drop for ProcessTimers {
     fn drop(&mut self) {
-        for timer in self.intervals.iter().flatten().chain(self.created.values()) {
+        let own = self.intervals.iter().flatten().chain(&self.cpu_limit);
+        for timer in own.chain(self.created.values()) {
             timer.stop();
         }
     }
@@ -310,6 +325,30 @@ impl ThreadGroup {
             Timer::new(kernel, self, clock, 0, Notify::Interval(signal))
         };
         slot.get_or_insert_with(make).clone()
+    }
+
+    /// RLIMIT_CPU has changed, or the process is new: counts the time that it may use.
+    pub fn watch_cpu_limit(self: &Arc<Self>, kernel: &Arc<Kernel>) {
+        let (soft, _) = self.state.lock().rlimits[rlimit::CPU];
+        let timer = {
+            let mut timers = self.timers.lock();
+            if soft == u64::MAX && timers.cpu_limit.is_none() {
+                return;
+            }
+            let make = || {
+                let clock = Clock::Process(self.clone(), CpuClock::All);
+                Timer::new(kernel, self, clock, 0, Notify::CpuLimit)
+            };
+            timers.cpu_limit.get_or_insert_with(make).clone()
+        };
+        // A limit of 0 acts as one of a second, as in Linux.
+        let at = soft.max(1).saturating_mul(SECOND);
+        let at = if soft == u64::MAX {
+            0
+        } else {
+            i64::try_from(at).unwrap_or(i64::MAX)
+        };
+        timer.set(at, SECOND as i64, true);
     }
 
     /// timer_create(2): the number of a new timer. `notify` gets the number for signals without a value of their own.

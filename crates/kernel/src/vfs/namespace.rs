@@ -27,6 +27,10 @@ pub struct Vfs {
     pub watches: AtomicUsize,
     /// Processes that wait for each other's record locks.
     pub(crate) lock_waits: crate::file::lock::LockWaits,
+    /// Files with O_ASYNC that have something to tell.
+    pub(crate) async_files: crate::file::sigio::AsyncFiles,
+    /// Leases in the sandbox: with none, opening a file looks for none.
+    pub(crate) leases: AtomicUsize,
     /// Held over renames between directories.
     pub(crate) rename_lock: Mutex<()>,
     mounts: RwLock<MountTable>,
@@ -50,6 +54,8 @@ impl Default for Vfs {
             dcache: DentryCache::default(),
             watches: AtomicUsize::new(0),
             lock_waits: crate::file::lock::LockWaits::default(),
+            async_files: crate::file::sigio::AsyncFiles::default(),
+            leases: AtomicUsize::new(0),
             rename_lock: Mutex::new(rank::RENAME, ()),
             mounts: RwLock::new(rank::MOUNTS, MountTable::default()),
             namespaces: AtomicU64::new(0),

@@ -115,6 +115,9 @@ fn deliver(
     name: &[u8],
     unlinked: bool,
 ) {
+    if !name.is_empty() {
+        crate::file::sigio::on_directory(inode, event);
+    }
     let Some(watches) = inode.attached::<Watches>() else {
         return;
     };

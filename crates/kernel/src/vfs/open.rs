@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::fcntl::{
-    O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY, O_TMPFILE, O_TRUNC,
+    O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_TMPFILE, O_TRUNC,
     O_WRONLY,
 };
 
@@ -12,7 +12,7 @@ use super::create::Linkable;
 use super::permission::{MAY_EXEC, MAY_READ, MAY_WRITE, is_owner, may_create, permission};
 use super::walk::{Walk, devices_allowed};
 use super::{AttrChange, Dentry, FileKind, LookupFlags, NewInode, Path, Walker, device, notify};
-use crate::file::{FileDescription, FileOps};
+use crate::file::{FileDescription, FileOps, lease};
 
 /// Bits of [`O_TMPFILE`] beyond O_DIRECTORY.
 const TMPFILE_BIT: u32 = O_TMPFILE & !O_DIRECTORY;
@@ -80,6 +80,10 @@ impl Walker<'_> {
     pub fn open_path(&self, path: &Path, flags: u32) -> Result<Arc<FileDescription>, Errno> {
         self.may_open(path, flags)?;
         let inode = path.dentry.inode_ref()?;
+        if let Some(task) = self.task {
+            let write = flags & (O_ACCMODE | O_TRUNC) != O_RDONLY;
+            lease::break_for(task, inode, write, flags & O_NONBLOCK == 0)?;
+        }
         if flags & O_TRUNC != 0 && inode.kind == FileKind::Regular {
             self.set_attr_unchecked(
                 path,
@@ -177,7 +181,9 @@ impl Walker<'_> {
                 match self.create_for_open(&walk.at, walk.text(name), how)? {
                     Created::New(path) => {
                         // A new file may be opened whatever its mode says, and is empty already.
-                        return self.open_checked(&path, how.flags & !O_TRUNC);
+                        let file = self.open_checked(&path, how.flags & !O_TRUNC)?;
+                        file.set_created();
+                        return Ok(file);
                     }
                     Created::Exists(found) => dentry = found,
                 }

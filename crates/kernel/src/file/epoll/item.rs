@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 use sync::{Events, Mutex, PollTable, Registrations, Wake, rank};
 
-use super::{Epoll, EpollEvent, FLAGS, MAX_WATCHES};
+use super::{EPOLLEXCLUSIVE, Epoll, EpollEvent, FLAGS, MAX_WATCHES};
 use crate::file::FileDescription;
 
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
@@ -116,12 +116,13 @@ impl Item {
     }
 
     /// Puts it on the ready list and wakes those who wait there.
-    pub fn list(&self) {
+    /// Returns whether somebody waited.
+    pub fn list(&self) -> bool {
         let (Some(epoll), Some(me)) = (self.epoll.upgrade(), self.me.upgrade()) else {
-            return;
+            return false;
         };
         epoll.enlist(&me);
-        epoll.wake();
+        epoll.wake()
     }
 
     /// Takes it off the file's queues for good.
@@ -137,6 +138,14 @@ impl Item {
 }
 
 impl Wake for Item {
+    fn is_exclusive(&self) -> bool {
+        self.interest.load(Ordering::Relaxed) & EPOLLEXCLUSIVE != 0
+    }
+
+    fn wake_sleeper(&self, _: u64, events: Events) -> bool {
+        events.intersects(self.mask()) && self.list()
+    }
+
     fn wake(&self, _: u64, events: Events) {
         if events.intersects(self.mask()) {
             self.list();

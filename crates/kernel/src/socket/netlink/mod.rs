@@ -102,6 +102,21 @@ impl SocketOps for NetlinkSocket {
         &self.base
     }
 
+    fn tell(&self, message: Vec<u8>) -> Result<(), Errno> {
+        let kernel = Ucred {
+            pid: 0,
+            uid: 0,
+            gid: 0,
+        };
+        if !self.inbox.has_room(message.len(), BUFFER) {
+            return Err(Errno::ENOBUFS);
+        }
+        let from = Some(encode_netlink(0, 0));
+        self.inbox
+            .push(message, from, Some(kernel), &mut Control::default());
+        Ok(())
+    }
+
     fn bind(&self, _: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
         let (port, groups) = decode_netlink(addr)?;
         self.bind_to(port, groups)
@@ -145,18 +160,10 @@ impl SocketOps for NetlinkSocket {
         let request = read_message(message.src, MAX_REQUEST)?;
         let admin = crate::task::current().is_some_and(|task| task.cred().has(Caps::NET_ADMIN));
         for reply in rtnetlink::answer(&self.kernel, admin, &request, port) {
-            let from = Some(encode_netlink(0, 0));
-            let kernel = Ucred {
-                pid: 0,
-                uid: 0,
-                gid: 0,
-            };
-            if !self.inbox.has_room(reply.len(), BUFFER) {
+            if self.tell(reply).is_err() {
                 self.base.fail(Errno::ENOBUFS);
                 break;
             }
-            self.inbox
-                .push(reply, from, Some(kernel), &mut Control::default());
         }
         Ok(request.len())
     }
