@@ -1,5 +1,6 @@
 /* /proc, /sys and /dev as programs read them: formats, links, magic links, devices. */
 #include "check.h"
+#include <sys/syscall.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -156,6 +157,17 @@ static void devices(void)
     close(mem);
 }
 
+/* pidfd_send_signal(2) takes a directory of /proc, but no other. */
+static void directories_as_handles(void)
+{
+    int dir = open("/proc/self", O_DIRECTORY | O_RDONLY);
+    CHECK(dir >= 0 && syscall(SYS_pidfd_send_signal, dir, 0, NULL, 0) == 0);
+    close(dir);
+    dir = open("/proc/self/fd", O_DIRECTORY | O_RDONLY);
+    FAILS(syscall(SYS_pidfd_send_signal, dir, 0, NULL, 0), EBADF);
+    close(dir);
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -164,5 +176,6 @@ int main(int argc, char **argv)
     others();
     machine();
     devices();
+    directories_as_handles();
     OK();
 }

@@ -122,6 +122,10 @@ struct KernInode {
 }
 
 impl InodeOps for KernInode {
+    fn process(&self) -> Option<u32> {
+        self.node.process()
+    }
+
     fn attr(&self) -> Result<Attr, Errno> {
         let meta = self.node.meta()?;
         let kind = self.node.kind();

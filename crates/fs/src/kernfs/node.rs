@@ -102,6 +102,10 @@ pub trait Node: Any + Send + Sync {
         let _ = (path, flags);
         None
     }
+    /// The process whose /proc directory this is.
+    fn process(&self) -> Option<u32> {
+        None
+    }
     /// A permission check of its own; see [`kernel::vfs::InodeOps::permission`].
     fn permission(&self, cred: &Credentials, mask: u32) -> Option<Result<(), Errno>> {
         let _ = (cred, mask);
@@ -119,6 +123,11 @@ pub trait Context: Clone + Send + Sync + 'static {
     /// Owner and group of the files. An error: what they show is gone.
     fn owner(&self) -> Result<(u32, u32), Errno> {
         Ok((0, 0))
+    }
+    /// The process whose /proc directory has these entries.
+    fn process(&self, entries: &'static [Entry<Self>]) -> Option<u32> {
+        let _ = entries;
+        None
     }
     /// See [`Node::same`].
     fn same(&self, other: &Self) -> bool {
@@ -263,6 +272,9 @@ impl<C: Context> Node for StaticDir<C> {
     fn same(&self, other: &dyn Node) -> bool {
         let other = (other as &dyn Any).downcast_ref::<Self>();
         other.is_some_and(|other| self.context.same(&other.context))
+    }
+    fn process(&self) -> Option<u32> {
+        self.context.process(self.entries)
     }
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Node>, Errno> {
         let entry = self

@@ -62,6 +62,10 @@ impl Context for Process {
         Ok((cred.euid, cred.egid))
     }
 
+    fn process(&self, entries: &'static [Entry<Process>]) -> Option<u32> {
+        std::ptr::eq(entries, PROCESS).then_some(self.pid)
+    }
+
     fn same(&self, other: &Process) -> bool {
         let same_thread = match (&self.thread, &other.thread) {
             (Some(one), Some(two)) => Weak::ptr_eq(one, two),

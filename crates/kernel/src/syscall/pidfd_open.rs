@@ -80,7 +80,20 @@ pub fn pidfd_send_signal(
         return Err(Errno::EINVAL);
     }
     let file = task.files().get(pidfd.0)?;
-    let pidfd = file.ops_as::<PidFd>().ok_or(Errno::EBADF)?;
+    // A directory of /proc serves as well.
+    let by_directory = match file.ops_as::<PidFd>() {
+        Some(_) => None,
+        None => {
+            let pid = file.path().inode()?.ops.process().ok_or(Errno::EBADF)?;
+            let table = task.kernel.pids.read();
+            let group = table.group(pid).ok_or(Errno::ESRCH)?.group.clone();
+            Some(PidFd { group, thread: None })
+        }
+    };
+    let pidfd = file
+        .ops_as::<PidFd>()
+        .or(by_directory.as_ref())
+        .ok_or(Errno::EBADF)?;
     let number = signal_number(signal)?;
     let own = pidfd.group.pid == task.tgid();
     let info = if info.is_null() {

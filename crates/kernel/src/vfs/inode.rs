@@ -317,6 +317,11 @@ pub trait InodeOps: Any + Send + Sync {
         None
     }
 
+    /// The process whose /proc directory this is: its id.
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
     /// statfs(2) when it differs from the superblock's.
     fn statfs(&self) -> Option<StatFs> {
         None
