@@ -129,12 +129,12 @@ static void arguments(void *unused)
     text[139999] = 0;
     char *one[] = {"true", text, NULL};
     REFUSED(execve("/bin/true", one, NULL));
-    for (int i = 0; i < 400000; i++)
+    for (int i = 0; i < 30000; i++)
         many[i] = "aaaaaaaaaaaaaaaaaaaaaaaaaaa";
     REFUSED(execve("/bin/true", many, NULL));
     REFUSED(execve("/bin/true", many, many));
     text[130000] = 0;
-    for (int i = 0; i < 400000; i++)
+    for (int i = 0; i < 30000; i++)
         many[i] = text;
     REFUSED(execve("/bin/true", many, NULL));
     char *bad[] = {"x", (char *)0xffff800000000000, NULL};
@@ -147,12 +147,12 @@ static void sysv(void *unused)
 {
     (void)unused;
     int shm = 0, sem = 0, msg = 0, queues = 0;
-    while (shm < 100000 && shmget(IPC_PRIVATE, 4096, 0600) >= 0)
+    while (shm < 1000 && shmget(IPC_PRIVATE, 4096, 0600) >= 0)
         shm++;
     int error = errno;
-    while (sem < 100000 && semget(IPC_PRIVATE, 250, 0600) >= 0)
+    while (sem < 1000 && semget(IPC_PRIVATE, 250, 0600) >= 0)
         sem++;
-    while (msg < 100000) {
+    while (msg < 1000) {
         int id = msgget(IPC_PRIVATE, 0600);
         if (id < 0)
             break;
@@ -180,9 +180,9 @@ static void sysv(void *unused)
         queues++;
     }
     printf("%d message queues, then %s\n", queues, strerror(errno));
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < 6000; i++) {
         shmctl(i, IPC_RMID, NULL);
-        if (i < 40000) {
+        if (i < 3000) {
             semctl(i, 0, IPC_RMID);
             msgctl(i, IPC_RMID, NULL);
         }

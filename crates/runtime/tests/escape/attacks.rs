@@ -67,11 +67,13 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// Compiles an attack into `scratch`.
-pub fn compile(source: &Path, scratch: &Scratch) -> Result<PathBuf, String> {
+pub fn compile(source: &Path, scratch: &Scratch, more: &[&str]) -> Result<PathBuf, String> {
     let name = source.file_stem().unwrap_or_default();
     let program = scratch.path().join(name);
     let mut cc = Command::new("cc");
-    cc.args(["-O1", "-g", "-w", "-pthread", "-o"])
+    cc.args(["-O1", "-g", "-w", "-pthread"])
+        .args(more)
+        .arg("-o")
         .arg(&program)
         .arg(source)
         .arg("-lrt");
@@ -90,7 +92,7 @@ pub fn compile(source: &Path, scratch: &Scratch) -> Result<PathBuf, String> {
 /// Runs one attack; what went wrong, if anything did.
 fn check(source: &Path, scratch: &Scratch) -> Option<String> {
     let name = source.file_stem()?.to_str()?;
-    let program = match compile(source, scratch) {
+    let program = match compile(source, scratch, &[]) {
         Ok(program) => program,
         Err(fault) => return Some(fault),
     };

@@ -8,4 +8,5 @@ mod attacks;
     reason = "shared with the end-to-end tests, of which this needs a part"
 )]
 mod harness;
+mod volumes;
 mod witness;
