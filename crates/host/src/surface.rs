@@ -3,6 +3,8 @@
 //! A call that is not here, or not with these arguments, ends the sandbox with a line that names it. The table is ordered by how
 //! often a call is made, because a filter is a list that the host walks.
 
+use std::sync::OnceLock;
+
 use abi::Errno;
 
 use crate::seccomp::{self, Insn};
@@ -524,16 +526,22 @@ const fn ret(action: u32) -> Insn {
     insn(libc::BPF_RET | libc::BPF_K, action, 0, 0)
 }
 
+/// What a call is called. Runs in a signal handler.
+pub type NameOf = fn(i64) -> Option<&'static str>;
+
+static NAME_OF: OnceLock<NameOf> = OnceLock::new();
+
 /// Closes the sentry under its filter; all threads of the process. A denied call ends the process after a line on
-/// standard error.
-pub fn close_sentry(needs: Needs) -> Result<(), Errno> {
+/// standard error, which names the call: those of the table by themselves, others as `name_of` does.
+pub fn close_sentry(needs: Needs, name_of: NameOf) -> Result<(), Errno> {
+    let _ = NAME_OF.set(name_of);
     crate::signal::on_denied_call(name_and_exit)?;
     seccomp::install(&sentry_filter(needs)?, true)
 }
 
 /// Runs in a signal handler: writes with plain calls only.
 fn name_and_exit(nr: i32) -> ! {
-    let mut line = [0; 96];
+    let mut line = [0; 160];
     let mut len = 0;
     let mut put = |text: &[u8]| {
         for byte in text {
@@ -556,10 +564,15 @@ fn name_and_exit(nr: i32) -> ! {
         }
     }
     put(&digits[at..]);
-    if let Some(row) = SENTRY.iter().find(|row| row.nr == i64::from(nr)) {
+    let nr = i64::from(nr);
+    if let Some(row) = SENTRY.iter().find(|row| row.nr == nr) {
         put(b" (");
         put(row.name.as_bytes());
-        put(b", with other arguments)");
+        put(b", with other arguments or in another kind of sandbox)");
+    } else if let Some(name) = NAME_OF.get().and_then(|name_of| name_of(nr)) {
+        put(b" (");
+        put(name.as_bytes());
+        put(b")");
     }
     put(b"\n");
     crate::signal::write_error_and_exit(&line[..len], 125)

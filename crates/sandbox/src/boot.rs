@@ -147,7 +147,11 @@ fn close(needs: host::surface::Needs) -> Result<(), FromSentry> {
         .map_err(Errno::from)
         .map_err(own("threads"))?;
     let _ = first.join();
-    host::surface::close_sentry(needs).map_err(own("filter of host calls"))
+    let name_of = |nr: i64| {
+        let row = u64::try_from(nr).ok().and_then(kernel::syscall::lookup);
+        row.map(|row| row.name)
+    };
+    host::surface::close_sentry(needs, name_of).map_err(own("filter of host calls"))
 }
 
 fn seed_random() -> Result<(), Errno> {

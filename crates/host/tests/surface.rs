@@ -1,0 +1,310 @@
+//! The table of host calls against the code: every function of the C library and every raw call that the crates with host calls
+//! make is listed here with what it asks of the host and when; the table has a row for each that a running sentry makes, and no
+//! row that nobody needs. A new call fails this test until it is listed.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use host::surface::{Needs, SENTRY};
+
+/// When a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// By a running sentry, under its filter: these host calls.
+    Sentry(&'static [&'static str]),
+    /// Only by the command, or before the filter is closed, or in a test; and it would be denied later.
+    Before,
+    /// Never reaches the host's kernel (or through the vDSO or the auxiliary vector).
+    Local,
+}
+
+use When::{Before, Local, Sentry};
+
+/// What each `libc::NAME(` and `libc::SYS_NAME` of the crates is.
+const FUNCTIONS: &[(&str, When)] = &[
+    ("_exit", Sentry(&["exit_group"])),
+    ("accept4", Sentry(&["accept4"])),
+    ("bind", Before),
+    ("cfmakeraw", Local),
+    ("chdir", Before),
+    ("clock_gettime", Sentry(&["clock_gettime"])),
+    ("connect", Before),
+    ("dup3", Before),
+    ("epoll_create1", Sentry(&["epoll_create1"])),
+    ("epoll_ctl", Sentry(&["epoll_ctl"])),
+    ("epoll_wait", Sentry(&["epoll_wait"])),
+    ("fallocate", Sentry(&["fallocate"])),
+    ("fanotify_init", Before),
+    ("fanotify_mark", Sentry(&["fanotify_mark"])),
+    ("fchdir", Before),
+    ("fchownat", Sentry(&["fchownat"])),
+    ("fcntl", Sentry(&["fcntl"])),
+    ("fdatasync", Sentry(&["fdatasync"])),
+    ("fgetxattr", Sentry(&["fgetxattr"])),
+    ("flistxattr", Sentry(&["flistxattr"])),
+    ("fremovexattr", Sentry(&["fremovexattr"])),
+    ("fsetxattr", Sentry(&["fsetxattr"])),
+    ("fstatfs", Sentry(&["fstatfs"])),
+    ("fsync", Sentry(&["fsync"])),
+    ("ftruncate", Sentry(&["ftruncate"])),
+    ("getauxval", Local),
+    ("getgid", Before),
+    ("getgroups", Before),
+    ("getpgrp", Before),
+    ("getpid", Before),
+    ("getrandom", Sentry(&["getrandom"])),
+    ("getrlimit", Before),
+    ("getuid", Before),
+    ("ioctl", Before),
+    ("kill", Before),
+    ("linkat", Sentry(&["linkat"])),
+    ("listen", Before),
+    ("lseek", Sentry(&["lseek"])),
+    ("madvise", Sentry(&["madvise"])),
+    ("memcpy", Local),
+    ("memfd_create", Sentry(&["memfd_create"])),
+    ("mkdirat", Sentry(&["mkdirat"])),
+    ("mknodat", Sentry(&["mknodat"])),
+    ("mmap", Sentry(&["mmap"])),
+    ("mount", Before),
+    ("munmap", Sentry(&["munmap"])),
+    ("open", Before),
+    ("openat", Sentry(&["openat"])),
+    ("poll", Sentry(&["poll"])),
+    ("prctl", Sentry(&["prctl"])),
+    ("preadv2", Sentry(&["preadv2"])),
+    ("process_vm_readv", Sentry(&["process_vm_readv"])),
+    ("process_vm_writev", Sentry(&["process_vm_writev"])),
+    ("pthread_sigmask", Sentry(&["rt_sigprocmask"])),
+    ("pwritev2", Sentry(&["pwritev2"])),
+    ("raise", Before),
+    ("read", Sentry(&["read"])),
+    ("readlinkat", Sentry(&["readlinkat"])),
+    ("recv", Sentry(&["recvfrom"])),
+    ("recvmsg", Sentry(&["recvmsg"])),
+    ("sched_getaffinity", Sentry(&["sched_getaffinity"])),
+    ("sched_getcpu", Local),
+    ("sched_setaffinity", Sentry(&["sched_setaffinity"])),
+    ("sched_yield", Sentry(&["sched_yield"])),
+    ("send", Sentry(&["sendto"])),
+    ("sendmsg", Before),
+    ("sethostname", Before),
+    ("setns", Before),
+    ("setrlimit", Before),
+    ("setsid", Before),
+    ("setsockopt", Before),
+    ("sigaction", Before),
+    ("sigaddset", Local),
+    ("sigdelset", Local),
+    ("sigemptyset", Local),
+    ("sigfillset", Local),
+    ("signal", Before),
+    ("sigprocmask", Before),
+    ("sigwaitinfo", Before),
+    ("socket", Before),
+    ("socketpair", Before),
+    ("statx", Sentry(&["statx"])),
+    ("symlinkat", Sentry(&["symlinkat"])),
+    ("syncfs", Sentry(&["syncfs"])),
+    ("sysinfo", Before),
+    ("tcgetattr", Before),
+    ("tcgetpgrp", Before),
+    ("tcsetattr", Before),
+    ("umask", Before),
+    ("umount2", Before),
+    ("unlinkat", Sentry(&["unlinkat"])),
+    ("utimensat", Sentry(&["utimensat"])),
+    ("waitid", Sentry(&["waitid"])),
+    ("waitpid", Before),
+    ("write", Sentry(&["write"])),
+    ("SYS_capget", Before),
+    ("SYS_capset", Before),
+    ("SYS_clone3", Before),
+    ("SYS_close_range", Before),
+    ("SYS_fsconfig", Before),
+    ("SYS_fsmount", Before),
+    ("SYS_fsopen", Before),
+    ("SYS_futex", Sentry(&["futex"])),
+    ("SYS_getdents64", Sentry(&["getdents64"])),
+    ("SYS_mount_setattr", Before),
+    ("SYS_move_mount", Before),
+    ("SYS_open_tree", Before),
+    ("SYS_pidfd_open", Sentry(&["pidfd_open"])),
+    ("SYS_pidfd_send_signal", Sentry(&["pidfd_send_signal"])),
+    ("SYS_pivot_root", Before),
+    ("SYS_renameat2", Sentry(&["renameat2"])),
+    ("SYS_sched_getattr", Before),
+    ("SYS_sched_setattr", Before),
+    ("SYS_seccomp", Before),
+    ("SYS_tgkill", Sentry(&["tgkill"])),
+    ("SYS_FCHMODAT2", Sentry(&["fchmodat2"])),
+];
+
+/// What the standard library, the C library and the host's kernel itself do for a running sentry, beyond the functions above.
+const RUNTIME: &[(&str, &str)] = &[
+    ("brk", "malloc"),
+    ("mremap", "realloc of large blocks"),
+    ("mprotect", "stacks of threads, malloc's arenas"),
+    ("pread64", "File::read_at"),
+    ("pwrite64", "File::write_at"),
+    ("close", "OwnedFd"),
+    ("clone", "std::thread"),
+    ("clone3", "the C library's first try, refused"),
+    ("gettid", "pthread_setname_np, panics' reports"),
+    ("rseq", "start of a thread"),
+    ("set_robust_list", "start of a thread"),
+    ("sigaltstack", "std's guard of thread stacks"),
+    ("clock_nanosleep", "std::thread::sleep"),
+    ("rt_sigreturn", "end of a handler"),
+    ("restart_syscall", "by the host's kernel, after a stop"),
+    ("exit", "end of a thread"),
+];
+
+fn sources(of: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(of)
+        .join("src");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// `libc::name(` and `libc::SYS_name` of the text, without its tests.
+fn calls(text: &str) -> BTreeSet<String> {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let mut found = BTreeSet::new();
+    for part in text.split("libc::").skip(1) {
+        let end = part
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(part.len());
+        let (name, rest) = part.split_at(end);
+        let function =
+            rest.starts_with('(') && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        let carries_a_number = name == "syscall";
+        if name.starts_with("SYS_") || function && !carries_a_number {
+            found.insert(name.to_string());
+        }
+    }
+    if text.contains("const SYS_FCHMODAT2") {
+        found.insert("SYS_FCHMODAT2".into());
+    }
+    found
+}
+
+#[test]
+fn the_table_and_the_code_agree_call_for_call() {
+    let known: BTreeMap<&str, When> = FUNCTIONS.iter().copied().collect();
+    assert_eq!(known.len(), FUNCTIONS.len(), "a function is listed twice");
+    let mut used = BTreeSet::new();
+    for file in sources("host").into_iter().chain(sources("systrap")) {
+        // The tables name calls without making them; the filter and orders are for guest processes, whose table is `filter`.
+        let name = file.file_name().unwrap().to_str().unwrap().to_string();
+        let engine = file.components().any(|part| part.as_os_str() == "systrap");
+        for call in calls(&std::fs::read_to_string(&file).unwrap()) {
+            let ordered = engine && call.starts_with("SYS_");
+            if !(name == "surface.rs" || ordered) {
+                assert!(
+                    known.contains_key(call.as_str()),
+                    "{name} uses libc::{call}, which is not listed in this test"
+                );
+                used.insert(call);
+            }
+        }
+    }
+    for (function, _) in FUNCTIONS {
+        assert!(
+            used.contains(*function),
+            "libc::{function} is listed here, but nobody uses it"
+        );
+    }
+    let rows: BTreeSet<&str> = SENTRY.iter().map(|row| row.name).collect();
+    let mut explained: BTreeSet<&str> = RUNTIME.iter().map(|(name, _)| *name).collect();
+    for (function, when) in FUNCTIONS {
+        if let Sentry(calls) = when {
+            for call in *calls {
+                assert!(
+                    rows.contains(call),
+                    "{function} makes the call {call}, which has no row"
+                );
+                explained.insert(call);
+            }
+        }
+    }
+    for row in &rows {
+        assert!(
+            explained.contains(row),
+            "nobody makes the call {row} of the table"
+        );
+    }
+    for call in &explained {
+        assert!(rows.contains(call), "{call} has no row");
+    }
+    // What only the command and the way into the jail do must be denied to a running sentry.
+    let denied = [
+        "mount",
+        "socket",
+        "connect",
+        "bind",
+        "kill",
+        "setns",
+        "prctl with PR_SET_SECCOMP",
+        "execve",
+        "ptrace",
+        "setuid",
+    ];
+    for call in denied {
+        assert!(!rows.contains(call), "{call} has a row");
+    }
+}
+
+/// Runs in a process of its own: see below.
+#[test]
+#[ignore = "ends its process"]
+fn makes_a_call_that_is_denied() {
+    let name_of = |nr: i64| (nr == 83).then_some("mkdir");
+    host::surface::close_sentry(Needs::default(), name_of).unwrap();
+    match std::env::var("TEGMEN_DENIED").as_deref() {
+        Ok("mkdir") => drop(std::fs::create_dir("/nowhere")),
+        Ok("openat") => drop(std::fs::OpenOptions::new().write(true).open("/dev/null")),
+        _ => {}
+    }
+    std::process::exit(0);
+}
+
+#[test]
+fn a_denied_call_ends_the_process_with_a_line_that_names_it() {
+    let run = |what: &str| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "makes_a_call_that_is_denied",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env("TEGMEN_DENIED", what)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let line = "tegmen: the sentry made a host call outside of its profile:";
+    let (status, text) = run("mkdir");
+    assert_eq!(status, Some(125), "{text}");
+    assert!(text.contains(&format!("{line} 83 (mkdir)\n")), "{text}");
+    let (status, text) = run("openat");
+    assert_eq!(status, Some(125), "{text}");
+    assert!(
+        text.contains(&format!("{line} 257 (openat, with other arguments")),
+        "{text}"
+    );
+}
