@@ -115,6 +115,7 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("umask", Before),
     ("umount2", Before),
     ("unlinkat", Sentry(&["unlinkat"])),
+    ("unshare", Before),
     ("utimensat", Sentry(&["utimensat"])),
     ("waitid", Sentry(&["waitid"])),
     ("waitpid", Before),
