@@ -30,6 +30,9 @@ use inode::HostInode;
 use node::Node;
 pub use watch::start as watch_changes;
 
+/// OVERLAYFS_SUPER_MAGIC.
+const OVERLAYFS: u64 = 0x794c_7630;
+
 /// How a host tree is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -53,6 +56,8 @@ pub(crate) struct HostFs {
     listed: Arc<Budget>,
     /// Tells of the host's changes (shared mode).
     watch: Option<&'static watch::Watch>,
+    /// Files keep their number but not their time of birth when they are first written (overlayfs copies them up).
+    copies_up: bool,
     next_node: AtomicU64,
 }
 
@@ -63,8 +68,9 @@ pub fn mount(root: OwnedFd, options: Options) -> Result<Arc<Inode>, Errno> {
     if FileKind::from_mode(stat.mode) == Some(FileKind::Regular) && !file::access(root.as_fd())?.reads {
         return Err(Errno::EBADF);
     }
+    let magic = file::statfs(root.as_fd())?.magic;
     let watch = match options.shared {
-        true => watch::of(file::statfs(root.as_fd())?.magic),
+        true => watch::of(magic),
         false => None,
     };
     let fs = Arc::new(HostFs {
@@ -76,6 +82,7 @@ pub fn mount(root: OwnedFd, options: Options) -> Result<Arc<Inode>, Errno> {
         handles: Handles::default(),
         listed: Arc::default(),
         watch,
+        copies_up: magic == OVERLAYFS,
         next_node: AtomicU64::new(1),
     });
     let sb = Superblock::new(Box::new(HostSuper(fs.clone())));

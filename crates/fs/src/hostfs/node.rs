@@ -30,6 +30,7 @@ pub struct Node {
     /// Device and inode number on the host.
     pub key: (u64, u64),
     pub kind: FileKind,
+    /// Tells it from a later file with the same number; `None` where it can change.
     btime: Option<i64>,
     /// The epoch of marks in which this directory was marked; 0: not yet (shared mode).
     marked: AtomicU64,
@@ -73,7 +74,7 @@ impl Node {
             id,
             key: (stat.dev, stat.ino),
             kind,
-            btime: stat.btime,
+            btime: stat.btime.filter(|_| !fs.copies_up),
             marked: AtomicU64::new(0),
             state: Mutex::new(
                 rank::FS_INNER,
@@ -96,7 +97,9 @@ impl Node {
 
     /// Whether a stat is of this very file, not of a later one with the same number.
     pub fn is_still(&self, kind: FileKind, stat: &Stat) -> bool {
-        self.key == (stat.dev, stat.ino) && self.kind == kind && self.btime == stat.btime
+        self.key == (stat.dev, stat.ino)
+            && self.kind == kind
+            && (self.btime.is_none() || self.btime == stat.btime)
     }
 
     /// It was just found at `place` with these attributes.

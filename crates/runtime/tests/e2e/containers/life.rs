@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -63,6 +64,46 @@ fn the_host_sees_and_changes_the_root_of_a_running_container() {
     fs::write(bundle.root("tmp/from-host"), "seen\n").unwrap();
     bundle.until("stopped");
     assert_eq!(bundle.output(), "up\nseen\n");
+}
+
+#[test]
+fn files_of_an_overlay_are_copied_up_unseen() {
+    let script = "ls /etc > /dev/null; read line < /etc/low; echo new > /etc/new && ls /etc && echo more >> /etc/low \
+                  && cat /etc/low && mv /etc/dir/file /etc/dir/moved && ls /etc/dir && ln /etc/low /etc/link && rm /etc/low && cat /etc/link";
+    let bundle = Bundle::new(script);
+    let (lower, merged) = (bundle.dir.join("lower"), bundle.root(""));
+    fs::rename(&merged, &lower).unwrap();
+    fs::create_dir_all(lower.join("etc/dir")).unwrap();
+    fs::write(lower.join("etc/dir/file"), "").unwrap();
+    fs::write(lower.join("etc/low"), "low\n").unwrap();
+    for name in ["rootfs", "upper", "work"] {
+        fs::create_dir(bundle.dir.join(name)).unwrap();
+    }
+    let dir = bundle.dir.display();
+    let options = format!("lowerdir={dir}/lower,upperdir={dir}/upper,workdir={dir}/work");
+    let mounted = Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o", &options])
+        .arg(&merged)
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no overlay can be mounted here");
+        return;
+    }
+    let outcome = bundle.verb(&["run"]);
+    let unmounted = Command::new("umount").arg(&merged).status();
+    assert!(unmounted.unwrap().success());
+    assert_eq!(
+        (outcome.status, outcome.stdout.as_str(), outcome.stderr.as_str()),
+        (
+            Some(0),
+            "dir\nlow\nnew\npasswd\nlow\nmore\nmoved\nlow\nmore\n",
+            ""
+        )
+    );
+    assert_eq!(
+        fs::read_to_string(bundle.dir.join("upper/etc/new")).unwrap(),
+        "new\n"
+    );
 }
 
 #[test]
