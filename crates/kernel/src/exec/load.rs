@@ -248,12 +248,17 @@ impl Builder {
         Ok(())
     }
 
-    /// Maps the engine's vDSO, if it has one; returns the address of its ELF header.
-    pub fn add_vdso(&mut self, kernel: &Kernel) -> Result<Option<u64>, Errno> {
+    /// Maps the engine's vDSO, if it has one; returns the address of its ELF header. The engine's shortcuts reach two
+    /// gigabytes from there: below `program`, where all code of a program at a fixed address lies, if that is given.
+    pub fn add_vdso(&mut self, kernel: &Kernel, program: Option<u64>) -> Result<Option<u64>, Errno> {
         let Some(vdso) = kernel.platform.vdso() else {
             return Ok(None);
         };
-        let start = self.find_gap(vdso.len, PAGE_SIZE)?;
+        let low = (self.range.start.0, program.unwrap_or(0));
+        let start = match self.areas.gap_below(vdso.len, PAGE_SIZE, low, false) {
+            Some(start) if program.is_some() => start,
+            _ => self.find_gap(vdso.len, PAGE_SIZE)?,
+        };
         let header = start + vdso.elf_offset.min(vdso.len);
         if header > start {
             self.add_area(start, header, Prot::READ, Backing::Vdso, AreaName::Vvar);

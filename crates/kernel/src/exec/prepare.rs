@@ -138,7 +138,8 @@ pub fn prepare(
         Some((file, elf)) => Some(builder.add_elf(elf, &file.file, Role::Interpreter)?),
         None => None,
     };
-    let vdso = builder.add_vdso(kernel)?;
+    let fixed = !elf.relocatable && elf.interp.is_none();
+    let vdso = builder.add_vdso(kernel, fixed.then(|| elf.span().0))?;
     let auxv = auxv(kernel, &elf, main, linker, vdso, &cred, secure);
     let slide = if randomize { random::number() & 0x1ff0 } else { 0 };
     let image = stack::build(builder.stack_top(), &arguments, name, auxv, random_bytes(), slide);
