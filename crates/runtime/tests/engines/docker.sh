@@ -26,6 +26,10 @@ section environment and directory
 run -e A=b $IMAGE sh -c 'echo $A $HOME $PATH'
 run -w /tmp/x $IMAGE pwd
 
+section files of the image
+run $IMAGE sh -c 'mkdir /etc/new && echo a > /etc/new/f && echo b >> /etc/passwd && cat /etc/new/f && tail -1 /etc/passwd && ls /etc | sort'
+run $IMAGE sh -c 'exec 3< /etc/group; mv /etc/group /etc/moved; rm /etc/passwd; head -1 <&3; ls /etc; cd /tmp; mkdir a; cd a; touch b; ls'
+
 section user
 run -u 1000:1000 $IMAGE id
 run -u user --group-add 55 $IMAGE id -G
