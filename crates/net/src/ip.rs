@@ -1,6 +1,6 @@
 //! The network layer's way out: routes, next hops, headers, fragments, queues.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ pub(crate) struct Ip {
     /// Whether taps want frames.
     pub tap: bool,
     /// Protocols that raw sockets want, per family (v4, v6).
-    pub raw: [HashSet<u8>; 2],
+    pub raw: [BTreeSet<u8>; 2],
     /// ICMP errors that we may still send in this second.
     pub icmp_tokens: (u64, u32),
     next_id: u16,
@@ -176,7 +176,7 @@ impl Ip {
             looped: VecDeque::new(),
             looped_bytes: 0,
             tap: false,
-            raw: [HashSet::new(), HashSet::new()],
+            raw: [BTreeSet::new(), BTreeSet::new()],
             icmp_tokens: (0, 0),
             next_id,
         }

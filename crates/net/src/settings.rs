@@ -57,6 +57,9 @@ pub struct Settings {
     pub tcp_rmem: [usize; 3],
     /// net.ipv4.tcp_wmem: least, first and largest send buffer
     pub tcp_wmem: [usize; 3],
+    /// net.ipv4.tcp_mem, in bytes: memory of all queues together above which buffers do not grow, and above which
+    /// nothing is taken that can wait.
+    pub tcp_mem: [usize; 2],
     /// net.ipv4.tcp_congestion_control
     pub tcp_congestion_control: crate::Congestion,
     /// net.ipv4.ipfrag_high_thresh: bytes that wait for their other fragments.
@@ -96,6 +99,7 @@ impl Default for Settings {
             tcp_challenge_ack_limit: 1000,
             tcp_rmem: [4096, 131_072, 6 << 20],
             tcp_wmem: [4096, 87_040, 4 << 20],
+            tcp_mem: [192 << 20, 256 << 20],
             tcp_congestion_control: crate::Congestion::Cubic,
             ipfrag_high_thresh: 4 << 20,
             ipfrag_time: Duration::from_secs(30),

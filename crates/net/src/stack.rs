@@ -58,6 +58,11 @@ impl Stack {
         self.tcp.established()
     }
 
+    /// Bytes that the queues of all TCP sockets hold (`mem` of /proc/net/sockstat, there in pages).
+    pub fn tcp_memory(&self) -> usize {
+        self.tcp.memory()
+    }
+
     /// All interfaces, in the order of their making.
     pub fn interfaces(&self) -> &[Interface] {
         &self.ip.interfaces

@@ -216,3 +216,63 @@ fn queue_of_a_stuck_device_is_bounded() {
     });
     assert_eq!(frames, MAX_QUEUED_FRAMES);
 }
+
+/// Many connections whose readers do not read and whose peers do not acknowledge: memory has an end.
+#[test]
+fn memory_of_all_queues_is_bounded() {
+    const LIMIT: usize = 8 << 20;
+    let mut p = Pair::new(3, Faults::default(), gso());
+    for stack in &mut p.stacks {
+        stack.settings_mut().tcp_mem = [LIMIT * 3 / 4, LIMIT];
+    }
+    let listener = p.stacks[1]
+        .tcp_listen("0.0.0.0:80".parse().unwrap(), 1000, TcpOptions::default(), 1)
+        .unwrap();
+    let now = p.now;
+    let clients: Vec<TcpId> = (1..=400)
+        .map(|port| {
+            p.stacks[0]
+                .tcp_connect(now, (A, port).into(), (B, 80).into(), TcpOptions::default(), 2)
+                .unwrap()
+        })
+        .collect();
+    // Only so many SYNs wait for the neighbour's address; the others come a second later.
+    p.run(Duration::from_secs(2));
+    let servers: Vec<TcpId> = std::iter::from_fn(|| p.stacks[1].tcp_accept(listener, 3))
+        .map(|(id, ..)| id)
+        .collect();
+    assert_eq!(servers.len(), 400);
+    for _ in 0..30 {
+        for &id in &clients {
+            let _ = p.send(0, id, &pattern(100_000));
+        }
+        p.run(Duration::from_millis(20));
+    }
+    // What a socket without anything may always take comes on top.
+    for stack in &p.stacks {
+        assert!(
+            stack.tcp_memory() < LIMIT + 400 * 66_000,
+            "{}",
+            stack.tcp_memory()
+        );
+    }
+    let held: Vec<usize> = p.stacks.iter().map(Stack::tcp_memory).collect();
+    assert!(held[1] > LIMIT / 2);
+    // And all goes on once somebody reads.
+    let mut got = 0;
+    for _ in 0..50 {
+        for &id in &servers {
+            got += p.read(1, id).map_or(0, |d| d.len());
+        }
+        p.run(Duration::from_millis(300));
+    }
+    assert!(got > 400 * 50_000, "{got}");
+    let now = p.now;
+    for id in clients {
+        p.stacks[0].tcp_abort(now, id);
+    }
+    for id in servers {
+        p.stacks[1].tcp_abort(now, id);
+    }
+    assert_eq!((p.stacks[0].tcp_memory(), p.stacks[1].tcp_memory()), (0, 0));
+}

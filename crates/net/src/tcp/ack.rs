@@ -309,7 +309,7 @@ impl Connection {
 
     /// The send buffer grows with the window: room for two of them (tcp_sndbuf_expand).
     fn grow_send_buffer(&mut self, settings: &Settings) {
-        if self.options.send_buffer.is_none() {
+        if self.options.send_buffer.is_none() && !self.pressure {
             let wanted = (4 * self.control.window).min(settings.tcp_wmem[2]);
             self.snd.buffer = self.snd.buffer.max(wanted);
         }

@@ -214,6 +214,8 @@ impl Stack {
         if filled > 0 {
             c.snd.push = c.snd.queue_seq.wrapping_add(c.snd.queue.len() as u32);
             let _ = now;
+            let limits = self.ip.settings.tcp_mem;
+            self.tcp.account(id, limits);
             self.tcp.want_output(id);
         }
         Ok(filled)

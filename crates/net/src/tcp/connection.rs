@@ -19,6 +19,8 @@ pub(crate) const DEFAULT_MSS_V4: u16 = 536;
 pub(crate) const DEFAULT_MSS_V6: u16 = 1220;
 /// Smallest MSS that is honoured (Linux's TCP_MIN_SND_MSS): a peer that asks for less would make us send mostly headers.
 pub(crate) const MIN_MSS: u16 = 48;
+/// What a socket may have when all of them together have too much (Linux's tcp_wmem[0] and a segment's overhead).
+const LEAST_BUFFER: usize = 8192;
 /// Length of the timestamps option with its padding.
 pub(crate) const TIMESTAMPS_LEN: usize = 12;
 
@@ -163,6 +165,11 @@ pub(crate) struct Connection {
     pub probing: bool,
     /// Output stopped as the device had no room (not for the sake of other sockets).
     pub blocked_by_device: bool,
+    /// Memory of the queues, as the table has counted it.
+    pub accounted: usize,
+    /// All sockets together have much memory: buffers do not grow. And too much: nothing that can wait is taken.
+    pub pressure: bool,
+    pub exhausted: bool,
     pub figures: Figures,
 }
 
@@ -238,6 +245,9 @@ impl Connection {
             force_part: false,
             probing: false,
             blocked_by_device: false,
+            accounted: 0,
+            pressure: false,
+            exhausted: false,
             figures: Figures::default(),
             options,
         }
@@ -261,7 +271,12 @@ impl Connection {
 
     /// Bytes that a writer may add.
     pub(crate) fn room(&self) -> usize {
-        let room = (self.snd.buffer / 2).saturating_sub(self.snd.queue.len());
+        let buffer = if self.exhausted {
+            self.snd.buffer.min(LEAST_BUFFER)
+        } else {
+            self.snd.buffer
+        };
+        let room = (buffer / 2).saturating_sub(self.snd.queue.len());
         match self.options.notsent_lowat {
             Some(low) if self.unsent() >= low as usize => 0,
             _ => room,

@@ -102,6 +102,8 @@ impl Stack {
         let was = c.state;
         let mut outcome = c.segment(now, &mut self.ip, meta, tcp, data);
         let (parent, deadline) = (c.parent, c.deadlines.earliest());
+        let limits = self.ip.settings.tcp_mem;
+        self.tcp.account(id, limits);
         if outcome.challenge && self.take_challenge(now) {
             if let Some(c) = self.tcp.connection_mut(id) {
                 c.rcv.ack_now = true;
@@ -502,6 +504,12 @@ impl Connection {
             }
         }
         let in_order = seq == self.rcv.nxt;
+        // Too much memory in all queues: only what a reader waits for is taken (tcp_try_rmem_schedule).
+        if self.exhausted && !(in_order && self.rcv.queue.is_empty()) {
+            ip.counters.tcp_ofo_drops += 1;
+            self.rcv.ack_now = true;
+            return;
+        }
         let had_gaps = !self.rcv.gaps.is_empty();
         let gaps = self.rcv.gaps.len();
         let ready = self.rcv.insert(seq, data);

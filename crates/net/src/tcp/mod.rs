@@ -19,6 +19,7 @@ pub(crate) mod time_wait;
 pub(crate) mod timer;
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::event::{Event, Ready};
@@ -41,12 +42,25 @@ pub struct TcpId {
 }
 
 /// Both ends of a connection. Addresses are canonical: IPv4-mapped ones are IPv4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tuple {
     pub local: IpAddr,
     pub local_port: u16,
     pub remote: IpAddr,
     pub remote_port: u16,
+}
+
+impl Hash for Tuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ports = u64::from(self.local_port) << 16 | u64::from(self.remote_port);
+        match (self.local, self.remote) {
+            (IpAddr::V4(l), IpAddr::V4(r)) => {
+                state.write_u64(u64::from(u32::from(l)) << 32 | u64::from(u32::from(r)));
+            }
+            _ => self.words()[..4].iter().for_each(|&w| state.write_u64(w)),
+        }
+        state.write_u64(ports);
+    }
 }
 
 impl Tuple {
@@ -116,6 +130,7 @@ pub(crate) struct Table {
     output: VecDeque<TcpId>,
     pub timers: Timers<Due>,
     requests: usize,
+    memory: usize,
     /// Entries in TIME_WAIT.
     pub time_waits: usize,
     /// Challenge ACKs of this second.
@@ -133,6 +148,7 @@ impl Table {
             output: VecDeque::new(),
             timers: Timers::default(),
             requests: 0,
+            memory: 0,
             time_waits: 0,
             challenges: (0, 0),
         }
@@ -235,6 +251,9 @@ impl Table {
             .get_mut(id.index as usize)
             .filter(|s| s.generation == id.generation)?;
         let socket = slot.socket.take()?;
+        if let Socket::Connection(c) = &socket {
+            self.memory -= c.accounted;
+        }
         self.timers.disarm(Due::Socket(id), &mut slot.armed);
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push_back(id.index);
@@ -313,6 +332,22 @@ impl Table {
         {
             self.timers.arm(Due::Socket(id), &mut slot.armed, wanted);
         }
+    }
+
+    /// Counts the memory of a socket's queues anew, and tells it how all of them stand.
+    pub(crate) fn account(&mut self, id: TcpId, limits: [usize; 2]) {
+        let memory = self.memory;
+        let Some(c) = self.connection_mut(id) else { return };
+        let now = c.rcv.queue.allocated() + c.snd.queue.allocated();
+        let memory = memory - c.accounted + now;
+        c.accounted = now;
+        (c.pressure, c.exhausted) = (memory > limits[0], memory > limits[1]);
+        self.memory = memory;
+    }
+
+    /// Bytes that the queues of all sockets hold.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
     }
 
     /// The timer of a socket ran out.

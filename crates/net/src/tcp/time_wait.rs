@@ -70,6 +70,8 @@ impl Stack {
         };
         c.close(error);
         let (tuple, orphan, parent) = (c.tuple, c.orphan, c.parent);
+        let limits = self.ip.settings.tcp_mem;
+        self.tcp.account(id, limits);
         if matches!(self.tcp.entries.get(&tuple), Some(Entry::Connection(i)) if *i == id) {
             self.tcp.entries.remove(&tuple);
         }

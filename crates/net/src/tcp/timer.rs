@@ -55,6 +55,8 @@ impl Stack {
         };
         let fired = c.timers(now, &self.ip.settings);
         let deadline = c.deadlines.earliest();
+        let limits = self.ip.settings.tcp_mem;
+        self.tcp.account(id, limits);
         if fired.probe {
             self.send_probe(now, id);
         }
@@ -336,7 +338,7 @@ impl Connection {
         self.rcv.measured = now;
         if taken > self.rcv.space {
             self.rcv.space = taken;
-            if settings.tcp_moderate_rcvbuf && !self.rcv.locked {
+            if settings.tcp_moderate_rcvbuf && !self.rcv.locked && !self.pressure {
                 // Two windows, and the half that the buffer keeps for overhead.
                 let wanted = (taken * 2 + 16 * self.rcv.mss) * 2;
                 self.rcv.buffer = self.rcv.buffer.max(wanted.min(settings.tcp_rmem[2]));
