@@ -183,6 +183,8 @@ impl Stack {
         more: bool,
         fill: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> Result<usize, Error> {
+        let limits = self.ip.settings.tcp_mem;
+        self.tcp.account(id, limits);
         let c = self.tcp.connection_mut(id).ok_or(Error::NotConnected)?;
         if let Some(error) = c.error.take() {
             return Err(error);
@@ -214,7 +216,6 @@ impl Stack {
         if filled > 0 {
             c.snd.push = c.snd.queue_seq.wrapping_add(c.snd.queue.len() as u32);
             let _ = now;
-            let limits = self.ip.settings.tcp_mem;
             self.tcp.account(id, limits);
             self.tcp.want_output(id);
         }

@@ -96,13 +96,14 @@ impl Stack {
     }
 
     fn connection_segment(&mut self, now: Instant, meta: &Meta, id: TcpId, tcp: &Tcp, data: &[u8]) {
+        let limits = self.ip.settings.tcp_mem;
+        self.tcp.account(id, limits);
         let Some(c) = self.tcp.connection_mut(id) else {
             return;
         };
         let was = c.state;
         let mut outcome = c.segment(now, &mut self.ip, meta, tcp, data);
         let (parent, deadline) = (c.parent, c.deadlines.earliest());
-        let limits = self.ip.settings.tcp_mem;
         self.tcp.account(id, limits);
         if outcome.challenge && self.take_challenge(now) {
             if let Some(c) = self.tcp.connection_mut(id) {
