@@ -18,8 +18,8 @@ pub mod page_set;
 pub mod pipe;
 pub mod readiness;
 pub mod ring;
-pub mod signalfd;
 pub mod sigio;
+pub mod signalfd;
 pub mod times;
 mod transfer;
 

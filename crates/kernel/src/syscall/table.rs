@@ -19,12 +19,7 @@ pub const IO: &[Row] = &[
     row!(32, "dup", super::dup::dup, Full),
     row!(33, "dup2", super::dup::dup2, Full),
     row!(40, "sendfile", super::sendfile::sendfile, Full),
-    row!(
-        72,
-        "fcntl",
-        super::fcntl::fcntl,
-        Full
-    ),
+    row!(72, "fcntl", super::fcntl::fcntl, Full),
     row!(73, "flock", super::flock::flock, Full),
     row!(74, "fsync", super::fsync::fsync, Full),
     row!(75, "fdatasync", super::fsync::fdatasync, Full),
@@ -354,12 +349,7 @@ pub const MM: &[Row] = &[
     row!(241, "mq_unlink", super::mq_open::mq_unlink, Full),
     row!(242, "mq_timedsend", super::mq_open::mq_timedsend, Full),
     row!(243, "mq_timedreceive", super::mq_open::mq_timedreceive, Full),
-    row!(
-        244,
-        "mq_notify",
-        super::mq_open::mq_notify,
-        Full
-    ),
+    row!(244, "mq_notify", super::mq_open::mq_notify, Full),
     row!(245, "mq_getsetattr", super::mq_open::mq_getsetattr, Full),
     row!(256, "migrate_pages", super::set_mempolicy::migrate_pages, Full),
     row!(

@@ -105,8 +105,7 @@ impl Bundle {
     /// Makes the control group that it asks for.
     pub fn cgroup(&self, id: &str, limits: Limits) -> Result<Cgroup, Failure> {
         let path = self.cgroup_path();
-        let rootless = host::prctl::ids().is_ok_and(|(uid, _, _)| uid != 0);
-        Cgroup::make(path, id, limits, rootless)
+        Cgroup::make(path, id, limits, super::state::rootless())
     }
 
     /// What the sandbox is made from, the limits of its control group, and what is told to the user about settings that

@@ -112,11 +112,24 @@ pub struct StateDir {
 /// Held while a container's state is changed.
 pub struct Lock(#[expect(dead_code, reason = "closing it gives the lock back")] File);
 
+/// Whether the caller is not the host's root: another user, or root of a user namespace only (rootless engines).
+pub fn rootless() -> bool {
+    let root = host::prctl::ids().is_ok_and(|(uid, _, _)| uid == 0);
+    !root || fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps_everyone(&map))
+}
+
+/// Whether an id map has every id of the host as itself.
+fn maps_everyone(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// The usual root of state directories.
 pub fn default_root() -> PathBuf {
-    let rootless = host::prctl::ids().is_ok_and(|(uid, _, _)| uid != 0);
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(dir) if rootless => PathBuf::from(dir).join("tegmen"),
+        // Root of a user namespace may be named so to make programs believe that it is root altogether.
+        Some(dir) if rootless() && std::env::var_os("USER").is_none_or(|user| user != "root") => {
+            PathBuf::from(dir).join("tegmen")
+        }
         _ => PathBuf::from("/run/tegmen"),
     }
 }
@@ -322,6 +335,14 @@ impl Saved {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn root_of_a_user_namespace_is_not_root() {
+        assert!(maps_everyone("         0          0 4294967295\n"));
+        assert!(!maps_everyone(
+            "         0       1001          1\n         1     100000      65536\n"
+        ));
+    }
 
     #[test]
     fn ids_are_plain_names() {

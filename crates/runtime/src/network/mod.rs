@@ -87,14 +87,19 @@ pub fn take_over_here(sockets: &[OwnedFd]) -> Result<NetworkConfig, Failure> {
     Ok(config)
 }
 
-/// Runs `body` in another network namespace and comes back.
-fn inside<T>(namespace: BorrowedFd<'_>, body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    let own = File::open("/proc/thread-self/ns/net").while_doing("own network namespace")?;
-    host::ns::enter_network(namespace).while_doing("entering the network namespace")?;
-    let result = body();
-    // Going on in a foreign namespace would be worse than any error of `body`.
-    host::ns::enter_network(own.as_fd()).while_doing("leaving the network namespace")?;
-    result
+/// Runs `body` in another network namespace: on a thread of its own, because root of a user namespace may not come back.
+fn inside<T: Send>(
+    namespace: BorrowedFd<'_>,
+    body: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
+    let enter = move || {
+        host::ns::enter_network(namespace).while_doing("entering the network namespace")?;
+        body()
+    };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(enter);
+        thread.join().unwrap_or_else(|_| Err(Failure::own("a thread ended")))
+    })
 }
 
 /// Everything that the host knows of its Ethernet interfaces.
