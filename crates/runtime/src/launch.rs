@@ -113,6 +113,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         more: Vec::new(),
         terminal: terminal.as_ref().map(Terminal::description),
         log,
+        log_bounded: false,
         network: sockets,
     };
     let process = Process {

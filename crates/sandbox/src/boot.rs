@@ -48,7 +48,8 @@ pub fn start(
     close(needs(&config, &handles))?;
     timing.done("filter");
     seed_random().map_err(own("random numbers"))?;
-    let kernel = new_kernel(&config, platform, io.log.take(), &io.stdio).map_err(own("kernel"))?;
+    let log = log_of(&mut io).map_err(own("log"))?;
+    let kernel = new_kernel(&config, platform, log).map_err(own("kernel"))?;
     network::start(&kernel, &config.network, std::mem::take(&mut io.network)).map_err(own("network"))?;
     let container = config.container;
     *kernel.limits.write() = container.limits.clone().in_kernel();
@@ -161,16 +162,16 @@ fn seed_random() -> Result<(), Errno> {
     Ok(())
 }
 
-fn new_kernel(
-    config: &Config,
-    platform: Systrap,
-    log: Option<OwnedFd>,
-    stdio: &[OwnedFd; 3],
-) -> Result<Arc<Kernel>, Errno> {
-    let log = match log {
-        Some(log) => log,
-        None => stdio[2].as_fd().try_clone_to_owned()?,
+/// Where the kernel's lines go.
+fn log_of(io: &mut Io) -> Result<LineLog, Errno> {
+    let file = match io.log.take() {
+        Some(file) => file,
+        None => io.stdio[2].as_fd().try_clone_to_owned()?,
     };
+    Ok(LineLog::new(file, io.log_bounded))
+}
+
+fn new_kernel(config: &Config, platform: Systrap, log: LineLog) -> Result<Arc<Kernel>, Errno> {
     let settings = KernelConfig {
         hostname: String::from_utf8_lossy(&config.hostname).into_owned(),
         domainname: String::from_utf8_lossy(&config.domainname).into_owned(),
@@ -180,7 +181,7 @@ fn new_kernel(
         strace: config.strace,
     };
     let memory = Arc::new(fs::memory::SandboxMemory::new()?);
-    let kernel = Kernel::new(Arc::new(platform), memory, Box::new(LineLog::new(log)), settings);
+    let kernel = Kernel::new(Arc::new(platform), memory, Box::new(log), settings);
     // The moment first: what is read a little later is then never behind what the guest reads by itself.
     let now = std::time::Instant::now();
     let (monotonic, boottime) = (host::clock::monotonic()?, host::clock::boottime()?);

@@ -55,6 +55,8 @@ pub struct Io {
     pub terminal: Option<Terminal>,
     /// Where logs go; `None` means standard error.
     pub log: Option<OwnedFd>,
+    /// Nobody asked for the log: it is kept short.
+    pub log_bounded: bool,
     /// Packet sockets of network interfaces.
     pub network: Vec<OwnedFd>,
 }

@@ -199,7 +199,9 @@ fn standard(
     options: &Options,
 ) -> Result<Standard, Failure> {
     let process = bundle.process()?;
-    let log = match globals.debug_log()? {
+    let asked_for = globals.debug_log()?;
+    let log_bounded = asked_for.is_none();
+    let log = match asked_for {
         Some(log) => log,
         None => state.sentry_log()?.into(),
     };
@@ -209,6 +211,7 @@ fn standard(
         network: Vec::new(),
         terminal: None,
         log: Some(log),
+        log_bounded,
     };
     let wants_terminal = process.terminal().unwrap_or(false);
     match (&options.console_socket, wants_terminal) {

@@ -137,6 +137,7 @@ impl Plan {
         keep.extend(self.io.stdio.iter().map(AsFd::as_fd));
         keep.extend(self.io.more.iter().map(AsFd::as_fd));
         keep.extend(self.io.log.iter().map(AsFd::as_fd));
+        keep.extend(self.io.network.iter().map(AsFd::as_fd));
         keep.extend(self.console.iter().map(AsFd::as_fd));
         host::fd::close_all_but(&keep).while_doing("closing descriptors")
     }
