@@ -36,11 +36,8 @@ pub fn sendfile(
     if out.flags() & abi::fcntl::O_APPEND != 0 {
         return Err(Errno::EINVAL);
     }
-    if !matches!(
-        input.path().inode()?.kind,
-        FileKind::Regular | FileKind::BlockDevice
-    ) && !input.ops().seekable()
-    {
+    // What was read must not be lost when it cannot be written (splice_direct_to_actor).
+    if !input.ops().seekable() {
         return Err(Errno::EINVAL);
     }
     let result = copy(task, &input, &mut at, &out, &mut None, count.min(MOST));
@@ -73,6 +70,10 @@ pub fn copy_file_range(
             FileKind::Directory => return Err(Errno::EISDIR),
             _ => return Err(Errno::EINVAL),
         }
+    }
+    // The host's pipes have an inode of no kind in particular.
+    if !input.ops().seekable() || !out.ops().seekable() {
+        return Err(Errno::EINVAL);
     }
     if !input.readable() || !out.writable() || out.flags() & abi::fcntl::O_APPEND != 0 {
         return Err(Errno::EBADF);

@@ -49,6 +49,26 @@ fn standard_streams_pass() {
     assert!(got == sent, "{} bytes came back of {}", got.len(), sent.len());
 }
 
+/// What sendfile(2) has read from a pipe and cannot write would be lost: Linux refuses it, and programs read and write.
+#[test]
+fn a_pipe_is_not_sent_as_a_file() {
+    let script = "print syscall(40, 1, 0, 0, 4096), ' ', $! + 0";
+    let mut native = Command::new("perl");
+    native.args(["-e", script]);
+    for mut command in [native, tegmen_do(&[], &["perl", "-e", script])] {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"bytes").unwrap();
+        let mut got = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut got).unwrap();
+        assert_eq!(wait(&mut child, LIMIT).map(shell_status), Some(0));
+        assert_eq!(got, "-1 22");
+    }
+}
+
 #[test]
 fn arguments_pass_as_they_are() {
     let odd = ["", " ", "a b", "--", "*", "\\", "\u{fc}"];
