@@ -406,3 +406,48 @@ fn idle_connections_hold_no_memory_for_queues_and_no_timer() {
     h.pass(Duration::from_secs(30));
     assert_eq!(h.stack.deadline(), None);
 }
+
+/// A write that fills the buffer exactly leaves no room: the event about it must come though nobody was refused.
+#[test]
+fn room_is_told_after_an_exact_fill() {
+    let mut h = Host::connected(MSS_1000);
+    let id = h.id;
+    let room = h.stack.tcp_status(id).unwrap().writable;
+    assert_eq!(h.send(&vec![0; room]), Ok(room));
+    assert!(!h.stack.tcp_status(id).unwrap().ready.contains(Ready::OUT));
+    while h.stack.next_event().is_some() {}
+    let mut acked = h.ack;
+    let mut told = false;
+    for _ in 0..100 {
+        for s in h.take() {
+            acked = s.seq.wrapping_add(s.data.len() as u32);
+        }
+        h.acknowledge(acked);
+        while let Some(event) = h.stack.next_event() {
+            told |= matches!(event, Event::Tcp { ready, .. } if ready.contains(Ready::OUT));
+        }
+    }
+    assert!(told);
+}
+
+/// TCP_NOTSENT_LOWAT: writable depends on what is not sent, not on what is not acknowledged.
+#[test]
+fn unsent_bytes_bound_a_writer() {
+    let mut h = Host::connected(MSS_1000);
+    h.options(TcpOptions {
+        notsent_lowat: Some(2000),
+        ..TcpOptions::default()
+    });
+    let id = h.id;
+    h.send(&[0; 30_000]).unwrap();
+    assert_eq!(h.lengths().iter().sum::<usize>(), 10_000);
+    assert!(!h.stack.tcp_status(id).unwrap().ready.contains(Ready::OUT));
+    while h.stack.next_event().is_some() {}
+    let ack = h.ack + 10_000;
+    h.acknowledge(ack);
+    let rest = h.lengths().iter().sum::<usize>();
+    h.acknowledge(ack + rest as u32);
+    let told = std::iter::from_fn(|| h.stack.next_event())
+        .any(|e| matches!(e, Event::Tcp { ready, .. } if ready.contains(Ready::OUT)));
+    assert!(told);
+}

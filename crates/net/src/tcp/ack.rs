@@ -39,7 +39,11 @@ impl Connection {
         }
         let window_changed = self.update_window(tcp, out);
         let flight_before = self.in_flight();
-        let mut delivered = Delivered::default();
+        let highest = self.board.highest();
+        let mut delivered = Delivered {
+            highest,
+            ..Delivered::default()
+        };
         if self.sack_ok && tcp.options.sack_len > 0 {
             self.take_sack(now, ip, tcp, &mut delivered);
         }

@@ -213,6 +213,8 @@ impl Stack {
         }
         c.snd.queue.commit(filled);
         c.snd.more = more;
+        // Who polls now sees no room, so an event must tell of it later.
+        c.snd.blocked |= !c.is_writable();
         if filled > 0 {
             c.snd.push = c.snd.queue_seq.wrapping_add(c.snd.queue.len() as u32);
             let _ = now;
@@ -486,7 +488,8 @@ impl Connection {
         self.snd.more = false;
         let _ = now;
         self.state = match self.state {
-            TcpState::SynReceived | TcpState::Established => TcpState::FinWait1,
+            // (In SYN_RECEIVED the acknowledgement of our SYN comes first.)
+            TcpState::Established => TcpState::FinWait1,
             TcpState::CloseWait => TcpState::LastAck,
             other => other,
         };

@@ -6,6 +6,7 @@ use super::before;
 use super::connection::Connection;
 use super::info::TcpState;
 use super::listen::window_scale;
+use crate::event::Ready;
 use crate::interface::Interface;
 use crate::ip::{Device, Head, Header, Ip, Sent, Upper};
 use crate::wire::protocol;
@@ -37,7 +38,12 @@ impl Stack {
             };
             let sent = c.output(now, &mut self.ip, device);
             let (deadline, blocked) = (c.deadlines.earliest(), c.blocked_by_device);
+            let room = c.snd.blocked && c.options.notsent_lowat.is_some() && c.is_writable();
+            c.snd.blocked &= !room;
             self.tcp.arm(id, deadline);
+            if room {
+                self.tcp.notify(id, Ready::OUT);
+            }
             match sent {
                 Ok(Sent::Done) => {}
                 Ok(Sent::Full) => {

@@ -43,8 +43,8 @@ pub(crate) struct Delivered {
     pub reordered: bool,
     /// A SACK block brought news.
     pub newly_sacked: bool,
-    /// The earliest-sent record acknowledged was a retransmission.
-    pub retransmitted: bool,
+    /// Highest number that was sacked before this acknowledgement.
+    pub highest: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +57,7 @@ pub(crate) struct Scoreboard {
     /// Segments that duplicate acknowledgements stand for, when the peer does not do SACK.
     pub duplicates: usize,
     pub mss: usize,
+    highest: Option<u32>,
     /// The latest-sent record that is known to have arrived: its time and end, and its round trip.
     rack: Option<(Instant, u32)>,
     rack_rtt: Duration,
@@ -72,6 +73,11 @@ impl Scoreboard {
         let left =
             self.sacked + self.lost + (self.duplicates * self.mss).min(self.total - self.sacked - self.lost);
         self.total - left
+    }
+
+    /// The highest number that is sacked.
+    pub(crate) fn highest(&self) -> Option<u32> {
+        self.highest.filter(|_| self.sacked > 0)
     }
 
     pub(crate) fn sacked(&self) -> usize {
@@ -139,9 +145,6 @@ impl Scoreboard {
                     self.lost -= len;
                 }
                 self.arrived(&first, now, out);
-                if !first.ambiguous && self.sacked > 0 {
-                    out.reordered = true;
-                }
             }
             if whole {
                 self.records.pop_front();
@@ -156,6 +159,9 @@ impl Scoreboard {
 
     /// A SACK block tells that `start..end` has arrived.
     pub(crate) fn sack(&mut self, start: u32, end: u32, now: Instant, out: &mut Delivered) {
+        if self.sacked == 0 {
+            self.highest = None;
+        }
         let mut at = self.records.partition_point(|r| !before(start, r.end));
         while let Some(record) = self.records.get(at).copied() {
             if !before(record.start, end) {
@@ -184,6 +190,9 @@ impl Scoreboard {
             }
             out.bytes += copy.len();
             out.newly_sacked = true;
+            if self.highest.is_none_or(|h| before(h, copy.end)) {
+                self.highest = Some(copy.end);
+            }
             self.arrived(&copy, now, out);
             at += 1;
         }
@@ -193,7 +202,6 @@ impl Scoreboard {
     fn arrived(&mut self, record: &Record, now: Instant, out: &mut Delivered) {
         let rtt = now.since(record.sent);
         if record.ambiguous {
-            out.retransmitted = true;
             // Faster than any round trip: it was the first copy that arrived.
             if rtt < self.rack_rtt / 2 {
                 return;
@@ -208,10 +216,8 @@ impl Scoreboard {
         if newer {
             self.rack = Some((record.sent, record.end));
             self.rack_rtt = rtt;
-        } else if !record.ambiguous
-            && self.rack.is_some_and(|(_, end)| before(record.end, end))
-            && out.newly_sacked
-        {
+        }
+        if !record.ambiguous && out.highest.is_some_and(|h| before(record.start, h)) {
             out.reordered = true;
         }
     }
@@ -291,6 +297,7 @@ impl Scoreboard {
         }
         if renege {
             self.sacked = 0;
+            self.highest = None;
         }
     }
 
