@@ -1,12 +1,14 @@
 //! The host's control group that a whole sandbox sits in: monitor, sentry and guest processes.
 //!
-//! Versions 1 and 2 (`v1`, `v2`). Why there is no crate under it:
+//! Versions 1 and 2 (`v1`, `v2`), made by this module itself or by systemd (`systemd`). Why there is no crate under it:
 //! docs/decisions/0012-control-groups.md. Device rules are not applied: no device of the host is inside the jail.
 
+mod dbus;
 mod file;
 mod hierarchy;
 mod limits;
 mod stats;
+mod systemd;
 mod v1;
 mod v2;
 
@@ -23,6 +25,7 @@ use crate::failure::{Failure, While};
 use hierarchy::Hierarchy;
 pub use limits::{Device, IoLimit, Limits, weight_of_shares};
 pub use stats::{Stats, list as number_list};
+use systemd::Unit;
 
 /// Longest wait for the end of killed processes before a group is given up.
 const EMPTY_TIME: Duration = Duration::from_secs(5);
@@ -36,13 +39,37 @@ pub struct Cgroup {
     limits: Limits,
     /// Nothing could be made, and nothing was asked for: a rootless caller without a group of their own.
     absent: bool,
+    /// The scope of systemd that it is.
+    #[serde(default)]
+    unit: Option<Unit>,
+}
+
+/// Who makes the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// This module.
+    Files,
+    /// systemd: paths are "SLICE:PREFIX:NAME".
+    Systemd,
 }
 
 impl Cgroup {
     /// Makes the group of a container with its limits. `path` is the configuration's cgroupsPath; without one it is
     /// the container's id below the caller's own group. `lenient`: a caller who may make no groups, and asks for no limit,
     /// gets none.
-    pub fn make(path: Option<&Path>, id: &str, limits: Limits, lenient: bool) -> Result<Cgroup, Failure> {
+    pub fn make(
+        path: Option<&Path>,
+        id: &str,
+        limits: Limits,
+        lenient: bool,
+        driver: Driver,
+    ) -> Result<Cgroup, Failure> {
+        if driver == Driver::Systemd {
+            // systemd makes it for a process, which `join` names.
+            let mut group = Cgroup::of_unit(Unit::parse(path, id, lenient)?)?;
+            group.limits = limits;
+            return Ok(group);
+        }
         let path = path.filter(|path| names_a_group(path)).unwrap_or(Path::new(id));
         let forgive = lenient && !limits.any();
         let hierarchy = match Hierarchy::of_host() {
@@ -53,6 +80,7 @@ impl Cgroup {
             paths: places(&hierarchy, path),
             limits: Limits::default(),
             absent: false,
+            unit: None,
         };
         let made = match group.version_2() {
             Some(dir) => v2::make(&hierarchy, dir),
@@ -76,13 +104,26 @@ impl Cgroup {
     }
 
     /// The group that [`Cgroup::make`] would make, for who has to take back a creation that was broken off.
-    pub fn planned(path: Option<&Path>, id: &str) -> Option<Cgroup> {
+    pub fn planned(path: Option<&Path>, id: &str, driver: Driver) -> Option<Cgroup> {
+        if driver == Driver::Systemd {
+            return Cgroup::of_unit(Unit::parse(path, id, false).ok()?).ok();
+        }
         let path = path.filter(|path| names_a_group(path)).unwrap_or(Path::new(id));
         let hierarchy = Hierarchy::of_host().ok()?;
         Some(Cgroup {
             paths: places(&hierarchy, path),
             limits: Limits::default(),
             absent: false,
+            unit: None,
+        })
+    }
+
+    fn of_unit(unit: Unit) -> Result<Cgroup, Failure> {
+        Ok(Cgroup {
+            paths: places(&Hierarchy::of_host()?, &unit.path()),
+            limits: Limits::default(),
+            absent: false,
+            unit: Some(unit),
         })
     }
 
@@ -91,6 +132,7 @@ impl Cgroup {
             paths: BTreeMap::new(),
             limits,
             absent: true,
+            unit: None,
         }
     }
 
@@ -119,10 +161,28 @@ impl Cgroup {
 
     /// Puts a process, and what it starts from now on, into the group.
     pub fn join(&self, pid: i32) -> Result<(), Failure> {
+        if let Some(unit) = &self.unit {
+            self.start_unit(unit, pid)?;
+        }
         for dir in self.paths.values() {
             file::write(dir, "cgroup.procs", &pid.to_string())?;
         }
         Ok(())
+    }
+
+    /// Has systemd make the group around a process, and makes what systemd leaves out.
+    fn start_unit(&self, unit: &Unit, pid: i32) -> Result<(), Failure> {
+        let path = unit.path().display().to_string();
+        let arrived = || {
+            let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+            text.lines().any(|line| line.ends_with(&path))
+        };
+        unit.start(pid, &self.limits, self.version_2().is_some(), arrived)?;
+        if self.version_2().is_none() {
+            // Controllers that systemd does not use.
+            v1::make(&mut self.paths.clone(), false)?;
+        }
+        self.apply(self.limits.clone())
     }
 
     /// Writes limits.
@@ -138,6 +198,9 @@ impl Cgroup {
 
     /// Changes limits; what is not named stays.
     pub fn update(&mut self, change: Limits) -> Result<(), Failure> {
+        if let Some(unit) = &self.unit {
+            unit.set(&change, self.version_2().is_some())?;
+        }
         self.apply(change.clone())?;
         self.limits.update(change);
         Ok(())
@@ -202,6 +265,9 @@ impl Cgroup {
 
     /// Removes the group; its processes must be gone or going. An error when some stay.
     pub fn remove(&self) -> Result<(), Failure> {
+        if let Some(unit) = &self.unit {
+            unit.stop();
+        }
         let deadline = Instant::now() + EMPTY_TIME;
         let mut pause = Duration::from_millis(1);
         while !self.remove_directories() {

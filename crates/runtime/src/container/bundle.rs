@@ -13,7 +13,7 @@ use sandbox::network::NetworkConfig;
 
 use super::mounts::Mounts;
 use super::{privileges, resources, setup};
-use crate::cgroup::{Cgroup, Limits};
+use crate::cgroup::{Cgroup, Driver, Limits};
 use crate::failure::{Failure, While};
 use crate::jail::Tree;
 use crate::launch;
@@ -98,14 +98,14 @@ impl Bundle {
     }
 
     /// The control group that [`Bundle::cgroup`] is about to make.
-    pub fn planned_cgroup(&self, id: &str) -> Option<Cgroup> {
-        Cgroup::planned(self.cgroup_path(), id)
+    pub fn planned_cgroup(&self, id: &str, driver: Driver) -> Option<Cgroup> {
+        Cgroup::planned(self.cgroup_path(), id, driver)
     }
 
     /// Makes the control group that it asks for.
-    pub fn cgroup(&self, id: &str, limits: Limits) -> Result<Cgroup, Failure> {
+    pub fn cgroup(&self, id: &str, limits: Limits, driver: Driver) -> Result<Cgroup, Failure> {
         let path = self.cgroup_path();
-        Cgroup::make(path, id, limits, super::state::rootless())
+        Cgroup::make(path, id, limits, super::state::rootless(), driver)
     }
 
     /// What the sandbox is made from, the limits of its control group, and what is told to the user about settings that

@@ -13,6 +13,7 @@ use super::console::Console;
 use super::monitor::{self, FromMonitor, Plan};
 use super::state::{HostProcess, Saved, StateDir, Status, write_whole};
 use super::{clock, hooks};
+use crate::cgroup::Driver;
 use crate::cli::Globals;
 use crate::failure::{Failure, While};
 use crate::launch;
@@ -94,9 +95,13 @@ fn create_in(
     }
     config.strace = globals.strace;
     // From here on whatever breaks the creation off leaves a trace that `delete` follows.
-    saved.cgroup = bundle.planned_cgroup(&options.id);
+    let driver = match globals.systemd_cgroup {
+        true => Driver::Systemd,
+        false => Driver::Files,
+    };
+    saved.cgroup = bundle.planned_cgroup(&options.id, driver);
     state.save(saved)?;
-    saved.cgroup = Some(bundle.cgroup(&options.id, limits)?);
+    saved.cgroup = Some(bundle.cgroup(&options.id, limits, driver)?);
     state.save(saved)?;
     let cgroup = saved.cgroup.clone();
     let (io, console, terminal) = standard(bundle, globals, state, options)?;

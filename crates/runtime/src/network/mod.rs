@@ -98,7 +98,9 @@ fn inside<T: Send>(
     };
     std::thread::scope(|scope| {
         let thread = scope.spawn(enter);
-        thread.join().unwrap_or_else(|_| Err(Failure::own("a thread ended")))
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Failure::own("a thread ended")))
     })
 }
 
