@@ -194,7 +194,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "no-op that reaches the kernel (close of -1)",
         "the hand-off to the sentry's thread; on a busy machine it waits for a processor",
     ),
-    ("pread 4 KiB", "the hand-off, as above"),
+    (
+        "pread 4 KiB",
+        "the hand-off; the bytes go from the sentry's core to the guest's through the thread's window",
+    ),
     ("open+close, warm", "two hand-offs, and a host open for each open"),
     (
         "stat six deep, warm",
@@ -212,7 +215,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     (
         "mmap+munmap 64 KiB",
-        "two commands to the memory helper, each a round trip between threads",
+        "two hand-offs and two orders to the memory helper, each a switch to its thread and back",
     ),
     ("python3 start-up", "some hundred files are looked for and opened"),
     (
