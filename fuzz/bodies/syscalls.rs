@@ -154,14 +154,17 @@ fn argument(guest: &Guest, input: &mut Bytes<'_>) -> u64 {
             memory.resize(len.max(8), 0);
             if choice & 128 != 0 {
                 // Pointers to itself, as vectors and headers have them.
-                let at = guest.bytes(&memory);
+                let at = guest.room(memory.len());
                 for (n, word) in memory.chunks_exact_mut(8).enumerate() {
                     if n % 2 == 0 {
                         word.copy_from_slice(&at.0.to_le_bytes());
                     }
                 }
             }
-            guest.bytes(&memory).0
+            // The guest may have unmapped it meanwhile.
+            let at = guest.room(memory.len());
+            let _ = guest.task.copy_out(at, &memory);
+            at.0
         }
     }
 }

@@ -6,6 +6,7 @@ mod bodies;
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Mutated inputs for each target.
 const MUTATIONS: u64 = 400;
@@ -61,6 +62,42 @@ fn mutate(random: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {
     }
     input.truncate(MAX_LEN);
     input
+}
+
+/// `TEGMEN_FUZZ=target:seconds` runs one target for that long, with other mutations each time (unguided; where cargo-fuzz is
+/// not at hand). Prints how many inputs it ran.
+#[test]
+fn a_longer_run_on_request() {
+    let Ok(wish) = std::env::var("TEGMEN_FUZZ") else {
+        return;
+    };
+    let (wanted, seconds) = wish.split_once(':').unwrap();
+    let (_, run) = bodies::TARGETS
+        .iter()
+        .find(|(target, _)| *target == wanted)
+        .unwrap();
+    let start = Instant::now();
+    let limit = Duration::from_secs(seconds.parse().unwrap());
+    let seed = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as u64
+        | 1;
+    let (mut random, mut corpus, mut runs) = (Random(seed), corpus(wanted), 0_u64);
+    while start.elapsed() < limit {
+        let input = mutate(&mut random, &corpus);
+        let outcome = std::panic::catch_unwind(|| run(&input));
+        assert!(outcome.is_ok(), "{wanted}, seed {seed}, run {runs}: {input:?}");
+        // Mutations of mutations reach further.
+        if runs.is_multiple_of(64) {
+            corpus.push(input);
+            if corpus.len() > 512 {
+                corpus.swap_remove(random.below(512));
+            }
+        }
+        runs += 1;
+    }
+    eprintln!("{wanted}: {runs} runs in {:.0?}, seed {seed}", start.elapsed());
 }
 
 #[test]

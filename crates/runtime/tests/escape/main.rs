@@ -9,4 +9,5 @@ mod attacks;
 )]
 mod harness;
 mod volumes;
+mod walls;
 mod witness;

@@ -94,7 +94,7 @@ fn times(path: &Path) -> (i64, i64, u64) {
 }
 
 /// The pid namespace of the command's child, the sentry, once it is there.
-fn pid_namespace(command: &Child) -> Option<PathBuf> {
+pub fn pid_namespace(command: &Child) -> Option<PathBuf> {
     let own = fs::read_link("/proc/self/ns/pid").ok()?;
     let children = format!("/proc/{0}/task/{0}/children", command.id());
     let end = Instant::now() + Duration::from_secs(10);
