@@ -134,6 +134,10 @@ pub trait Context: Clone + Send + Sync + 'static {
         let _ = other;
         true
     }
+    /// Whether the running task may open [`What::Guarded`] files.
+    fn may_open(&self) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// A generator of content.
@@ -145,6 +149,9 @@ pub type Store<C> = fn(&C, &[u8]) -> Result<(), Errno>;
 pub enum What<C: 'static> {
     /// A generated file.
     Text(Show<C>),
+    /// A generated file that only those open who may see it: a descriptor that is passed on to a program with more rights shows
+    /// no more.
+    Guarded(Show<C>),
     /// A generated file that takes values.
     Knob(Show<C>, Store<C>),
     /// A directory of fixed names.
@@ -170,7 +177,7 @@ pub struct Entry<C: 'static> {
 impl<C> Entry<C> {
     fn kind(&self) -> FileKind {
         match &self.what {
-            What::Text(_) | What::Knob(..) => FileKind::Regular,
+            What::Text(_) | What::Guarded(_) | What::Knob(..) => FileKind::Regular,
             What::Dir(_) => FileKind::Directory,
             What::Link(_) | What::Magic(..) => FileKind::Symlink,
             What::Node(kind, _) => *kind,
@@ -188,6 +195,14 @@ pub mod table {
             name,
             perm,
             what: What::Text(show),
+        }
+    }
+    /// A generated file that only those open who may see it.
+    pub const fn guarded<C>(name: &'static str, perm: u32, show: Show<C>) -> Entry<C> {
+        Entry {
+            name,
+            perm,
+            what: What::Guarded(show),
         }
     }
     /// A generated file that takes values.
@@ -327,9 +342,15 @@ impl<C: Context> Node for StaticFile<C> {
         let other = (other as &dyn Any).downcast_ref::<Self>();
         other.is_some_and(|other| self.context.same(&other.context))
     }
+    fn open(&self, _: &Path, _: u32) -> Option<Result<Box<dyn FileOps>, Errno>> {
+        match &self.entry.what {
+            What::Guarded(_) => self.context.may_open().err().map(Err),
+            _ => None,
+        }
+    }
     fn text(&self) -> Result<Vec<u8>, Errno> {
         match &self.entry.what {
-            What::Text(show) | What::Knob(show, _) => show(&self.context),
+            What::Text(show) | What::Guarded(show) | What::Knob(show, _) => show(&self.context),
             _ => Err(Errno::EINVAL),
         }
     }

@@ -11,7 +11,7 @@ use kernel::vfs::FileKind;
 
 use super::system::System;
 use super::{fd, maps, mounts, net, nsfs, pid_stat, process_text as text_of, root};
-use crate::kernfs::table::{dir, knob, magic, node, text};
+use crate::kernfs::table::{dir, guarded, knob, magic, node, text};
 use crate::kernfs::{Context, Entry, Listed, Meta, Node, StaticDir};
 
 /// A process, or one of its threads, as long as it exists (zombies included).
@@ -60,6 +60,10 @@ impl Context for Process {
         }
         let cred = view.task.unwrap_or(view.leader).cred();
         Ok((cred.euid, cred.egid))
+    }
+
+    fn may_open(&self) -> Result<(), Errno> {
+        self.may_access()
     }
 
     fn process(&self, entries: &'static [Entry<Process>]) -> Option<u32> {
@@ -198,14 +202,14 @@ macro_rules! both {
     ($($extra:expr,)*) => { &[
         $($extra,)*
         node("attr", FileKind::Directory, |at| Arc::new(StaticDir::new(at.clone(), ATTR))),
-        text("auxv", 0o400, text_of::auxv),
+        guarded("auxv", 0o400, text_of::auxv),
         text("cgroup", 0o444, text_of::cgroup),
         text("cmdline", 0o444, text_of::cmdline),
         knob("comm", 0o644, text_of::comm, text_of::set_comm),
         text("cpu_resctrl_groups", 0o444, |_| Ok(Vec::new())),
         text("cpuset", 0o444, |_| Ok(b"/\n".to_vec())),
         magic("cwd", |at| text_of::place(at, text_of::cwd), |at| text_of::place_text(at, text_of::cwd)),
-        text("environ", 0o400, text_of::environ),
+        guarded("environ", 0o400, text_of::environ),
         magic("exe", |at| text_of::place(at, text_of::exe), |at| text_of::place_text(at, text_of::exe)),
         node("fd", FileKind::Directory, |at| Arc::new(fd::FdDir::new(at.clone(), false))),
         node("fdinfo", FileKind::Directory, |at| Arc::new(fd::FdDir::new(at.clone(), true))),
@@ -213,17 +217,17 @@ macro_rules! both {
         text("io", 0o400, text_of::io),
         text("limits", 0o444, text_of::limits),
         knob("loginuid", 0o644, |_| Ok(b"4294967295".to_vec()), |_, _| Err(Errno::EPERM)),
-        text("maps", 0o444, maps::maps),
+        guarded("maps", 0o444, maps::maps),
         node("mem", FileKind::Regular, |at| Arc::new(fd::MemNode(at.clone()))),
         text("mountinfo", 0o444, mounts::mountinfo),
         text("mounts", 0o444, mounts::mounts),
         node("net", FileKind::Directory, |at| Arc::new(StaticDir::new(at.clone(), net::ENTRIES))),
         node("ns", FileKind::Directory, |at| Arc::new(StaticDir { context: at.clone(), entries: NS, perm: 0o511 })),
-        text("numa_maps", 0o444, |_| Ok(Vec::new())),
+        guarded("numa_maps", 0o444, |_| Ok(Vec::new())),
         text("oom_score", 0o444, text_of::oom_score),
         knob("oom_score_adj", 0o644, text_of::oom_score_adj, text_of::set_oom_score_adj),
         knob("oom_adj", 0o644, text_of::oom_adj, |_, _| Err(Errno::EINVAL)),
-        text("pagemap", 0o400, |_| Err(Errno::EPERM)),
+        guarded("pagemap", 0o400, |_| Err(Errno::EPERM)),
         text("patch_state", 0o400, |_| Ok(b"-1\n".to_vec())),
         text("personality", 0o400, text_of::personality),
         knob("projid_map", 0o644, text_of::id_map, |_, _| Err(Errno::EPERM)),
@@ -232,8 +236,8 @@ macro_rules! both {
         text("schedstat", 0o444, text_of::schedstat),
         text("sessionid", 0o444, |_| Ok(b"4294967295".to_vec())),
         knob("setgroups", 0o644, |_| Ok(b"allow\n".to_vec()), |_, _| Err(Errno::EPERM)),
-        text("smaps", 0o444, maps::smaps),
-        text("smaps_rollup", 0o444, maps::smaps_rollup),
+        guarded("smaps", 0o444, maps::smaps),
+        guarded("smaps_rollup", 0o444, maps::smaps_rollup),
         text("stack", 0o400, |_| Ok(Vec::new())),
         text("stat", 0o444, pid_stat::stat),
         text("statm", 0o444, pid_stat::statm),

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use abi::signal::SIGKILL;
 use abi::{Errno, UserAddr};
 use platform::XState;
 
 use super::open::Program;
 use super::prepare::{Caller, Prepared, prepare};
 use super::stack::Arguments;
+use crate::cred::Caps;
 use crate::mm::RLIMIT_STACK;
 use crate::task::CurrentTask;
 use crate::vfs::Walker;
@@ -34,11 +36,12 @@ pub fn execve(
         let state = task.state.lock();
         (state.personality, state.no_new_privs)
     };
+    let (watched, could_anyway) = (task.is_watched(), task.cred().has(Caps::SETUID));
     let caller = Caller {
         walker,
         stack_limit: task.group.rlimit(RLIMIT_STACK),
         personality,
-        no_new_privs,
+        no_new_privs: no_new_privs || watched,
     };
     let prepared = prepare(&task.kernel, &caller, program, name, inaccessible, arguments)?;
     let context = prepared
@@ -49,6 +52,10 @@ pub fn execve(
     crate::futex::exit_task(task);
     task.replace_context(prepared.mm.clone(), context);
     become_program(task, &prepared, name);
+    if prepared.secure && !watched && !could_anyway && task.has_watchers() {
+        // Somebody attached since the question was asked: the new privileges must not be theirs.
+        task.exit_group(SIGKILL as i32);
+    }
     close_on_exec(task);
     task.after_exec();
     Ok(())

@@ -37,7 +37,7 @@ pub struct Caller<'a> {
     pub stack_limit: u64,
     /// personality(2).
     pub personality: u32,
-    /// PR_SET_NO_NEW_PRIVS.
+    /// PR_SET_NO_NEW_PRIVS, or somebody could use the new privileges for the caller.
     pub no_new_privs: bool,
 }
 

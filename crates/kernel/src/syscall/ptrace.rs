@@ -6,6 +6,7 @@ use abi::signal::{SIGKILL, SIGSTOP, SIGTRAP};
 use abi::{AbiField, Errno, UserAddr};
 use platform::{Registers, XState};
 
+use crate::cred::Caps;
 use crate::signal::{SIGINFO_BYTES, SigInfo, SigSet, UNBLOCKABLE, from_bytes, send_to_task, to_bytes};
 use crate::task::ptrace::{Resume, StopKind, Trace, TraceStop, options};
 use crate::task::{CurrentTask, Task};
@@ -99,7 +100,9 @@ fn trace_me(task: &CurrentTask) -> Result<u64, Errno> {
     if parent == 0 {
         return Err(Errno::EPERM);
     }
-    task.start_trace(&mut table, Trace::starting(parent, false, 0))
+    // As in Linux, what counts is what the traced process may: its parent did not ask.
+    let capable = task.cred().has(Caps::SYS_PTRACE);
+    task.start_trace(&mut table, Trace::starting(parent, false, 0, capable))
         .map(|()| 0)
 }
 
@@ -107,7 +110,8 @@ fn attach(task: &CurrentTask, target: &Arc<Task>, seize: Option<u32>) -> Result<
     if target.tgid() == task.tgid() || !task.may_access(target) {
         return Err(Errno::EPERM);
     }
-    let trace = Trace::starting(task.tgid(), seize.is_some(), seize.unwrap_or(0));
+    let capable = task.cred().has(Caps::SYS_PTRACE);
+    let trace = Trace::starting(task.tgid(), seize.is_some(), seize.unwrap_or(0), capable);
     target.start_trace(&mut task.kernel.pids.write(), trace)?;
     if seize.is_none() {
         send_to_task(target, SigInfo::user(SIGSTOP, task.tgid(), task.cred().uid));

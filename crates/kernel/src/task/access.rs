@@ -1,5 +1,7 @@
 //! Who may look into another task (ptrace(2), "Ptrace access mode checking").
 
+use std::sync::Arc;
+
 use super::Task;
 use crate::cred::Caps;
 
@@ -24,5 +26,30 @@ impl Task {
             && same_group
             && target.group.state.lock().dumpable
             && mine.permitted.contains(theirs.permitted)
+    }
+
+    /// Whether somebody could use what this task gains by a set-user-ID program, or turn the program: a tracer without
+    /// CAP_SYS_PTRACE, or another process with the same root and working directory (Linux's LSM_UNSAFE_PTRACE and _SHARE).
+    /// CAP_SETUID could become the other user anyway.
+    pub fn is_watched(&self) -> bool {
+        !self.cred().has(Caps::SETUID) && self.has_watchers()
+    }
+
+    /// The same whatever the task may do itself.
+    pub fn has_watchers(&self) -> bool {
+        if self.trace.lock().as_ref().is_some_and(|trace| !trace.capable) {
+            return true;
+        }
+        let fs = self.fs();
+        // Alone: the task's reference and the one above.
+        if Arc::strong_count(&fs) <= 2 {
+            return false;
+        }
+        let others: Vec<Arc<Task>> = {
+            let table = self.kernel.pids.read();
+            let foreign = |task: &&Arc<Task>| task.tgid() != self.tgid();
+            table.tasks.values().filter(foreign).cloned().collect()
+        };
+        others.iter().any(|other| Arc::ptr_eq(&other.fs(), &fs))
     }
 }

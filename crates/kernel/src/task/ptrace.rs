@@ -108,6 +108,8 @@ pub struct Trace {
     pub seized: bool,
     /// PTRACE_O_*.
     pub options: u32,
+    /// Who asked for it had CAP_SYS_PTRACE then: set-user-ID programs keep their effect.
+    pub capable: bool,
     /// How it runs.
     pub resume: Resume,
     /// PTRACE_GETEVENTMSG.
@@ -120,11 +122,12 @@ pub struct Trace {
 
 impl Trace {
     /// Tracing by this process from now on.
-    pub fn starting(tracer: u32, seized: bool, options: u32) -> Trace {
+    pub fn starting(tracer: u32, seized: bool, options: u32, capable: bool) -> Trace {
         Trace {
             tracer,
             seized,
             options,
+            capable,
             resume: Resume::Run,
             message: 0,
             interrupt: false,
@@ -423,7 +426,7 @@ impl CurrentTask {
             if own.options & option == 0 && flags & f::PTRACE == 0 {
                 return None;
             }
-            Trace::starting(own.tracer, own.seized, own.options)
+            Trace::starting(own.tracer, own.seized, own.options, own.capable)
         };
         trace.interrupt = trace.seized;
         let stop_signal = !trace.seized;
