@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use platform::Platform;
-use sync::{Mutex, RwLock, rank};
+use sync::{RwLock, rank};
 
 use crate::task::PidTable;
 use crate::vfs::Vfs;
@@ -54,8 +54,8 @@ pub struct Kernel {
     pub platform: Arc<dyn Platform>,
     /// Set-up that does not change.
     pub config: KernelConfig,
-    /// uname(2)'s names.
-    pub uts: Mutex<UtsNames>,
+    /// uname(2)'s names, of the first UTS namespace.
+    pub uts: Arc<crate::task::Uts>,
     /// Tasks, thread groups, process groups, sessions.
     pub pids: RwLock<PidTable>,
     /// Whether the first process has ended.
@@ -70,8 +70,8 @@ pub struct Kernel {
     pub time: crate::time::TimeKeeper,
     /// Sockets by name and port.
     pub sockets: crate::socket::SocketTables,
-    /// System V objects and message queues.
-    pub ipc: crate::ipc::IpcTable,
+    /// System V objects and message queues, of the first IPC namespace.
+    pub ipc: Arc<crate::task::Ipc>,
     /// Changed values of /proc/sys.
     pub sysctls: crate::sysctl::Sysctls,
     /// Where strace lines and warnings go.
@@ -113,7 +113,7 @@ impl Kernel {
         };
         Arc::new(Kernel {
             platform,
-            uts: Mutex::new(rank::LEAF, uts),
+            uts: crate::task::Uts::new(uts),
             pids: RwLock::new(rank::PIDS, PidTable::default()),
             lifecycle: crate::task::Lifecycle::default(),
             task_ended: sync::WaitQueue::new(),
@@ -121,7 +121,7 @@ impl Kernel {
             futexes: crate::futex::FutexTable::default(),
             time: crate::time::TimeKeeper::default(),
             sockets: crate::socket::SocketTables::default(),
-            ipc: crate::ipc::IpcTable::default(),
+            ipc: crate::task::Ipc::new(),
             sysctls: crate::sysctl::Sysctls::default(),
             limits: RwLock::new(rank::LEAF, crate::limits::Limits::default()),
             tasks_refused: AtomicU64::new(0),

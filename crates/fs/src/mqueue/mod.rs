@@ -54,12 +54,14 @@ impl Node for Directory {
     }
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Node>, Errno> {
         let kernel = self.kernel()?;
-        let queue = kernel.ipc.mqs.lock().get(name).cloned();
+        let ipc = kernel.current_ipc();
+        let queue = ipc.mqs.lock().get(name).cloned();
         Ok(Arc::new(QueueNode(queue.ok_or(Errno::ENOENT)?)))
     }
     fn list(&self) -> Result<Vec<Listed>, Errno> {
         let kernel = self.kernel()?;
-        let queues = kernel.ipc.mqs.lock();
+        let ipc = kernel.current_ipc();
+        let queues = ipc.mqs.lock();
         let names = queues.keys();
         Ok(names
             .map(|name| Listed::new(name.clone(), FileKind::Regular))
@@ -68,7 +70,8 @@ impl Node for Directory {
     fn unlink(&self, name: &[u8]) -> Result<(), Errno> {
         let kernel = self.kernel()?;
         let gone = {
-            let mut queues = kernel.ipc.mqs.lock();
+            let ipc = kernel.current_ipc();
+            let mut queues = ipc.mqs.lock();
             let owner = queues.get(name).ok_or(Errno::ENOENT)?.owner.0;
             let mine = |cred: &kernel::cred::Credentials| cred.fsuid == owner || cred.has(Caps::FOWNER);
             if current().is_some_and(|task| !mine(&task.cred())) {

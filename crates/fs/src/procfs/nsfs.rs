@@ -1,9 +1,10 @@
-//! What /proc/PID/ns/* lead to (namespaces(7)): files that only tell namespaces apart. A sandbox has one of each kind.
+//! What /proc/PID/ns/* lead to (namespaces(7)).
 
 use std::sync::{Arc, LazyLock};
 
 use abi::Errno;
 use kernel::file::FileOps;
+use kernel::task::{Namespace, NsFile};
 use kernel::vfs::{Attr, FileKind, Follow, Inode, InodeOps, Path, Superblock, anon_path_of};
 
 use super::process::Process;
@@ -14,43 +15,38 @@ const MAGIC: u64 = 0x6e73_6673;
 
 static SUPERBLOCK: LazyLock<Arc<Superblock>> = LazyLock::new(|| KernSuper::superblock("nsfs", MAGIC, true));
 
-/// Inode number of the namespace of a kind; those of Linux's initial namespaces.
-fn number(kind: &str) -> u64 {
-    match kind {
-        "time" => 4_026_531_834,
-        "cgroup" => 4_026_531_835,
-        "pid" => 4_026_531_836,
-        "user" => 4_026_531_837,
-        "uts" => 4_026_531_838,
-        "ipc" => 4_026_531_839,
-        "net" => 4_026_531_840,
-        _ => 4_026_531_841,
-    }
+/// The namespace that a link of a process leads to.
+fn namespace(at: &Process, kind: &'static str) -> Result<Namespace, Errno> {
+    at.may_access()?;
+    Ok(at.task()?.namespace(kind))
+}
+
+fn name_of(namespace: &Namespace) -> String {
+    let (kind, _, number) = namespace.identity();
+    format!("{kind}:[{number}]")
 }
 
 /// The text of a namespace link.
-pub fn text(at: &Process, kind: &str) -> Result<Vec<u8>, Errno> {
-    at.may_access()?;
-    Ok(format!("{kind}:[{}]", number(kind)).into_bytes())
+pub fn text(at: &Process, kind: &'static str) -> Result<Vec<u8>, Errno> {
+    Ok(name_of(&namespace(at, kind)?).into_bytes())
 }
 
 /// The place of a namespace link.
-pub fn follow(at: &Process, kind: &str) -> Result<Follow, Errno> {
-    at.may_access()?;
+pub fn follow(at: &Process, kind: &'static str) -> Result<Follow, Errno> {
+    let namespace = namespace(at, kind)?;
     let kernel = at.view()?.kernel;
-    let name = format!("{kind}:[{}]", number(kind));
-    let inode = NsInode(number(kind));
-    let inode = Inode::new(SUPERBLOCK.clone(), FileKind::Regular, Box::new(inode));
+    let name = name_of(&namespace);
+    let inode = Inode::new(SUPERBLOCK.clone(), FileKind::Regular, Box::new(NsInode(namespace)));
     Ok(Follow::Path(anon_path_of(&kernel, &name, inode)))
 }
 
-/// A namespace by its number.
-struct NsInode(u64);
+/// A namespace as a file.
+struct NsInode(Namespace);
 
 impl InodeOps for NsInode {
     fn attr(&self) -> Result<Attr, Errno> {
         Ok(Attr {
-            ino: self.0,
+            ino: self.0.identity().2,
             kind: FileKind::Regular,
             perm: 0o444,
             nlink: 1,
@@ -68,15 +64,6 @@ impl InodeOps for NsInode {
     }
 
     fn open(&self, _: &Path, _: u32) -> Result<Box<dyn FileOps>, Errno> {
-        Ok(Box::new(NsFile))
-    }
-}
-
-/// An open namespace: it can be held and compared.
-struct NsFile;
-
-impl FileOps for NsFile {
-    fn pollable(&self) -> bool {
-        false
+        Ok(Box::new(NsFile(self.0.clone())))
     }
 }

@@ -372,7 +372,8 @@ impl Node for SysctlFile {
         let value = match self.row.rule {
             Made(make) => make(&kernel),
             Uts(domain) => {
-                let names = kernel.uts.lock();
+                let uts = kernel.current_uts();
+                let names = uts.lock();
                 if domain {
                     names.domainname.clone()
                 } else {
@@ -393,8 +394,8 @@ impl Node for SysctlFile {
         let value = self.checked(data)?;
         let kernel = self.system.kernel()?;
         match self.row.rule {
-            Uts(true) => kernel.uts.lock().domainname = value,
-            Uts(false) => kernel.uts.lock().nodename = value,
+            Uts(true) => kernel.current_uts().lock().domainname = value,
+            Uts(false) => kernel.current_uts().lock().nodename = value,
             _ => kernel.sysctls.set(self.row.path, value),
         }
         Ok(())

@@ -13,7 +13,8 @@ pub fn msg(at: &System) -> Result<Vec<u8>, Errno> {
     );
     let kernel = at.kernel()?;
     let queues: Vec<_> = {
-        let table = kernel.ipc.queues.lock();
+        let ipc = kernel.current_ipc();
+        let table = ipc.queues.lock();
         table.iter().map(|(id, queue)| (*id, queue.clone())).collect()
     };
     for (id, queue) in queues {
@@ -47,7 +48,8 @@ pub fn sem(at: &System) -> Result<Vec<u8>, Errno> {
     );
     let kernel = at.kernel()?;
     let sets: Vec<_> = {
-        let table = kernel.ipc.semaphores.lock();
+        let ipc = kernel.current_ipc();
+        let table = ipc.semaphores.lock();
         table.iter().map(|(id, set)| (*id, set.clone())).collect()
     };
     for (id, set) in sets {
@@ -77,7 +79,8 @@ pub fn shm(at: &System) -> Result<Vec<u8>, Errno> {
     );
     let kernel = at.kernel()?;
     let segments: Vec<_> = {
-        let table = kernel.ipc.segments.lock();
+        let ipc = kernel.current_ipc();
+        let table = ipc.segments.lock();
         table.iter().map(|(id, segment)| (*id, segment.clone())).collect()
     };
     for (id, segment) in segments {

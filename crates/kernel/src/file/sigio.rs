@@ -280,7 +280,6 @@ pub fn notify_directory(
             fd,
             mask,
         });
-        claim(task, file);
     }
     // Each counts as a watch, so that operations raise events.
     let after = list.len();
@@ -288,6 +287,10 @@ pub fn notify_directory(
         watched.fetch_add(after - before, Ordering::Relaxed);
     } else {
         watched.fetch_sub(before - after, Ordering::Relaxed);
+    }
+    drop(list);
+    if events != 0 {
+        claim(task, file);
     }
     Ok(())
 }
@@ -317,18 +320,20 @@ pub(crate) fn on_directory(dir: &Inode, event: u32) {
         n::IN_ATTRIB => dn::ATTRIB,
         _ => return,
     };
-    let mut due = Vec::new();
+    // Files are dropped without the lock: that may be the last thing they do.
+    let (mut due, mut held) = (Vec::new(), Vec::new());
     watches.0.lock().retain_mut(|watch| {
         let Some(file) = watch.file.upgrade() else {
             return true;
         };
         if watch.mask & event != 0 {
-            due.push((file, watch.fd));
+            due.push((file.clone(), watch.fd));
             if watch.mask & dn::MULTISHOT == 0 {
                 // Kept in the list, so that the count of watches stays right; it asks for nothing more.
                 watch.mask = 0;
             }
         }
+        held.push(file);
         true
     });
     let Some(kernel) = crate::task::current().map(|task| task.kernel.clone()) else {
@@ -337,4 +342,5 @@ pub(crate) fn on_directory(dir: &Inode, event: u32) {
     for (file, fd) in due {
         signal_owner(&kernel, &file, fd, Reason::Message);
     }
+    drop(held);
 }

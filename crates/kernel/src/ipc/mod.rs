@@ -81,7 +81,19 @@ fn now(kernel: &Kernel) -> i64 {
     i64::try_from(kernel.time.realtime_ns() / 1_000_000_000).unwrap_or(i64::MAX)
 }
 
-/// A process has ended: its semaphore adjustments are made.
-pub fn exit_process(kernel: &Kernel, pid: u32) {
-    kernel.undo_semaphores(pid);
+impl IpcTable {
+    /// A process has ended, or leaves the namespace: its semaphore adjustments are made.
+    pub fn exit_process(&self, pid: u32) {
+        self.undo_semaphores(pid);
+    }
+
+    /// The table of a new namespace. What all objects may take together stays as it is.
+    pub fn empty(&self) -> IpcTable {
+        IpcTable {
+            message_bytes: self.message_bytes.clone(),
+            undo_entries: self.undo_entries.clone(),
+            mq_bytes: self.mq_bytes.clone(),
+            ..IpcTable::default()
+        }
+    }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use abi::Errno;
 use sync::{Events, Mutex, WaitQueue, rank};
 
+use super::IpcTable;
 use super::perm::{Found, IPC_NOWAIT, Perm, find_or_absent};
 use super::{Budget, MESSAGE_COST, MESSAGES_MAX};
-use crate::Kernel;
 use crate::cred::Credentials;
 use crate::task::CurrentTask;
 
@@ -119,7 +119,8 @@ impl Wanted {
 /// msgget(2).
 pub fn get(task: &CurrentTask, key: i32, flags: u32) -> Result<i32, Errno> {
     let cred = task.cred();
-    let mut table = task.kernel.ipc.queues.lock();
+    let ipc = task.ipc();
+    let mut table = ipc.queues.lock();
     match find_or_absent(&table, key, flags)? {
         Found::Existing(id, queue) => {
             queue.state.lock().perm.check(&cred, flags & 0o777)?;
@@ -137,7 +138,7 @@ pub fn get(task: &CurrentTask, key: i32, flags: u32) -> Result<i32, Errno> {
                 lspid: 0,
                 lrpid: 0,
                 removed: false,
-                budget: task.kernel.ipc.message_bytes.clone(),
+                budget: task.ipc().message_bytes.clone(),
             };
             let queue = Arc::new(MessageQueue {
                 state: Mutex::new(rank::FILE_STATE, state),
@@ -184,7 +185,7 @@ pub fn send(task: &CurrentTask, id: i32, message: Message, flags: u32) -> Result
     if message.text.len() > MSGMAX || message.kind < 1 {
         return Err(Errno::EINVAL);
     }
-    let queue = task.kernel.ipc.queues.lock().get(id)?;
+    let queue = task.ipc().queues.lock().get(id)?;
     queue.state.lock().perm.check(&task.cred(), 0o222)?;
     let len = message.text.len() as u64;
     let mut message = Some(message);
@@ -212,7 +213,7 @@ pub fn receive(task: &CurrentTask, id: i32, max: usize, kind: i64, flags: u32) -
     if flags & MSG_COPY != 0 && (flags & MSG_EXCEPT != 0 || flags & IPC_NOWAIT == 0) {
         return Err(Errno::EINVAL);
     }
-    let queue = task.kernel.ipc.queues.lock().get(id)?;
+    let queue = task.ipc().queues.lock().get(id)?;
     queue.state.lock().perm.check(&task.cred(), 0o444)?;
     let wanted = Wanted::of(kind, flags);
     let nowait = (flags & IPC_NOWAIT != 0).then_some(Errno::ENOMSG);
@@ -237,11 +238,11 @@ pub fn receive(task: &CurrentTask, id: i32, max: usize, kind: i64, flags: u32) -
     })
 }
 
-impl Kernel {
+impl IpcTable {
     /// Removes a queue; those that wait on it end with `EIDRM`.
     pub fn remove_queue(&self, id: i32, cred: &Credentials) -> Result<(), Errno> {
         let queue = {
-            let mut table = self.ipc.queues.lock();
+            let mut table = self.queues.lock();
             let queue = table.get(id)?;
             let mut state = queue.state.lock();
             state.perm.check_owner(cred)?;

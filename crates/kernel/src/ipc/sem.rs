@@ -6,9 +6,9 @@ use std::sync::Arc;
 use abi::{Errno, abi_struct};
 use sync::{Events, Mutex, WaitQueue, rank};
 
+use super::IpcTable;
 use super::perm::{Found, IPC_NOWAIT, Perm, find_or_absent};
 use super::{Budget, UNDO_MAX};
-use crate::Kernel;
 use crate::cred::Credentials;
 use crate::task::{CurrentTask, Deadline};
 
@@ -161,7 +161,8 @@ pub fn get(task: &CurrentTask, key: i32, count: i32, flags: u32) -> Result<i32, 
         .ok()
         .filter(|count| *count <= SEMMSL)
         .ok_or(Errno::EINVAL)?;
-    let mut table = task.kernel.ipc.semaphores.lock();
+    let ipc = task.ipc();
+    let mut table = ipc.semaphores.lock();
     match find_or_absent(&table, key, flags)? {
         Found::Existing(id, set) => {
             let state = set.state.lock();
@@ -186,7 +187,7 @@ pub fn get(task: &CurrentTask, key: i32, count: i32, flags: u32) -> Result<i32, 
                 perm: Perm::new(key, &cred, flags),
                 semaphores: vec![Semaphore::default(); count],
                 undo: BTreeMap::new(),
-                budget: task.kernel.ipc.undo_entries.clone(),
+                budget: task.ipc().undo_entries.clone(),
                 otime: 0,
                 ctime: super::now(&task.kernel),
                 removed: false,
@@ -208,7 +209,7 @@ pub fn operate(task: &CurrentTask, id: i32, ops: &[SemBuf], deadline: Deadline) 
     if ops.len() > SEMOPM {
         return Err(Errno::E2BIG);
     }
-    let set = task.kernel.ipc.semaphores.lock().get(id)?;
+    let set = task.ipc().semaphores.lock().get(id)?;
     let cred = task.cred();
     {
         let state = set.state.lock();
@@ -264,11 +265,11 @@ pub fn operate(task: &CurrentTask, id: i32, ops: &[SemBuf], deadline: Deadline) 
     }
 }
 
-impl Kernel {
+impl IpcTable {
     /// Removes a set; those that wait on it end with `EIDRM`.
     pub fn remove_semaphores(&self, id: i32, cred: &Credentials) -> Result<(), Errno> {
         let set = {
-            let mut table = self.ipc.semaphores.lock();
+            let mut table = self.semaphores.lock();
             let set = table.get(id)?;
             let mut state = set.state.lock();
             state.perm.check_owner(cred)?;
@@ -284,7 +285,7 @@ impl Kernel {
     /// A process ends: what it promised to undo is done.
     pub(super) fn undo_semaphores(&self, pid: u32) {
         let sets: Vec<Arc<SemSet>> = {
-            let table = self.ipc.semaphores.lock();
+            let table = self.semaphores.lock();
             table.iter().map(|(_, set)| set.clone()).collect()
         };
         for set in sets {

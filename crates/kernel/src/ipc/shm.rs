@@ -6,8 +6,8 @@ use abi::{Errno, UserAddr, page_up};
 use platform::Prot;
 use sync::{Mutex, rank};
 
+use super::IpcTable;
 use super::perm::{Found, Ids, Perm, find_or_absent};
-use crate::Kernel;
 use crate::cred::{Caps, Credentials};
 use crate::mm::{AreaFlags, AreaName, Backing, Limits, MapRequest, Place, SharedObject, memory_pieces};
 use crate::task::CurrentTask;
@@ -71,10 +71,10 @@ impl SegmentState {
     }
 }
 
-impl Kernel {
+impl IpcTable {
     /// Segments that still exist: those removed and detached everywhere are taken out on the way.
     fn shm_table<T>(&self, look: impl FnOnce(&mut Ids<Segment>) -> T) -> T {
-        let mut table = self.ipc.segments.lock();
+        let mut table = self.segments.lock();
         let gone: Vec<i32> = table
             .iter()
             .filter(|(_, segment)| segment.state.lock().memory().is_none())
@@ -117,7 +117,7 @@ impl Kernel {
 
     /// Removes a segment: its key finds nothing any more, and it ends with its last attachment.
     pub fn remove_segment(&self, id: i32, cred: &Credentials) -> Result<(), Errno> {
-        let mut table = self.ipc.segments.lock();
+        let mut table = self.segments.lock();
         let segment = table.get(id)?;
         let mut state = segment.state.lock();
         state.perm.check_owner(cred)?;
@@ -141,7 +141,7 @@ impl Kernel {
 pub fn get(task: &CurrentTask, key: i32, size: u64, flags: u32) -> Result<i32, Errno> {
     let kernel = &task.kernel;
     let cred = task.cred();
-    kernel.shm_table(|table| match find_or_absent(table, key, flags)? {
+    task.ipc().shm_table(|table| match find_or_absent(table, key, flags)? {
         Found::Existing(id, segment) => {
             if segment.size < size {
                 return Err(Errno::EINVAL);
@@ -203,7 +203,7 @@ pub fn attach(task: &CurrentTask, id: i32, addr: UserAddr, flags: u32) -> Result
             Place::NoReplace(at.0)
         }
     };
-    let segment = task.kernel.segment(id)?;
+    let segment = task.ipc().segment(id)?;
     let mut prot = Prot::READ;
     prot.set(Prot::WRITE, flags & SHM_RDONLY == 0);
     prot.set(Prot::EXEC, flags & SHM_EXEC != 0);
@@ -276,7 +276,8 @@ pub fn detach(task: &CurrentTask, addr: UserAddr) -> Result<(), Errno> {
 }
 
 fn note_detach(task: &CurrentTask, object: &Arc<SharedObject>) {
-    let table = task.kernel.ipc.segments.lock();
+    let ipc = task.ipc();
+    let table = ipc.segments.lock();
     for (_, segment) in table.iter() {
         let mut state = segment.state.lock();
         if let Some((known, _)) = state.memory()

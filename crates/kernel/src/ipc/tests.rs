@@ -56,7 +56,7 @@ fn semaphore_operations_are_all_or_nothing_and_undone_at_the_end() {
     let undo = ops(&guest, &[(0, -2, UNDO), (1, 4, UNDO), (1, -1, 0)]);
     guest.call("semop", &[id, undo, 3]).unwrap();
     assert_eq!((value(0), value(1)), (1, 3));
-    super::exit_process(&guest.kernel, guest.task.tgid());
+    guest.kernel.ipc.exit_process(guest.task.tgid());
     assert_eq!((value(0), value(1)), (3, 0));
     assert_eq!(
         guest.call("semop", &[id, ops(&guest, &[(9, 1, 0)]), 1]),

@@ -75,7 +75,8 @@ fn find_or_make(
 ) -> Result<Arc<Mq>, Errno> {
     let cred = task.cred();
     let umask = task.fs().get().umask;
-    let mut mqs = task.kernel.ipc.mqs.lock();
+    let ipc = task.ipc();
+    let mut mqs = ipc.mqs.lock();
     if let Some(queue) = mqs.get(name) {
         if flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL {
             return Err(Errno::EEXIST);
@@ -107,9 +108,9 @@ fn find_or_make(
     let kernel = &task.kernel;
     let path = anon_path(kernel, &shown, kernel.next_ino(), FileKind::Regular, perm);
     let owner = (cred.fsuid, cred.fsgid, perm);
-    let made = Mq::new(&kernel.ipc.mq_bytes, maxmsg, msgsize, path, owner)?;
+    let made = Mq::new(&task.ipc().mq_bytes, maxmsg, msgsize, path, owner)?;
     // Another may have made it meanwhile; then that one is it, unless the caller must have been the first.
-    mqs = kernel.ipc.mqs.lock();
+    mqs = ipc.mqs.lock();
     let queue = mqs.entry(name.to_vec()).or_insert_with(|| made.clone()).clone();
     if !Arc::ptr_eq(&queue, &made) && flags & O_EXCL != 0 {
         return Err(Errno::EEXIST);
@@ -121,7 +122,8 @@ fn find_or_make(
 pub fn mq_unlink(task: &CurrentTask, name: CStr) -> Result<(), Errno> {
     let name = read_name(task, name)?;
     let cred = task.cred();
-    let mut mqs = task.kernel.ipc.mqs.lock();
+    let ipc = task.ipc();
+    let mut mqs = ipc.mqs.lock();
     let queue = mqs.get(&name).ok_or(Errno::ENOENT)?;
     // The directory is sticky: only the owner removes.
     if queue.owner.0 != cred.fsuid && !cred.has(crate::cred::Caps::FOWNER) {

@@ -50,9 +50,10 @@ pub fn msgctl(task: &CurrentTask, id: i32, command: i32, buf: UserAddr) -> Resul
         return Err(Errno::EINVAL);
     }
     let cred = task.cred();
-    let queues = &task.kernel.ipc.queues;
+    let ipc = task.ipc();
+    let queues = &ipc.queues;
     match command & !IPC_64 {
-        IPC_RMID => task.kernel.remove_queue(id, &cred)?,
+        IPC_RMID => task.ipc().remove_queue(id, &cred)?,
         IPC_SET => {
             let new: MsqIdDs = task.read_struct(buf)?;
             let queue = queues.lock().get(id)?;
@@ -90,7 +91,8 @@ pub fn msgctl(task: &CurrentTask, id: i32, command: i32, buf: UserAddr) -> Resul
 
 fn tell_info(task: &CurrentTask, buf: UserAddr, used: bool) -> Result<i32, Errno> {
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-    let table = task.kernel.ipc.queues.lock();
+    let ipc = task.ipc();
+    let table = ipc.queues.lock();
     let highest = table.highest();
     let mut info = MsgInfo {
         msgpool: 512_000,

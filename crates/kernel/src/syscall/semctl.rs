@@ -55,9 +55,9 @@ pub fn semctl(task: &CurrentTask, id: i32, number: i32, command: i32, arg: u64) 
     }
     let buf = UserAddr(arg);
     let cred = task.cred();
-    let set = |id: i32| task.kernel.ipc.semaphores.lock().get(id);
+    let set = |id: i32| task.ipc().semaphores.lock().get(id);
     match command & !IPC_64 {
-        IPC_RMID => task.kernel.remove_semaphores(id, &cred)?,
+        IPC_RMID => task.ipc().remove_semaphores(id, &cred)?,
         IPC_SET => {
             let new: SemIdDs = task.read_struct(buf)?;
             let set = set(id)?;
@@ -72,7 +72,7 @@ pub fn semctl(task: &CurrentTask, id: i32, number: i32, command: i32, arg: u64) 
             task.write_struct(buf, &stat(id, &set))?;
         }
         any @ (SEM_STAT | SEM_STAT_ANY) => {
-            let (id, set) = task.kernel.ipc.semaphores.lock().at(id)?;
+            let (id, set) = task.ipc().semaphores.lock().at(id)?;
             if any == SEM_STAT {
                 set.state.lock().perm.check(&cred, 0o444)?;
             }
@@ -163,7 +163,8 @@ fn set_all(task: &CurrentTask, set: &SemSet, buf: UserAddr) -> Result<(), Errno>
 
 fn tell_info(task: &CurrentTask, buf: UserAddr, used: bool) -> Result<i32, Errno> {
     let (sets, semaphores, highest) = {
-        let table = task.kernel.ipc.semaphores.lock();
+        let ipc = task.ipc();
+        let table = ipc.semaphores.lock();
         let count: usize = table
             .iter()
             .map(|(_, set)| set.state.lock().semaphores.len())

@@ -26,13 +26,15 @@ fn read(task: &CurrentTask, name: UserAddr, len: i32) -> Result<String, Errno> {
 /// sethostname(2).
 pub fn sethostname(task: &CurrentTask, name: UserAddr, len: i32) -> Result<(), Errno> {
     let name = read(task, name, len)?;
-    task.kernel.uts.lock().nodename = name;
+    let uts = task.namespaces.lock().uts.clone();
+    uts.lock().nodename = name;
     Ok(())
 }
 
 /// setdomainname(2).
 pub fn setdomainname(task: &CurrentTask, name: UserAddr, len: i32) -> Result<(), Errno> {
     let name = read(task, name, len)?;
-    task.kernel.uts.lock().domainname = name;
+    let uts = task.namespaces.lock().uts.clone();
+    uts.lock().domainname = name;
     Ok(())
 }

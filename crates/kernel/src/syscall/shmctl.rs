@@ -59,22 +59,22 @@ pub fn shmctl(task: &CurrentTask, id: i32, command: i32, buf: UserAddr) -> Resul
         return Err(Errno::EINVAL);
     }
     match command & !IPC_64 {
-        IPC_RMID => kernel.remove_segment(id, &cred)?,
+        IPC_RMID => task.ipc().remove_segment(id, &cred)?,
         IPC_SET => {
             let new: ShmIdDs = task.read_struct(buf)?;
-            let segment = kernel.segment(id)?;
+            let segment = task.ipc().segment(id)?;
             let mut state = segment.state.lock();
             state.perm.check_owner(&cred)?;
             state.perm.set(&new.perm);
             state.ctime = i64::try_from(kernel.time.realtime_ns() / 1_000_000_000).unwrap_or(i64::MAX);
         }
         IPC_STAT => {
-            let segment = kernel.segment(id)?;
+            let segment = task.ipc().segment(id)?;
             segment.state.lock().perm.check(&cred, 0o444)?;
             task.write_struct(buf, &stat(id, &segment))?;
         }
         any @ (SHM_STAT | SHM_STAT_ANY) => {
-            let (id, segment) = kernel.segment_at(id)?;
+            let (id, segment) = task.ipc().segment_at(id)?;
             if any == SHM_STAT {
                 segment.state.lock().perm.check(&cred, 0o444)?;
             }
@@ -91,11 +91,11 @@ pub fn shmctl(task: &CurrentTask, id: i32, command: i32, buf: UserAddr) -> Resul
                 unused: [0; 4],
             };
             task.write_struct(buf, &info)?;
-            return Ok(kernel.segment_count().1 as i32);
+            return Ok(task.ipc().segment_count().1 as i32);
         }
         SHM_INFO => {
-            let (used, highest) = kernel.segment_count();
-            let (total, resident) = kernel.segment_pages();
+            let (used, highest) = task.ipc().segment_count();
+            let (total, resident) = task.ipc().segment_pages();
             let info = ShmInfo {
                 used: i32::try_from(used).unwrap_or(i32::MAX),
                 total,
@@ -106,7 +106,7 @@ pub fn shmctl(task: &CurrentTask, id: i32, command: i32, buf: UserAddr) -> Resul
             return Ok(highest as i32);
         }
         lock @ (SHM_LOCK | SHM_UNLOCK) => {
-            let segment = kernel.segment(id)?;
+            let segment = task.ipc().segment(id)?;
             let mut state = segment.state.lock();
             check_lock(&state.perm, &cred)?;
             if lock == SHM_LOCK {

@@ -449,7 +449,7 @@ pub const TASK: &[Row] = &[
         56,
         "clone",
         super::clone::clone,
-        Partial("of namespaces only that of mounts")
+        Partial("of namespaces those of mounts, names and IPC")
     ),
     row!(57, "fork", super::fork::fork, Full),
     row!(58, "vfork", super::fork::vfork, Full),
@@ -580,7 +580,7 @@ pub const TASK: &[Row] = &[
         272,
         "unshare",
         super::unshare::unshare,
-        Partial("descriptors, file system context and mount namespaces only")
+        Partial("of namespaces those of mounts, names and IPC")
     ),
     row!(
         302,
@@ -592,7 +592,7 @@ pub const TASK: &[Row] = &[
         308,
         "setns",
         super::unshare::setns,
-        Partial("no namespaces to enter")
+        Partial("of namespaces those of mounts, names and IPC")
     ),
     row!(
         309,
@@ -631,7 +631,7 @@ pub const TASK: &[Row] = &[
         435,
         "clone3",
         super::clone::clone3,
-        Partial("no new namespaces, no CLONE_INTO_CGROUP")
+        Partial("of namespaces those of mounts, names and IPC; no CLONE_INTO_CGROUP")
     ),
     row!(438, "pidfd_getfd", super::pidfd_open::pidfd_getfd, Full),
 ];

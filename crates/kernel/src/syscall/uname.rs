@@ -13,7 +13,8 @@ pub const VERSION: &str = "#1 SMP Tegmen";
 
 /// uname(2).
 pub fn uname(task: &CurrentTask, buf: UserAddr) -> Result<(), Errno> {
-    let names = task.kernel.uts.lock().clone();
+    let uts = task.namespaces.lock().uts.clone();
+    let names = uts.lock().clone();
     let fields = [
         "Linux",
         &names.nodename,

@@ -170,7 +170,8 @@ impl Task {
     /// The last thread has gone: children get a new parent, the parent is told, the zombie waits (or not).
     fn end_process(&self, status: i32) {
         let pid = self.tgid();
-        crate::ipc::exit_process(&self.kernel, pid);
+        let ipc = self.namespaces.lock().ipc.clone();
+        ipc.exit_process(pid);
         self.group.stop_timers();
         let mut out = Outbox::default();
         {

@@ -51,6 +51,8 @@ pub mod clone_flags {
     }
     /// Every namespace flag but that of users.
     pub const NAMESPACES: u64 = NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWPID | NEWNET;
+    /// Those that can be made.
+    pub const OFFERED: u64 = NEWNS | NEWUTS | NEWIPC;
 }
 use clone_flags as f;
 
@@ -93,6 +95,9 @@ fn check_flags(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
     if has(f::PARENT) && task.tgid() == 1 {
         return Err(Errno::EINVAL);
     }
+    if has(f::NEWIPC) && has(f::SYSVSEM) {
+        return Err(Errno::EINVAL);
+    }
     if has(f::PIDFD) && has(f::DETACHED) {
         return Err(Errno::EINVAL);
     }
@@ -100,7 +105,7 @@ fn check_flags(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
         // As a Linux built without user namespaces.
         return Err(Errno::EINVAL);
     }
-    if has(f::NAMESPACES) && (flags & f::NAMESPACES != f::NEWNS || !task.cred().has(Caps::SYS_ADMIN)) {
+    if has(f::NAMESPACES) && (has(f::NAMESPACES & !f::OFFERED) || !task.cred().has(Caps::SYS_ADMIN)) {
         let allowed = task.cred().has(Caps::SYS_ADMIN);
         return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
     }
@@ -209,6 +214,8 @@ impl CurrentTask {
         } else {
             fs.duplicate()
         };
+        let namespaces = self.namespaces.lock().clone();
+        let namespaces = namespaces.changed(flags)?;
         let shared = (Some(mm.clone()), files, fs);
         let comm = self.comm.lock().clone();
         let inherited = self.inherited_group_state();
@@ -225,6 +232,7 @@ impl CurrentTask {
             ThreadGroup::with(tid, inherited, actions)
         };
         let child = Task::new(&self.kernel, tid, &group, shared, self.cred(), comm);
+        *child.namespaces.lock() = namespaces;
         self.inherit(&child, args);
         {
             let mut signals = group.signals.lock();

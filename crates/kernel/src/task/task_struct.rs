@@ -8,7 +8,7 @@ use platform::Interrupter;
 use sync::{Mutex, RwLock, Waiter, rank};
 
 use super::ptrace::{Trace, TraceStop};
-use super::{Seccomp, ThreadGroup};
+use super::{Namespaces, Seccomp, ThreadGroup};
 use crate::Kernel;
 use crate::cred::Credentials;
 use crate::file::{FdTable, FileDescription};
@@ -32,6 +32,8 @@ pub struct Task {
     pub files: Mutex<Arc<FdTable>>,
     /// Its root, working directory and umask.
     pub fs: Mutex<Arc<FsContext>>,
+    /// Its namespaces.
+    pub namespaces: Mutex<Namespaces>,
     /// Its credentials.
     pub cred: RwLock<Arc<Credentials>>,
     /// Its signal state. After changing what is pending or blocked, set [`Task::notify_signal`].
@@ -158,6 +160,8 @@ impl Task {
         let task = Task::new(&self.kernel, tid, &self.group, shared, self.cred(), comm);
         let state = self.state.lock().clone();
         *task.state.lock() = state;
+        let namespaces = self.namespaces.lock().clone();
+        *task.namespaces.lock() = namespaces;
         let filters = self.seccomp.lock().clone();
         *task.seccomp.lock() = filters;
         let trace = self.trace.lock().take();
@@ -193,6 +197,7 @@ impl Task {
             mm: Mutex::new(rank::TASK, mm),
             files: Mutex::new(rank::TASK, files),
             fs: Mutex::new(rank::TASK, fs),
+            namespaces: Mutex::new(rank::LEAF, Namespaces::first(kernel)),
             cred: RwLock::new(rank::LEAF, cred),
             signals: Mutex::new(rank::SIGNALS, TaskSignals::default()),
             attention: AtomicBool::new(false),

@@ -178,6 +178,16 @@ impl Vfs {
         drop((gone, places));
     }
 
+    /// The root of the mount namespace that a place belongs to.
+    pub fn root_of(&self, place: &Path) -> Path {
+        let mut top = place.mount.clone();
+        while let Some((parent, _)) = top.parent() {
+            top = parent;
+        }
+        let dentry = top.root.clone();
+        Path { mount: top, dentry }
+    }
+
     /// The namespace's number that a mount belongs to (the inode number of /proc/PID/ns/mnt is made from it).
     pub fn namespace_of(&self, mount: &Mount) -> u64 {
         mount.namespace.load(Ordering::Relaxed)
