@@ -36,7 +36,11 @@ pub fn follow(at: &Process, kind: &'static str) -> Result<Follow, Errno> {
     let namespace = namespace(at, kind)?;
     let kernel = at.view()?.kernel;
     let name = name_of(&namespace);
-    let inode = Inode::new(SUPERBLOCK.clone(), FileKind::Regular, Box::new(NsInode(namespace)));
+    let inode = Inode::new(
+        SUPERBLOCK.clone(),
+        FileKind::Regular,
+        Box::new(NsInode(namespace)),
+    );
     Ok(Follow::Path(anon_path_of(&kernel, &name, inode)))
 }
 

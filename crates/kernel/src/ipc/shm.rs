@@ -141,42 +141,43 @@ impl IpcTable {
 pub fn get(task: &CurrentTask, key: i32, size: u64, flags: u32) -> Result<i32, Errno> {
     let kernel = &task.kernel;
     let cred = task.cred();
-    task.ipc().shm_table(|table| match find_or_absent(table, key, flags)? {
-        Found::Existing(id, segment) => {
-            if segment.size < size {
-                return Err(Errno::EINVAL);
+    task.ipc()
+        .shm_table(|table| match find_or_absent(table, key, flags)? {
+            Found::Existing(id, segment) => {
+                if segment.size < size {
+                    return Err(Errno::EINVAL);
+                }
+                segment.state.lock().perm.check(&cred, flags & 0o777)?;
+                Ok(id)
             }
-            segment.state.lock().perm.check(&cred, flags & 0o777)?;
-            Ok(id)
-        }
-        Found::Absent => {
-            if !(SHMMIN..=SHMMAX).contains(&size) || page_up(size).is_none() {
-                return Err(Errno::EINVAL);
+            Found::Absent => {
+                if !(SHMMIN..=SHMMAX).contains(&size) || page_up(size).is_none() {
+                    return Err(Errno::EINVAL);
+                }
+                if flags & SHM_HUGETLB != 0 {
+                    return Err(Errno::ENOMEM);
+                }
+                if size > kernel.config.total_memory {
+                    return Err(Errno::ENOMEM);
+                }
+                let name = format!("/SYSV{:08x} (deleted)", key as u32);
+                let object = kernel.new_shared_object(name.into_bytes())?;
+                let state = SegmentState {
+                    perm: Perm::new(key, &cred, flags),
+                    memory: Memory::Kept(object),
+                    atime: 0,
+                    dtime: 0,
+                    ctime: super::now(kernel),
+                    cpid: task.tgid(),
+                    lpid: 0,
+                };
+                let segment = Arc::new(Segment {
+                    size,
+                    state: Mutex::new(rank::FILE_STATE, state),
+                });
+                table.insert(key, segment)
             }
-            if flags & SHM_HUGETLB != 0 {
-                return Err(Errno::ENOMEM);
-            }
-            if size > kernel.config.total_memory {
-                return Err(Errno::ENOMEM);
-            }
-            let name = format!("/SYSV{:08x} (deleted)", key as u32);
-            let object = kernel.new_shared_object(name.into_bytes())?;
-            let state = SegmentState {
-                perm: Perm::new(key, &cred, flags),
-                memory: Memory::Kept(object),
-                atime: 0,
-                dtime: 0,
-                ctime: super::now(kernel),
-                cpid: task.tgid(),
-                lpid: 0,
-            };
-            let segment = Arc::new(Segment {
-                size,
-                state: Mutex::new(rank::FILE_STATE, state),
-            });
-            table.insert(key, segment)
-        }
-    })
+        })
 }
 
 /// shmat(2).

@@ -201,9 +201,7 @@ impl FileOps for NsFile {
             // The first ones have no parent that may be seen; other kinds have none at all.
             NS_GET_PARENT if matches!(kind, "user" | "pid") => Err(Errno::EPERM),
             NS_GET_PARENT => Err(Errno::EINVAL),
-            NS_GET_OWNER_UID if kind == "user" => {
-                task.write_struct(abi::UserAddr(arg), &0_u32).map(|()| 0)
-            }
+            NS_GET_OWNER_UID if kind == "user" => task.write_struct(abi::UserAddr(arg), &0_u32).map(|()| 0),
             NS_GET_OWNER_UID => Err(Errno::EINVAL),
             _ => Err(Errno::ENOTTY),
         }
@@ -271,7 +269,11 @@ impl CurrentTask {
         // Of these there is one, in which it is.
         if let Namespace::Only(kind) = namespace {
             return Err(if *kind == "user" || !self.cred().has(Caps::SYS_ADMIN) {
-                if *kind == "user" { Errno::EINVAL } else { Errno::EPERM }
+                if *kind == "user" {
+                    Errno::EINVAL
+                } else {
+                    Errno::EPERM
+                }
             } else {
                 return Ok(());
             });
