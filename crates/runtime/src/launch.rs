@@ -88,6 +88,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
     let mut trees = vec![Tree {
         host: launch.rootfs,
         read_only: true,
+        below: true,
     }];
     let mut mounts = container::usual_mounts();
     for (index, volume) in launch.volumes.into_iter().enumerate() {
@@ -95,6 +96,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         trees.push(Tree {
             host: volume.host,
             read_only: volume.read_only,
+            below: true,
         });
         mounts.push(Mount {
             at: volume.guest,

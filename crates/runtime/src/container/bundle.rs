@@ -130,6 +130,7 @@ impl Bundle {
             host: self.rootfs()?,
             // Mount points may have to be made in it; the sandbox's kernel keeps it read-only.
             read_only: false,
+            below: true,
         }];
         trees.extend(mounts.trees);
         let name = |name: &Option<String>, else_: &str| name.as_deref().unwrap_or(else_).as_bytes().to_vec();

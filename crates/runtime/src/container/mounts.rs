@@ -205,8 +205,11 @@ impl Mounts {
         }
         let read_only = options.flags & flags::RDONLY != 0;
         let index = self.trees.len();
-        self.trees.push(Tree { host, read_only });
-        let _ = options.recursive;
+        self.trees.push(Tree {
+            host,
+            read_only,
+            below: options.recursive,
+        });
         Ok(Source::Tree { index, read_only })
     }
 }

@@ -46,6 +46,8 @@ pub struct Tree {
     pub host: PathBuf,
     /// Read-only at the host, too.
     pub read_only: bool,
+    /// With what is mounted below it.
+    pub below: bool,
 }
 
 impl Tree {
@@ -76,7 +78,12 @@ impl Copy {
     /// With everything that is mounted below, whatever it is.
     pub fn whole(tree: &Tree) -> Result<Copy, Failure> {
         let doing = format!("mounting '{}'", tree.host.display());
-        let top = mount::clone_tree(&tree.host).while_doing(&doing)?;
+        let top = match tree.below {
+            true => mount::clone_tree(&tree.host),
+            // Not where what is mounted below hides what this caller may not see.
+            false => mount::clone_mount(&tree.host).or_else(|_| mount::clone_tree(&tree.host)),
+        };
+        let top = top.while_doing(&doing)?;
         mount::restrict(top.as_fd(), tree.access()).while_doing(&doing)?;
         Ok(Copy {
             top,
@@ -93,7 +100,12 @@ impl Copy {
             mount::restrict(copy.as_fd(), tree.access()).map(|()| copy)
         };
         let mut below = Vec::new();
-        for (path, name) in mounts_below(&tree.host, mountinfo) {
+        let mounts = if tree.below {
+            mounts_below(&tree.host, mountinfo)
+        } else {
+            Vec::new()
+        };
+        for (path, name) in mounts {
             // One that is covered by another cannot be copied by its path, and is not seen by anybody either.
             if let Ok(mount) = copy(&path) {
                 below.push((name, mount));

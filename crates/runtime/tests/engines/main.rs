@@ -4,6 +4,7 @@
 //! The lists of what is tried are shell scripts (`docker.sh` and so on) that print sections; sections are compared.
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod containerd;
 mod docker;
 mod engine;
