@@ -19,8 +19,11 @@ const BATCH: usize = 32;
 /// How long a device without room is waited for before the stack is told.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// The packet sockets, with the indices of their interfaces.
-struct Interfaces(Vec<(u32, OwnedFd)>);
+/// Bytes of the largest answer of a name server.
+const ANSWER: usize = 65_536;
+
+/// The packet sockets, with the indices of their interfaces, and the socket of the engine's name server.
+struct Interfaces(Vec<(u32, OwnedFd)>, Option<OwnedFd>);
 
 impl Wire for Interfaces {
     fn send(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], parts: &[&[u8]]) -> bool {
@@ -54,11 +57,15 @@ pub fn start(kernel: &Arc<Kernel>, config: &NetworkConfig, sockets: Vec<OwnedFd>
     if config.interfaces.is_empty() {
         return Ok(());
     }
-    if sockets.len() < config.interfaces.len() || config.interfaces.len() > MOST_DESCRIPTORS {
+    let wanted = config.interfaces.len() + usize::from(config.resolver.is_some());
+    if sockets.len() < wanted || wanted > MOST_DESCRIPTORS {
         return Err(Errno::EINVAL);
     }
     let indices = config.interfaces.iter().map(|interface| interface.index);
-    let interfaces = Arc::new(Interfaces(indices.zip(sockets).collect()));
+    let mut sockets = sockets;
+    let mut more = sockets.split_off(config.interfaces.len());
+    let resolver = config.resolver.and_then(|_| more.pop());
+    let interfaces = Arc::new(Interfaces(indices.zip(sockets).collect(), resolver));
     kernel
         .sockets
         .network
@@ -77,12 +84,20 @@ impl Wire for Shared {
     fn send(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], parts: &[&[u8]]) -> bool {
         self.0.send(interface, header, parts)
     }
+
+    fn query(&self, query: &[u8]) {
+        if let Some(resolver) = &self.0.1 {
+            // Lost, as a datagram may be: who asked will ask again.
+            let _ = packet::send(resolver.as_fd(), &[query]);
+        }
+    }
 }
 
 /// Takes frames for as long as the process lives.
 fn receive(kernel: &Arc<Kernel>, interfaces: &Interfaces) {
     let mut buf = vec![0; FRAME];
-    let descriptors: Vec<BorrowedFd<'_>> = interfaces.0.iter().map(|(_, fd)| fd.as_fd()).collect();
+    let packets = interfaces.0.iter().map(|(_, fd)| fd.as_fd());
+    let descriptors: Vec<BorrowedFd<'_>> = packets.chain(interfaces.1.iter().map(AsFd::as_fd)).collect();
     loop {
         let Ok(found) = packet::wait(&descriptors, 0, None) else {
             return;
@@ -91,6 +106,23 @@ fn receive(kernel: &Arc<Kernel>, interfaces: &Interfaces) {
             if found.readable & (1 << at) != 0 {
                 take(kernel, *index, socket, &mut buf);
             }
+        }
+        if let Some(resolver) = &interfaces.1
+            && found.readable & (1 << interfaces.0.len()) != 0
+        {
+            answers(kernel, resolver, &mut buf);
+        }
+    }
+}
+
+/// Takes what the engine's name server answers.
+fn answers(kernel: &Arc<Kernel>, resolver: &OwnedFd, buf: &mut [u8]) {
+    for _ in 0..BATCH {
+        match packet::receive(resolver.as_fd(), &mut buf[..ANSWER]) {
+            Ok(len) => kernel.sockets.network.resolver_answered(kernel, &buf[..len]),
+            Err(Errno::EAGAIN) => return,
+            // Nobody is there (any more): taking the error has cleared it.
+            Err(_) => {}
         }
     }
 }

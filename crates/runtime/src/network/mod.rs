@@ -8,7 +8,7 @@ mod rtnetlink;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -20,6 +20,10 @@ use rtnetlink::{Entry, Rtnetlink};
 
 /// Interfaces that a sandbox takes over at most.
 pub const MOST_INTERFACES: usize = 16;
+
+/// Where Docker's name server is, as containers see it.
+const RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+const DNS: u16 = 53;
 
 /// Bytes of struct ifinfomsg, ifaddrmsg, rtmsg, ndmsg.
 const IFINFO: usize = 16;
@@ -38,8 +42,14 @@ const RTN_UNICAST: u8 = 1;
 pub fn take_over(namespace: BorrowedFd<'_>) -> Result<(NetworkConfig, Vec<OwnedFd>), Failure> {
     inside(namespace, || {
         let sockets = open_sockets()?;
-        let config = take_over_here(&sockets)?;
-        let used = sockets.into_iter().take(config.interfaces.len()).collect();
+        let mut config = take_over_here(&sockets)?;
+        let mut used: Vec<OwnedFd> = sockets.into_iter().take(config.interfaces.len()).collect();
+        // Docker's name server for its networks: it is reached from this namespace only, on a port of its own.
+        if let Some(port) = resolver_port() {
+            let server = SocketAddrV4::new(RESOLVER, port);
+            used.push(host::packet::datagram_socket(server).while_doing("name server's socket")?);
+            config.resolver = Some(SocketAddr::from((RESOLVER, DNS)));
+        }
         Ok((config, used))
     })
 }
@@ -128,7 +138,19 @@ fn read(host: &mut Rtnetlink) -> Result<NetworkConfig, Errno> {
         interfaces,
         routes,
         neighbours,
+        resolver: None,
     })
+}
+
+/// The port of a UDP socket on the name server's address in the calling thread's namespace.
+fn resolver_port() -> Option<u16> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/udp").ok()?;
+    let address = format!("{:08X}:", u32::from_le_bytes(RESOLVER.octets()));
+    let of_line = |line: &str| {
+        let local = line.split_whitespace().nth(1)?;
+        u16::from_str_radix(local.strip_prefix(&address)?, 16).ok()
+    };
+    table.lines().skip(1).find_map(of_line)
 }
 
 /// `None` for interfaces that stay with the host: loopback, tunnels, what is down.

@@ -233,3 +233,19 @@ fn pings_and_captures_work_inside() {
         );
     }
 }
+
+#[test]
+fn the_name_server_of_the_engine_is_reached() {
+    let Some(mut world) = World::new() else { return };
+    assert!(ip(&format!("-n {} link set lo up", world.inside)));
+    let server = "UDP4-RECVFROM:4053,bind=127.0.0.11,fork";
+    let child = Command::new("ip")
+        .args(["netns", "exec", &world.inside, "socat", server, "EXEC:cat"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    world.peers.push(child);
+    sleep(Duration::from_millis(500));
+    let outcome = world.run("printf 'a query of some length' | socat -t3 - UDP:127.0.0.11:53");
+    assert_eq!(outcome.stdout, "a query of some length", "{outcome:?}");
+}

@@ -242,7 +242,9 @@ impl SocketOps for UdpSocket {
         let from = SocketAddr::new(from_ip, local.port());
         match way {
             Way::Local { to: ip, .. } => {
-                let arrived = self.deliver(from, SocketAddr::new(ip, to.port()), data, message);
+                let to = SocketAddr::new(ip, to.port());
+                let arrived = self.kernel.sockets.network.asks_resolver(from, to, &data)
+                    || self.deliver(from, to, data, message);
                 if !arrived && self.state.lock().remote.is_some() {
                     // The sandbox's own "port unreachable".
                     self.base.fail(Errno::ECONNREFUSED);

@@ -200,6 +200,20 @@ pub(in crate::socket) fn arrived(kernel: &Kernel, datagram: &mut net::Datagram) 
     true
 }
 
+/// The engine's name server answered.
+pub(in crate::socket) fn resolved(kernel: &Kernel, from: SocketAddr, to: SocketAddr, answer: Vec<u8>) {
+    let arrival = Arrival {
+        to: to.ip(),
+        interface: LO_INDEX,
+        hops: 64,
+        class: 0,
+        time: crate::vfs::now_ns(),
+    };
+    if let Some(receiver) = choose(kernel, from, to, LO_INDEX) {
+        receiver.take(from, answer, &mut Control::default(), arrival);
+    }
+}
+
 /// An ICMP error about a datagram came.
 pub(in crate::socket) fn failed(kernel: &Kernel, error: &net::IcmpError) {
     for socket in kernel.sockets.ports.udp.matching(error.local) {

@@ -16,6 +16,11 @@ use crate::time::queue::Expire;
 pub trait Wire: Send + Sync {
     /// Sends a frame, given in parts, after its header. False: the device has no room now.
     fn send(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], parts: &[&[u8]]) -> bool;
+
+    /// Sends a query to the engine's name server; lost when that is not possible.
+    fn query(&self, query: &[u8]) {
+        let _ = query;
+    }
 }
 
 /// No timer is armed.
@@ -44,6 +49,11 @@ impl Attached {
             start: Instant::now(),
             armed: AtomicU64::new(NEVER),
         })
+    }
+
+    /// The wire.
+    pub fn wire(&self) -> &dyn Wire {
+        &*self.wire
     }
 
     fn now(&self) -> net::Instant {

@@ -1,6 +1,6 @@
 //! What the sandbox's network is made from: plain data, as it was read from the namespace that an engine configured.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ pub struct NetworkConfig {
     pub routes: Vec<RouteConfig>,
     /// Neighbours that need no asking.
     pub neighbours: Vec<NeighbourConfig>,
+    /// A name server that the engine runs on a loopback address of the namespace, as it is named inside. Its socket comes after
+    /// those of the interfaces.
+    pub resolver: Option<SocketAddr>,
 }
 
 /// An Ethernet interface.

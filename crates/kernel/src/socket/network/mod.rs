@@ -6,6 +6,7 @@ mod attached;
 pub mod config;
 mod inventory;
 mod offload;
+mod resolver;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -75,6 +76,8 @@ pub struct Network {
     /// What the stack has of interfaces and routes, for look-ups without its lock.
     inventory: RwLock<Arc<Inventory>>,
     attached: OnceLock<Arc<Attached>>,
+    /// The engine's name server.
+    resolver: resolver::Resolver,
 }
 
 impl Default for Network {
@@ -82,6 +85,7 @@ impl Default for Network {
         Network {
             inventory: RwLock::new(rank::LEAF, Arc::new(Inventory::default())),
             attached: OnceLock::new(),
+            resolver: resolver::Resolver::default(),
         }
     }
 }
@@ -136,6 +140,7 @@ impl Network {
             .call(|stack, now| build(stack, now, config))
             .map_err(errno)?;
         self.attached.set(attached).map_err(|_| Errno::EBUSY)?;
+        self.resolver.set(config.resolver);
         self.renew();
         Ok(())
     }
