@@ -1,6 +1,6 @@
 //! The verbs of a container runtime, without an engine: bundles are made here, with the host's programs bind-mounted read-only.
 
-mod bundle;
+pub mod bundle;
 mod crash;
 mod exec;
 mod hooks;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::containers::bundle::Bundle;
 use crate::harness::{LIMIT, Outcome, have, run, tegmen_do};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -248,4 +249,23 @@ fn the_name_server_of_the_engine_is_reached() {
     sleep(Duration::from_millis(500));
     let outcome = world.run("printf 'a query of some length' | socat -t3 - UDP:127.0.0.11:53");
     assert_eq!(outcome.stdout, "a query of some length", "{outcome:?}");
+}
+
+#[test]
+fn a_container_gets_the_interface_at_its_start() {
+    let Some(mut world) = World::new() else { return };
+    world.peer(&["TCP4-LISTEN:8000,fork,reuseaddr", "EXEC:cat"]);
+    let script =
+        "cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '; printf hi | socat -t5 - TCP:10.77.0.1:8000";
+    let mut bundle = Bundle::new(script);
+    let namespace = serde_json::json!({ "type": "network", "path": format!("/run/netns/{}", world.inside) });
+    for entry in bundle.config["linux"]["namespaces"].as_array_mut().unwrap() {
+        if entry["type"] == "network" {
+            *entry = namespace.clone();
+        }
+    }
+    bundle.write();
+    bundle.started();
+    bundle.until("stopped");
+    assert_eq!(bundle.output(), "lo\neth0\nhi", "{}", bundle.logged());
 }
