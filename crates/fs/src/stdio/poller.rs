@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
@@ -23,8 +23,9 @@ pub struct Watch {
     fd: OwnedFd,
     /// Woken when the host reports something.
     pub queue: WaitQueue,
-    /// What the host was asked to report and has not yet.
-    armed: AtomicU32,
+    /// What the host was asked to report and has not yet. Held while the host is asked: of two that ask at once the later
+    /// must ask for what both want.
+    armed: Mutex<u32>,
     /// Regular files and the like: always ready, and the host does not watch them.
     always_ready: bool,
 }
@@ -63,7 +64,7 @@ impl Poller {
             token,
             fd,
             queue: WaitQueue::new(),
-            armed: AtomicU32::new(0),
+            armed: Mutex::new(rank::LEAF, 0),
             always_ready,
         });
         self.watches.lock().insert(token, Arc::downgrade(&watch));
@@ -93,7 +94,7 @@ impl Watch {
 
     /// The host reported `events`; what else was asked for is asked for again.
     fn fired(&self, events: u32) {
-        let asked = self.armed.swap(0, Ordering::SeqCst);
+        let asked = std::mem::take(&mut *self.armed.lock());
         let ended = to_guest(events).intersects(Events::ALWAYS);
         self.queue.wake(to_guest(events));
         let left = asked & !events;
@@ -104,18 +105,16 @@ impl Watch {
     }
 
     fn arm(&self, events: u32) {
-        let before = self.armed.fetch_or(events, Ordering::SeqCst);
-        if before & events != events {
-            // It was added, so arming it can only fail for want of memory; then a wake-up now makes the waiters try again.
-            if self
-                .poller
-                .epoll
-                .arm(self.fd(), self.token, before | events)
-                .is_err()
-            {
-                self.armed.store(0, Ordering::SeqCst);
-                self.queue.wake(to_guest(events));
-            }
+        let mut armed = self.armed.lock();
+        if *armed & events == events {
+            return;
+        }
+        *armed |= events;
+        // It was added, so arming it can only fail for want of memory; then a wake-up now makes the waiters try again.
+        if self.poller.epoll.arm(self.fd(), self.token, *armed).is_err() {
+            *armed = 0;
+            drop(armed);
+            self.queue.wake(to_guest(events));
         }
     }
 }

@@ -49,6 +49,34 @@ fn standard_streams_pass() {
     assert!(got == sent, "{} bytes came back of {}", got.len(), sent.len());
 }
 
+/// Both pipes are full and empty in turn: a wake-up that is lost shows as a stop.
+#[test]
+fn much_passes_both_ways() {
+    const BLOCK: usize = 1 << 20;
+    const BLOCKS: usize = 32;
+    let mut child = tegmen_do(&[], &["dd", "bs=64k", "status=none"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let feed = std::thread::spawn(move || {
+        let block = vec![7; BLOCK];
+        (0..BLOCKS).all(|_| stdin.write_all(&block).is_ok())
+    });
+    let mut stdout = child.stdout.take().unwrap();
+    let (mut got, mut buffer) = (0, vec![0; 3000]);
+    loop {
+        match stdout.read(&mut buffer).unwrap() {
+            0 => break,
+            len => got += len,
+        }
+    }
+    assert!(feed.join().unwrap());
+    assert_eq!(got, BLOCK * BLOCKS);
+    assert_eq!(wait(&mut child, LIMIT).map(shell_status), Some(0));
+}
+
 /// What sendfile(2) has read from a pipe and cannot write would be lost: Linux refuses it, and programs read and write.
 #[test]
 fn a_pipe_is_not_sent_as_a_file() {
