@@ -1,7 +1,7 @@
 //! execve(2) of a file that is the fuzzer's: ELF, scripts, anything.
 
 use super::bytes::Bytes;
-use super::syscalls::guest;
+use super::syscalls::{guest, take_apart};
 
 pub fn run(data: &[u8]) {
     let guest = guest();
@@ -28,4 +28,5 @@ pub fn run(data: &[u8]) {
     let _ = guest.call("close", &[fd]);
     let list = guest.bytes(&[0; 16]);
     let _ = guest.call("execve", &[path.0, list.0, list.0]);
+    take_apart(guest);
 }

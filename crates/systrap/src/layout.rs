@@ -250,3 +250,34 @@ pub mod uc {
     /// Bytes of both.
     pub const LEN: usize = 304 + 128;
 }
+
+#[cfg(test)]
+mod tests {
+    /// The attacks of tests/escape aim at these addresses: with others they would hit nothing.
+    #[test]
+    fn the_attacks_aim_at_what_is_there() {
+        let header = include_str!("../../../tests/escape/escape.h");
+        let value = |name: &str| {
+            let mut lines = header.lines();
+            let line = lines.find_map(|line| line.strip_prefix(&format!("#define {name} ")));
+            let text = line.map(|line| line.trim_end_matches("UL"));
+            text.and_then(|text| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok())
+        };
+        for (name, ours) in [
+            ("STUB", super::STUB_ADDR),
+            ("STUB_CODE", super::STUB_CODE as u64),
+            ("STUB_LEN", super::STUB_LEN as u64),
+            ("COMMAND", super::COMMAND_ADDR),
+            ("COMMAND_LEN", super::COMMAND_LEN as u64),
+            ("HELPER_STACK", super::HELPER_STACK),
+            ("AREA_LEN", super::AREA_LEN as u64),
+            ("A_STATE", super::area::STATE as u64),
+            ("A_KICK", super::area::KICK as u64),
+            ("A_SIG", super::area::SIG as u64),
+            ("A_UC", super::area::UC as u64),
+            ("A_FAST", super::area::FAST as u64),
+        ] {
+            assert_eq!(value(name), Some(ours), "{name}");
+        }
+    }
+}

@@ -12,6 +12,12 @@ Prints every host call that the processes of a sandbox may make, with the allowe
 usage: tegmen surface
 ";
 
+/// The processes outside of the jail.
+const MONITORS: &str = "
+The monitor of a container and the command itself are outside of the jail and have no filter: they read packets of bounded length from
+the sentry. The monitor has no capability and no descriptor but its sockets.
+";
+
 pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
     if only_flags(parser, HELP, &[])?.is_none() {
         return Ok(0);
@@ -65,6 +71,7 @@ pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
             ));
         }
     }
+    text.push_str(MONITORS);
     show(&text);
     Ok(0)
 }
