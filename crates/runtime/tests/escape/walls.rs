@@ -43,6 +43,10 @@ impl Drop for Running {
 }
 
 /// A sandbox with several guest processes, running.
+#[expect(
+    clippy::zombie_processes,
+    reason = "waited for when dropped; a panic ends the test"
+)]
 fn start() -> Running {
     let mut command = tegmen_do(&[], &["sh", "-c", "sleep 1000 & sleep 1000 & echo ready; wait"])
         .stdin(Stdio::null())
