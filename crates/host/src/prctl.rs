@@ -24,6 +24,19 @@ pub fn not_dumpable() -> Result<(), Errno> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()).map(drop)
 }
 
+/// Becomes root of the user namespace that the process was cloned into, without other groups, open to its parent's ptrace(2)
+/// as before. For a process with one thread.
+pub fn become_root() -> Result<(), Errno> {
+    // SAFETY: the raw call changes this thread's groups; no memory is read for a count of zero.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) })?;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, 0, 0, 0) })?;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, 0) })?;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) }.into()).map(drop)
+}
+
 /// The thread's name (at most 15 bytes), as `ps` shows it.
 pub fn set_name(name: &CStr) {
     // SAFETY: the name is NUL-terminated; the kernel copies at most 16 bytes. A failure changes only what `ps` shows.

@@ -61,7 +61,15 @@ pub fn start(
         .block_exactly()
         .while_doing("blocking signals")?;
     let (ours, theirs) = fd::packet_pair().while_doing("control socket")?;
-    let ids = IdMaps::of_caller()?;
+    let ids = match &config.id_maps {
+        Some((uids, gids)) => IdMaps {
+            uids: uids.clone(),
+            gids: gids.clone(),
+            deny_setgroups: false,
+        },
+        None => IdMaps::of_caller()?,
+    };
+    let mapped_away = config.id_maps.is_some();
     let copies = trees::copies(&trees)?;
     timing.done("trees copied");
     let mut child_timing = timing.clone();
@@ -74,6 +82,7 @@ pub fn start(
                 theirs: &theirs,
                 listener: listener.as_ref(),
                 before,
+                mapped_away,
             };
             match entry.close_walls(&io, oom_score, &mut child_timing) {
                 Ok((root, volumes, oom_score)) => {
@@ -199,6 +208,8 @@ struct Entry<'a> {
     theirs: &'a OwnedFd,
     listener: Option<&'a OwnedFd>,
     before: SignalSet,
+    /// The caller is nobody in the new user namespace.
+    mapped_away: bool,
 }
 
 impl Entry<'_> {
@@ -207,6 +218,9 @@ impl Entry<'_> {
         // First of all, because a copy of the command's end of the pair would hide the command's death.
         self.close_descriptors(io)?;
         self.wait_for_ids()?;
+        if self.mapped_away {
+            prctl::become_root().while_doing("user ids: becoming root of the container's")?;
+        }
         timing.done("child running with its ids");
         ns::new_session().while_doing("new session")?;
         prctl::umask(0);

@@ -138,6 +138,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         cpus: host::machine::processors(),
         cpuinfo: first_processor(),
         total_memory: host::machine::total_memory().while_doing("memory size")?,
+        id_maps: None,
         container: Container {
             id: String::new(),
             process,

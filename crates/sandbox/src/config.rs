@@ -23,6 +23,8 @@ pub struct Config {
     pub cpuinfo: String,
     /// Bytes of memory.
     pub total_memory: u64,
+    /// Lines of the uid_map and the gid_map of the jail: which ids of the host the container's are. `None`: the caller's own.
+    pub id_maps: Option<(String, String)>,
     /// The first container. With its first process the sandbox ends.
     pub container: Container,
     /// The first process waits for a `start` request. Needs [`Handles::listener`].

@@ -69,7 +69,7 @@ impl Limits {
 pub struct Setup {
     /// Make the usual nodes and links in /dev, and `devices`.
     pub populate_dev: bool,
-    /// Further devices. The kernel of the sandbox must have their drivers (see [`has_driver`]).
+    /// Further devices. Those without a driver (see [`has_driver`]) are there, and opening them answers `ENXIO`.
     pub devices: Vec<Device>,
     /// Make /dev/console: there is a terminal.
     pub console: bool,

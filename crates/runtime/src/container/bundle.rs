@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    LinuxNamespaceType, LinuxPersonalityDomain, PosixRlimitType, Process as SpecProcess, Spec,
+    LinuxIdMapping, LinuxNamespaceType, LinuxPersonalityDomain, PosixRlimitType, Process as SpecProcess, Spec,
 };
 use sandbox::Config;
 use sandbox::container::{Container, Privileges, Process, Root, User};
@@ -141,6 +141,7 @@ impl Bundle {
             cpus: resources::processors(&limits),
             cpuinfo: launch::first_processor(),
             total_memory: host::machine::total_memory().while_doing("memory size")?,
+            id_maps: self.id_maps()?,
             container: Container {
                 id: id.to_string(),
                 process: self.process_of(self.process()?)?,
@@ -159,6 +160,26 @@ impl Bundle {
             limits,
             warnings: mounts.warnings,
         })
+    }
+
+    /// The id maps of the user namespace that it asks for; `None`: it asks for none, or for the caller's own.
+    fn id_maps(&self) -> Result<Option<(String, String)>, Failure> {
+        let Some(linux) = self.spec.linux() else {
+            return Ok(None);
+        };
+        let lines = |maps: &Option<Vec<LinuxIdMapping>>| -> String {
+            let maps = maps.iter().flatten();
+            maps.map(|map| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size()))
+                .collect()
+        };
+        let maps = (lines(linux.uid_mappings()), lines(linux.gid_mappings()));
+        match (maps.0.is_empty(), maps.1.is_empty()) {
+            (true, true) => Ok(None),
+            (false, false) => Ok(Some(maps)),
+            _ => Err(Failure::own(
+                "config.json maps user ids or group ids only, not both",
+            )),
+        }
     }
 
     /// A process of the container, under the container's filter.

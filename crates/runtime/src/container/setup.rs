@@ -42,12 +42,17 @@ pub fn of_spec(spec: &Spec) -> Result<(Setup, Vec<String>), Failure> {
 
 fn devices(linux: &Linux, setup: &mut Setup, warnings: &mut Vec<String>) -> Result<(), Failure> {
     for device in linux.devices().iter().flatten() {
+        let path = device.path().display();
         match of_device(device)? {
-            Some(device) => setup.devices.push(device),
-            None => warnings.push(format!(
-                "device '{}' is left out: devices of the host are not reachable from a sandbox",
-                device.path().display()
-            )),
+            Some(device) => {
+                if !has_driver(device.block, device.number) {
+                    warnings.push(format!(
+                        "device '{path}' cannot be opened: devices of the host are not reachable from a sandbox"
+                    ));
+                }
+                setup.devices.push(device);
+            }
+            None => warnings.push(format!("device '{path}' is left out: its type is not supported")),
         }
     }
     Ok(())
@@ -69,7 +74,7 @@ fn of_device(device: &LinuxDevice) -> Result<Option<Device>, Failure> {
     let (Ok(major), Ok(minor)) = (u32::try_from(device.major()), u32::try_from(device.minor())) else {
         return Ok(None);
     };
-    Ok(has_driver(block, (major, minor)).then(|| Device {
+    Ok(Some(Device {
         path: path.as_os_str().as_bytes().to_vec(),
         block,
         number: (major, minor),

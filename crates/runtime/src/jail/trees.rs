@@ -191,7 +191,11 @@ pub fn attach(base: &OwnedFd, name: &CStr, tree: &Tree, copy: &Copy) -> Result<O
     mount::attach(copy.top.as_fd(), base.as_fd(), name)?;
     if !copy.is_dir {
         // A file can only be opened by its name, which is gone once the walls are closed.
-        return mount::open_file(base.as_fd(), name, tree.access());
+        return match mount::open_file(base.as_fd(), name, tree.access()) {
+            // Somebody else's, who is not mapped into the container: it can be read at most.
+            Err(Errno::EACCES) => mount::open_file(base.as_fd(), name, Access::ReadOnly),
+            opened => opened,
+        };
     }
     let handle = mount::open_handle(base.as_fd(), name)?;
     for (path, mount) in &copy.below {

@@ -28,9 +28,10 @@ const CASES: &[Case] = &[
         |config, _| {
             config["linux"]["devices"] = json!([
                 { "path": "/dev/own", "type": "c", "major": 1, "minor": 5, "fileMode": 0o644, "uid": 3, "gid": 4 },
+                { "path": "/dev/disk", "type": "b", "major": 99, "minor": 5, "fileMode": 0o600, "uid": 0, "gid": 0 },
             ]);
         },
-        "stat -c '%F %a %u %g %t %T' /dev/own; head -c 3 /dev/own | wc -c; for l in ptmx stdin fd; do readlink /dev/$l; done",
+        "stat -c '%F %a %u %g %t %T' /dev/own /dev/disk; head -c 3 /dev/own | wc -c; for l in ptmx stdin fd; do readlink /dev/$l; done",
     ),
     (
         "a directory in memory that starts with what it covers",
@@ -53,6 +54,20 @@ const CASES: &[Case] = &[
             mounts.push(json!({ "destination": "/mnt/f", "source": outer.join("inner/f"), "options": ["bind", "noexec"] }));
         },
         "ls /mnt/a; ls /mnt/a/inner; cat /mnt/f; (echo x > /mnt/a/x) 2>&1; echo x > /mnt/a/inner/x && ls /mnt/a/inner",
+    ),
+    (
+        "a user namespace with ids of its own",
+        |config, _| {
+            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+            config["linux"]["namespaces"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({ "type": "user" }));
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+            config["root"]["readonly"] = json!(false);
+        },
+        "id -u; stat -c '%u %g' /bin; (touch /new) 2>&1; echo x > /dev/shm/x; stat -c %u /dev/shm/x",
     ),
     (
         "user, groups, mask, limits",
