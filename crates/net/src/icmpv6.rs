@@ -137,7 +137,9 @@ impl Stack {
             (false, true) => Learnt::Hint,
         };
         self.learn(now, meta.interface, target, mac, how, false);
-        let _ = flags & ndisc::ROUTER;
+        self.ip
+            .neighbors
+            .set_router(meta.interface, target, flags & ndisc::ROUTER != 0);
     }
 }
 

@@ -309,11 +309,11 @@ impl Stack {
             self.push_raw(now, meta, header, payload);
         }
         match meta.protocol {
-            protocol::TCP => self.receive_tcp(now, meta, header, payload),
-            protocol::UDP => self.receive_udp(now, meta, header, payload),
+            protocol::TCP => self.receive_tcp(now, meta, payload),
+            protocol::UDP => self.receive_udp(now, meta, payload),
             protocol::ICMP if meta.dst.is_ipv4() => self.receive_icmp(now, meta, header, payload),
             protocol::ICMPV6 if meta.dst.is_ipv6() => self.receive_icmpv6(now, meta, header, payload),
-            protocol::IGMP if meta.dst.is_ipv4() => self.receive_igmp(payload),
+            protocol::IGMP if meta.dst.is_ipv4() => self.receive_igmp(now, payload),
             _ if wanted => {}
             _ => {
                 self.ip.counters.ip_in_unknown_protos += 1;

@@ -70,30 +70,30 @@ impl Stack {
             .map(|(&(index, group), &members)| (index, group, members))
     }
 
-    pub(crate) fn receive_igmp(&mut self, payload: &[u8]) {
+    pub(crate) fn receive_igmp(&mut self, now: Instant, payload: &[u8]) {
         if payload.first() != Some(&IGMP_QUERY) || payload.len() < 8 || checksum::of(payload) != 0 {
             return;
         }
         let Some(asked) = array::<4>(payload, 4).map(Ipv4Addr::from) else {
             return;
         };
-        self.answer_query(IpAddr::V4(asked));
+        self.answer_query(now, IpAddr::V4(asked));
     }
 
-    pub(crate) fn receive_mld_query(&mut self, _now: Instant, meta: &Meta, body: &[u8]) {
+    pub(crate) fn receive_mld_query(&mut self, now: Instant, meta: &Meta, body: &[u8]) {
         let link_local = matches!(meta.src, IpAddr::V6(a) if a.is_unicast_link_local());
         let Some(asked) = array::<16>(body, 0).map(Ipv6Addr::from).filter(|_| link_local) else {
             return;
         };
-        self.answer_query(IpAddr::V6(asked));
+        self.answer_query(now, IpAddr::V6(asked));
     }
 
     /// Reports the group asked for, or all of the family. (At once: the spread of answers is for links with many hosts.)
-    fn answer_query(&mut self, asked: IpAddr) {
+    fn answer_query(&mut self, now: Instant, asked: IpAddr) {
         let mut names: Vec<(u32, IpAddr)> = self.ip.groups.keys().copied().collect();
         names.retain(|(_, g)| g.is_ipv4() == asked.is_ipv4() && (asked.is_unspecified() || *g == asked));
         for (index, group) in names {
-            self.ip.report(Instant::ZERO, index, group, true);
+            self.ip.report(now, index, group, true);
         }
     }
 }

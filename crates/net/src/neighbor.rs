@@ -235,6 +235,13 @@ impl Table {
         entry.waiting.drain(..).collect()
     }
 
+    /// The neighbour says whether it is a router.
+    pub(crate) fn set_router(&mut self, interface: u32, address: IpAddr, router: bool) {
+        if let Some(entry) = self.entries.get_mut(&(interface, address)) {
+            entry.public.router = router;
+        }
+    }
+
     /// Sets or replaces an entry by hand.
     pub(crate) fn set(&mut self, now: Instant, neighbor: Neighbor) -> Vec<Waiting> {
         let name = (neighbor.interface, neighbor.address);

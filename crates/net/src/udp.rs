@@ -35,7 +35,7 @@ pub struct SendOptions {
 pub const MAX_UDP_SEGMENTS: usize = 128;
 
 impl Stack {
-    pub(crate) fn receive_udp(&mut self, now: Instant, meta: &Meta, header: &[u8], payload: &[u8]) {
+    pub(crate) fn receive_udp(&mut self, now: Instant, meta: &Meta, payload: &[u8]) {
         let Some((udp, data)) = Udp::parse(payload) else {
             self.ip.counters.udp_in_errors += 1;
             return;
@@ -50,7 +50,6 @@ impl Stack {
             self.ip.counters.udp_in_csum_errors += 1;
             return;
         }
-        let _ = header;
         self.ip.counters.udp_in_datagrams += 1;
         let datagram = Datagram {
             interface: meta.interface,

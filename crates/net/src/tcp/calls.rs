@@ -177,7 +177,7 @@ impl Stack {
     /// connection is taken and returned first.
     pub fn tcp_send(
         &mut self,
-        now: Instant,
+        _now: Instant,
         id: TcpId,
         max: usize,
         more: bool,
@@ -217,7 +217,6 @@ impl Stack {
         c.snd.blocked |= !c.is_writable();
         if filled > 0 {
             c.snd.push = c.snd.queue_seq.wrapping_add(c.snd.queue.len() as u32);
-            let _ = now;
             self.tcp.account(id, limits);
             self.tcp.want_output(id);
         }
@@ -312,7 +311,7 @@ impl Stack {
     ///
     /// # Errors
     /// `NotConnected`.
-    pub fn tcp_shutdown(&mut self, now: Instant, id: TcpId, how: Shutdown) -> Result<(), Error> {
+    pub fn tcp_shutdown(&mut self, _now: Instant, id: TcpId, how: Shutdown) -> Result<(), Error> {
         let c = self.tcp.connection_mut(id).ok_or(Error::NotConnected)?;
         match c.state {
             TcpState::Closed => return Err(Error::NotConnected),
@@ -326,7 +325,7 @@ impl Stack {
             c.shut_read = true;
         }
         if how != Shutdown::Read {
-            c.queue_fin(now);
+            c.queue_fin();
             self.tcp.want_output(id);
         }
         let ready = self.tcp.connection(id).map(Connection::ready).unwrap_or_default();
@@ -346,7 +345,7 @@ impl Stack {
                     TcpState::Closed | TcpState::SynSent => self.finish(id, None),
                     _ if unread => self.tcp_abort(now, id),
                     _ => {
-                        c.queue_fin(now);
+                        c.queue_fin();
                         c.orphaned(now, &self.ip.settings);
                         let deadline = c.deadlines.earliest();
                         self.tcp.set_token(id, 0);
@@ -480,13 +479,12 @@ impl Stack {
 
 impl Connection {
     /// No more will be written: the FIN follows the data.
-    pub(crate) fn queue_fin(&mut self, now: Instant) {
+    pub(crate) fn queue_fin(&mut self) {
         if self.snd.fin_queued {
             return;
         }
         self.snd.fin_queued = true;
         self.snd.more = false;
-        let _ = now;
         self.state = match self.state {
             // (In SYN_RECEIVED the acknowledgement of our SYN comes first.)
             TcpState::Established => TcpState::FinWait1,

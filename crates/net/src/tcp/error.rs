@@ -36,7 +36,7 @@ impl Stack {
         }
         if verdict.mtu != 0 || verdict.error == Error::MessageTooLong {
             if self.ip.learn_path_mtu(now, quoted.dst, verdict.mtu) {
-                self.path_mtu_shrank(now, id);
+                self.path_mtu_shrank(id);
             }
             return;
         }
@@ -54,7 +54,7 @@ impl Stack {
     }
 
     /// What was too long goes again at once, in smaller segments; that is no congestion.
-    fn path_mtu_shrank(&mut self, _now: Instant, id: super::TcpId) {
+    fn path_mtu_shrank(&mut self, id: super::TcpId) {
         let Some(c) = self.tcp.connection_mut(id) else {
             return;
         };

@@ -106,6 +106,7 @@ pub struct TcpInfo {
     pub min_rtt: Duration,
     pub data_segs_in: u32,
     pub data_segs_out: u32,
+    /// Not measured: 0.
     pub delivery_rate: u64,
     pub bytes_sent: u64,
     pub bytes_retrans: u64,

@@ -32,7 +32,7 @@ pub(crate) struct Outcome {
 }
 
 impl Stack {
-    pub(crate) fn receive_tcp(&mut self, now: Instant, meta: &Meta, _header: &[u8], payload: &[u8]) {
+    pub(crate) fn receive_tcp(&mut self, now: Instant, meta: &Meta, payload: &[u8]) {
         self.ip.counters.tcp_in_segs += 1;
         if meta.group {
             return;
@@ -66,7 +66,7 @@ impl Stack {
                 }
             }
             Some(Entry::TimeWait(_)) => {
-                if let Some(iss) = self.time_wait_segment(now, meta, tuple, &tcp, data.len())
+                if let Some(iss) = self.time_wait_segment(now, tuple, &tcp, data.len())
                     && let Some(listener) = self.find_listener(&tuple, meta.interface)
                 {
                     self.drop_time_wait(tuple);
@@ -334,7 +334,7 @@ impl Connection {
     fn check_sequence(
         &mut self,
         now: Instant,
-        _ip: &mut Ip,
+        ip: &mut Ip,
         tcp: &Tcp,
         len: usize,
         out: &mut Outcome,
@@ -346,7 +346,7 @@ impl Connection {
             && before(value, self.ts.recent)
             && now.since(self.ts.recent_at).as_secs() < 24 * 86_400
         {
-            _ip.counters.tcp_paws_drops += 1;
+            ip.counters.tcp_paws_drops += 1;
             // A bare old acknowledgement is not worth an answer.
             if len > 0 || tcp.flags.intersects(Flags::FIN | Flags::SYN) {
                 self.rcv.ack_now = true;
@@ -459,7 +459,7 @@ impl Connection {
             self.rcv.fin = Some(end);
         }
         if self.rcv.fin == Some(self.rcv.nxt) && !self.rcv.fin_received {
-            self.receive_fin(now, ip, out);
+            self.receive_fin(out);
         } else if tcp.flags.contains(Flags::FIN) {
             self.rcv.ack_now = true;
         }
@@ -549,7 +549,7 @@ impl Connection {
         }
     }
 
-    fn receive_fin(&mut self, now: Instant, ip: &mut Ip, out: &mut Outcome) {
+    fn receive_fin(&mut self, out: &mut Outcome) {
         self.rcv.nxt = self.rcv.nxt.wrapping_add(1);
         self.rcv.fin_received = true;
         self.rcv.gaps.clear();
@@ -568,6 +568,5 @@ impl Connection {
         if self.snd.fin_queued {
             out.ready |= Ready::HUP;
         }
-        let _ = (now, ip);
     }
 }

@@ -218,7 +218,7 @@ impl Stack {
                 self.drop_request(tuple);
                 self.ip.counters.tcp_attempt_fails += 1;
             } else if in_window {
-                self.challenge(now, meta, tuple, tcp);
+                self.challenge(now, tuple);
             }
             return false;
         }
@@ -227,7 +227,7 @@ impl Stack {
                 // Its first answer was lost.
                 self.send_syn_ack(now, tuple);
             } else {
-                self.challenge(now, meta, tuple, tcp);
+                self.challenge(now, tuple);
             }
             return false;
         }
@@ -244,7 +244,7 @@ impl Stack {
             return false;
         }
         if !in_window {
-            self.challenge(now, meta, tuple, tcp);
+            self.challenge(now, tuple);
             return false;
         }
         let Some(l) = self.tcp.listener_mut(listener) else {

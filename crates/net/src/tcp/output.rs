@@ -54,13 +54,13 @@ impl Stack {
                         return;
                     }
                 }
-                Err(error) => self.output_failed(now, id, error),
+                Err(error) => self.output_failed(id, error),
             }
         }
     }
 
     /// There is no way to the peer. A handshake fails at once; a connection waits for better times.
-    fn output_failed(&mut self, _now: Instant, id: super::TcpId, error: Error) {
+    fn output_failed(&mut self, id: super::TcpId, error: Error) {
         let Some(c) = self.tcp.connection_mut(id) else {
             return;
         };

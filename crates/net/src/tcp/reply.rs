@@ -105,7 +105,7 @@ impl Stack {
     }
 
     /// A challenge ACK for a handshake in progress.
-    pub(crate) fn challenge(&mut self, now: Instant, _meta: &Meta, tuple: Tuple, _tcp: &Tcp) {
+    pub(crate) fn challenge(&mut self, now: Instant, tuple: Tuple) {
         if !self.take_challenge(now) {
             return;
         }

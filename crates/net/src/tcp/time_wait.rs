@@ -7,7 +7,6 @@ use super::info::TcpState;
 use super::reply::Segment;
 use super::{Due, Entry, TcpId, Tuple, before};
 use crate::event::Ready;
-use crate::ingress::Meta;
 use crate::wire::tcp::{Flags, Options, Tcp};
 use crate::{Instant, Stack};
 
@@ -105,7 +104,6 @@ impl Stack {
     pub(crate) fn time_wait_segment(
         &mut self,
         now: Instant,
-        _meta: &Meta,
         tuple: Tuple,
         tcp: &Tcp,
         len: usize,

@@ -20,6 +20,16 @@ struct Fired {
     probe: bool,
     end: Option<Option<Error>>,
     reset: bool,
+    what: Option<What>,
+}
+
+/// Which timer it was, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Timeout,
+    LossProbe,
+    WindowProbe,
+    Keepalive,
 }
 
 impl Stack {
@@ -57,6 +67,14 @@ impl Stack {
         let deadline = c.deadlines.earliest();
         let limits = self.ip.settings.tcp_mem;
         self.tcp.account(id, limits);
+        let counters = &mut self.ip.counters;
+        match fired.what {
+            Some(What::Timeout) => counters.tcp_timeouts += 1,
+            Some(What::LossProbe) => counters.tcp_loss_probes += 1,
+            Some(What::WindowProbe) => counters.tcp_zero_window_probes += 1,
+            Some(What::Keepalive) => counters.tcp_keepalives += 1,
+            None => {}
+        }
         if fired.probe {
             self.send_probe(now, id);
         }
@@ -64,9 +82,6 @@ impl Stack {
             self.send_reset(now, id);
         }
         if let Some(error) = fired.end {
-            if error.is_some() {
-                self.ip.counters.tcp_timeouts += 1;
-            }
             return self.finish(id, error);
         }
         self.tcp.arm(id, deadline);
@@ -157,6 +172,7 @@ impl Connection {
             fired.end = Some((!self.orphan).then_some(error));
             return;
         }
+        fired.what = Some(What::Timeout);
         self.retries = self.retries.saturating_add(1);
         self.rtt.backoff = self.rtt.backoff.saturating_add(1);
         self.deadlines.probe = None;
@@ -206,6 +222,7 @@ impl Connection {
         };
         self.board.mark_probe(from);
         self.probing = true;
+        fired.what = Some(What::LossProbe);
         self.deadlines.retransmit = Some(now + self.rtt.timeout());
         fired.output = true;
     }
@@ -252,6 +269,7 @@ impl Connection {
             fired.reset = true;
             return;
         }
+        fired.what = Some(What::WindowProbe);
         self.probes = self.probes.saturating_add(1);
         self.rtt.backoff = self.rtt.backoff.saturating_add(1);
         self.unanswered_since.get_or_insert(now);
@@ -286,6 +304,7 @@ impl Connection {
             fired.end = Some((!self.orphan).then_some(self.soft_error.unwrap_or(Error::TimedOut)));
             return;
         }
+        fired.what = Some(What::Keepalive);
         self.keepalive_sent = self.keepalive_sent.saturating_add(1);
         self.deadlines.keepalive = Some(now + interval);
         fired.probe = true;
