@@ -46,9 +46,9 @@ const SHORT_CALLS: u32 = 4;
 /// Likewise for a pair that happens to be on one core: it does well, and moving a thread costs as much as some calls.
 const SHORT_CALLS_TOGETHER: u32 = 24;
 /// Polls between two yields in [`Way::Poll`].
-const SPINS: u32 = 40;
+const SPINS: u32 = 120;
 /// Rounds of polls and a yield that the stub makes before it sleeps: some 20 us.
-const STUB_ROUNDS: u32 = 16;
+const STUB_ROUNDS: u32 = 6;
 /// How long the sentry polls, in microseconds.
 const POLL_US: u64 = 40;
 /// A yield that took longer, in microseconds, let somebody else run: the core is not to spare.
@@ -68,6 +68,8 @@ const PINNED_US: u64 = 50_000;
 /// A guest that computes longer, in microseconds, between two calls has no use for polling or pinning.
 const LONG_US: u64 = 1_000;
 
+/// A pair that meets on one core again so soon, in microseconds, after it was separated, stays there.
+const REUNION_US: u64 = 5_000;
 /// Of the last eight calls, so many waited: the pair has no use for polling.
 const SLEEPY: u32 = 2;
 /// An event that a pair at home sees so late, in microseconds, had to wait for other pairs.
@@ -192,6 +194,8 @@ pub struct Pair {
     crowded_until: u64,
     /// The sentry's thread keeps off this core, where the guest's polls.
     apart_from: Option<usize>,
+    /// Since when.
+    apart_since: u64,
     /// Ticks of [`PINNED_US`] and the others, computed once in a while.
     us: u64,
     pinned_since: u64,
@@ -213,6 +217,7 @@ impl Pair {
             late: 0,
             crowded_until: 0,
             apart_from: None,
+            apart_since: 0,
             us: cores.ticks_in(1),
             pinned_since: 0,
             penalty_until: 0,
@@ -286,9 +291,13 @@ impl Pair {
     fn approach(&mut self, cores: &Cores, tid: i32, now: u64, guest_cpu: usize) {
         self.us = cores.ticks_in(1);
         let sleepy = self.is_sleepy();
-        if !sleepy && now >= self.penalty_until && self.take_place(cores, now) {
+        let met = guest_cpu == process::current_cpu();
+        let again = met && now.wrapping_sub(self.apart_since) < REUNION_US * self.us;
+        if !sleepy && !again && now >= self.penalty_until && self.take_place(cores, now) {
             self.way = Way::Poll;
-            self.keep_off(cores, guest_cpu);
+            if met {
+                self.keep_off(cores, guest_cpu, now);
+            }
             return;
         }
         let way = if sleepy && now >= self.crowded_until {
@@ -307,11 +316,9 @@ impl Pair {
         self.pinned_since = now;
     }
 
-    /// Polling needs two cores: leaves the guest's, if it is on it.
-    fn keep_off(&mut self, cores: &Cores, guest_cpu: usize) {
-        if guest_cpu != process::current_cpu() {
-            return;
-        }
+    /// Polling needs two cores: leaves the guest's.
+    fn keep_off(&mut self, cores: &Cores, guest_cpu: usize, now: u64) {
+        self.apart_since = now;
         let rest = cores.all.without(guest_cpu);
         if rest.count() > 0 && process::set_affinity(0, &rest).is_ok() {
             self.apart_from = Some(guest_cpu);
