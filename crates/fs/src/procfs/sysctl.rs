@@ -60,6 +60,7 @@ static ROWS: &[Row] = &[
     row("fs/lease-break-time", "45", Int(0, MAX)),
     row("fs/leases-enable", "1", Int(0, 1)),
     row("fs/mount-max", "100000", Int(0, MAX)),
+    row("fs/lease-break-time", "45", Int(0, MAX)),
     row("fs/mqueue/msg_default", "10", Int(1, 65536)),
     row("fs/mqueue/msg_max", "10", Int(1, 65536)),
     row("fs/mqueue/msgsize_default", "8192", Int(128, 16 << 20)),

@@ -23,6 +23,7 @@ mod fallocate;
 mod fcntl;
 mod fcntl_locking;
 mod flock;
+mod fsopen;
 mod fsync;
 mod getdents;
 mod ioctl;

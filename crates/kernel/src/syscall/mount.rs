@@ -105,7 +105,7 @@ fn remount(place: &Path, flags: MountFlags) -> Result<(), Errno> {
     Ok(())
 }
 
-fn move_mount(task: &CurrentTask, from: &Path, to: &Path) -> Result<(), Errno> {
+pub(super) fn move_mount(task: &CurrentTask, from: &Path, to: &Path) -> Result<(), Errno> {
     if !from.is_mount_root() || from.mount.parent().is_none() {
         return Err(Errno::EINVAL);
     }

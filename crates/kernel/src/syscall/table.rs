@@ -142,12 +142,32 @@ pub const PATH: &[Row] = &[
     missing!(304, "open_by_handle_at", EPERM),
     row!(316, "renameat2", super::rename::renameat2, Full),
     row!(332, "statx", super::statx::statx, Full),
-    missing!(428, "open_tree", ENOSYS),
-    missing!(429, "move_mount", ENOSYS),
-    missing!(430, "fsopen", ENOSYS),
-    missing!(431, "fsconfig", ENOSYS),
-    missing!(432, "fsmount", ENOSYS),
-    missing!(433, "fspick", ENOSYS),
+    row!(428, "open_tree", super::fsopen::open_tree, Full),
+    row!(
+        429,
+        "move_mount",
+        super::fsopen::move_mount,
+        Partial("no MOVE_MOUNT_SET_GROUP, no MOVE_MOUNT_BENEATH")
+    ),
+    row!(
+        430,
+        "fsopen",
+        super::fsopen::fsopen,
+        Partial("the descriptor has no messages to read")
+    ),
+    row!(
+        431,
+        "fsconfig",
+        super::fsopen::fsconfig,
+        Partial("flags and strings only")
+    ),
+    row!(432, "fsmount", super::fsopen::fsmount, Full),
+    row!(
+        433,
+        "fspick",
+        super::fsopen::fspick,
+        Partial("changes whether the mount is read-only, as mount(2)'s remount")
+    ),
     row!(
         437,
         "openat2",
@@ -155,7 +175,12 @@ pub const PATH: &[Row] = &[
         Partial("RESOLVE_CACHED answers EAGAIN")
     ),
     row!(439, "faccessat2", super::access::faccessat2, Full),
-    missing!(442, "mount_setattr", ENOSYS),
+    row!(
+        442,
+        "mount_setattr",
+        super::fsopen::mount_setattr,
+        Partial("nothing propagates between mounts; no id-mapped mounts")
+    ),
     missing!(443, "quotactl_fd", ENOSYS),
     missing!(451, "cachestat", ENOSYS),
     row!(452, "fchmodat2", super::chmod::fchmodat2, Full),

@@ -117,6 +117,27 @@ impl Vfs {
         Ok(mount)
     }
 
+    /// A copy of the tree under `from` that is not attached anywhere (OPEN_TREE_CLONE).
+    pub(crate) fn clone_tree(&self, from: &Path, recursive: bool) -> Result<Arc<Mount>, Errno> {
+        let mount = Mount::new(from.dentry.clone(), &from.mount.source, from.mount.flags());
+        if recursive {
+            let below = self.below(&from.mount, Some(&from.dentry));
+            self.copy_mounts(&from.mount, &mount, &below)?;
+        }
+        Ok(mount)
+    }
+
+    /// Attaches a mount that is not attached anywhere, with all below it.
+    pub(crate) fn attach_tree(&self, at: &Path, mount: &Arc<Mount>) -> Result<(), Errno> {
+        let below = self.below(mount, None);
+        self.attach(at, mount)?;
+        let namespace = mount.namespace.load(Ordering::Relaxed);
+        for inner in below {
+            inner.namespace.store(namespace, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Attaches copies of `mounts` (of the tree of `old`, in order of attachment) at the same places of `new`.
     fn copy_mounts(
         &self,
