@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use abi::Errno;
-use kernel::socket::inet::Summary;
+use kernel::socket::inet::{Summary, tcp_rows, udp_rows};
 
 use super::process::Process;
 use crate::kernfs::Entry;
@@ -32,8 +32,8 @@ pub static ENTRIES: &[Entry<Process>] = &[
     text("dev", 0o444, dev),
     text("dev_mcast", 0o444, |_| only("")),
     text("fib_trie", 0o444, |_| only("")),
-    text("icmp", 0o444, |_| only(UDP_HEADER)),
-    text("icmp6", 0o444, |_| only(UDP6_HEADER)),
+    text("icmp", 0o444, |process| raw(process, false, true)),
+    text("icmp6", 0o444, |process| raw(process, true, true)),
     text("if_inet6", 0o444, if_inet6),
     text("igmp", 0o444, |_| {
         only("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n")
@@ -48,11 +48,11 @@ pub static ENTRIES: &[Entry<Process>] = &[
         )
     }),
     text("ptype", 0o444, |_| only("Type Device      Function\n")),
-    text("raw", 0o444, |_| only(UDP_HEADER)),
-    text("raw6", 0o444, |_| only(UDP6_HEADER)),
+    text("raw", 0o444, |process| raw(process, false, false)),
+    text("raw6", 0o444, |process| raw(process, true, false)),
     text("route", 0o444, route),
     text("rt_cache", 0o444, |_| only("")),
-    text("snmp", 0o444, |_| only("")),
+    text("snmp", 0o444, snmp),
     text("sockstat", 0o444, |_| {
         only(
             "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
@@ -230,8 +230,7 @@ fn tcp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
     const LISTEN: u8 = 10;
     const CLOSE: u8 = 7;
     let kernel = process.kernel()?;
-    let sockets = kernel.sockets.ports().tcp.sockets();
-    let mut found: Vec<Summary> = sockets.iter().map(|socket| socket.summary()).collect();
+    let mut found: Vec<Summary> = tcp_rows(&kernel);
     found.retain(|socket| socket.ipv6 == ipv6 && socket.state != CLOSE);
     found.sort_by_key(|socket| socket.state != LISTEN);
     let mut out = String::from(if ipv6 { TCP6_HEADER } else { TCP_HEADER });
@@ -245,9 +244,7 @@ fn tcp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
 /// /proc/net/udp and udp6.
 fn udp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
     let kernel = process.kernel()?;
-    let sockets = kernel.sockets.ports().udp.sockets();
-    let bound = sockets.iter().filter(|socket| socket.is_bound());
-    let mut found: Vec<Summary> = bound.map(|socket| socket.summary()).collect();
+    let mut found: Vec<Summary> = udp_rows(&kernel);
     found.retain(|socket| socket.ipv6 == ipv6);
     let mut out = String::from(if ipv6 { UDP6_HEADER } else { UDP_HEADER });
     for (number, socket) in found.iter().enumerate() {
@@ -255,6 +252,96 @@ fn udp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
         let _ = writeln!(out, "{text:127}");
     }
     Ok(out.into_bytes())
+}
+
+/// /proc/net/raw and icmp, and those of IPv6.
+fn raw(process: &Process, ipv6: bool, ping: bool) -> Result<Vec<u8>, Errno> {
+    let kernel = process.kernel()?;
+    let sockets = kernel.sockets.ports().raw.sockets();
+    let of_kind = sockets.iter().filter(|socket| socket.pings() == ping);
+    let found = of_kind
+        .map(|socket| socket.summary())
+        .filter(|socket| socket.ipv6 == ipv6);
+    let mut out = String::from(if ipv6 { UDP6_HEADER } else { UDP_HEADER });
+    for (number, socket) in found.enumerate() {
+        let text = format!("{} 0", line(number, &socket));
+        let _ = writeln!(out, "{text:127}");
+    }
+    Ok(out.into_bytes())
+}
+
+/// /proc/net/snmp: what the stack counted. Traffic that stays inside the sandbox is not in it.
+fn snmp(process: &Process) -> Result<Vec<u8>, Errno> {
+    let kernel = process.kernel()?;
+    let attached = kernel.sockets.network.attached();
+    let (own, established) = match attached {
+        Some(attached) => attached.look(|stack| (*stack.counters(), stack.established())),
+        None => Default::default(),
+    };
+    let mut out = String::new();
+    let mut table = |name: &str, rows: &[(&str, u64)]| {
+        let names: Vec<&str> = rows.iter().map(|row| row.0).collect();
+        let values: Vec<String> = rows.iter().map(|row| row.1.to_string()).collect();
+        let _ = writeln!(out, "{name}: {}\n{name}: {}", names.join(" "), values.join(" "));
+    };
+    table(
+        "Ip",
+        &[
+            ("Forwarding", 2),
+            ("DefaultTTL", 64),
+            ("InReceives", own.ip_in_receives),
+            ("InHdrErrors", own.ip_in_hdr_errors),
+            ("InAddrErrors", own.ip_in_addr_errors),
+            ("ForwDatagrams", 0),
+            ("InUnknownProtos", own.ip_in_unknown_protos),
+            ("InDiscards", own.ip_in_discards),
+            ("InDelivers", own.ip_in_delivers),
+            ("OutRequests", own.ip_out_requests),
+            ("OutDiscards", own.ip_out_discards),
+            ("OutNoRoutes", own.ip_out_no_routes),
+            ("ReasmTimeout", own.ip_reasm_timeout),
+            ("ReasmReqds", own.ip_reasm_reqds),
+            ("ReasmOKs", own.ip_reasm_oks),
+            ("ReasmFails", own.ip_reasm_fails),
+            ("FragOKs", own.ip_frag_oks),
+            ("FragFails", own.ip_frag_fails),
+            ("FragCreates", own.ip_frag_creates),
+        ],
+    );
+    table(
+        "Tcp",
+        &[
+            ("RtoAlgorithm", 1),
+            ("RtoMin", 200),
+            ("RtoMax", 120_000),
+            ("MaxConn", u64::MAX),
+            ("ActiveOpens", own.tcp_active_opens),
+            ("PassiveOpens", own.tcp_passive_opens),
+            ("AttemptFails", own.tcp_attempt_fails),
+            ("EstabResets", own.tcp_estab_resets),
+            ("CurrEstab", established as u64),
+            ("InSegs", own.tcp_in_segs),
+            ("OutSegs", own.tcp_out_segs),
+            ("RetransSegs", own.tcp_retrans_segs),
+            ("InErrs", own.tcp_in_errs),
+            ("OutRsts", own.tcp_out_rsts),
+            ("InCsumErrors", own.tcp_in_csum_errors),
+        ],
+    );
+    table(
+        "Udp",
+        &[
+            ("InDatagrams", own.udp_in_datagrams),
+            ("NoPorts", own.udp_no_ports),
+            ("InErrors", own.udp_in_errors),
+            ("OutDatagrams", own.udp_out_datagrams),
+            ("RcvbufErrors", own.udp_rcvbuf_errors),
+            ("SndbufErrors", 0),
+            ("InCsumErrors", own.udp_in_csum_errors),
+        ],
+    );
+    // Linux prints an unlimited number of connections as -1.
+    Ok(out.replace(&u64::MAX.to_string(), "-1").into_bytes())
 }
 
 /// /proc/net/unix.

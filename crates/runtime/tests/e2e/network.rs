@@ -269,3 +269,20 @@ fn a_container_gets_the_interface_at_its_start() {
     bundle.until("stopped");
     assert_eq!(bundle.output(), "lo\neth0\nhi", "{}", bundle.logged());
 }
+
+#[test]
+fn socket_lists_show_what_is_open() {
+    let Some(mut world) = World::new() else { return };
+    if !have("ss") {
+        return;
+    }
+    world.peer(&["TCP4-LISTEN:8000,fork,reuseaddr", "EXEC:cat"]);
+    let outcome = world.run(
+        "exec 3<>/dev/null; socat TCP-LISTEN:7000 - & socat PIPE TCP:10.77.0.1:8000 & sleep 1
+         ss -Htln | tr -s ' ' | cut -d' ' -f1,4; ss -Htn state established | tr -s ' ' | cut -d' ' -f4; kill %1 %2",
+    );
+    assert_eq!(
+        outcome.stdout, "LISTEN 0.0.0.0:7000\n10.77.0.1:8000\n",
+        "{outcome:?}"
+    );
+}

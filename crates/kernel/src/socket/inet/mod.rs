@@ -107,6 +107,39 @@ pub struct Summary {
     pub to_read: usize,
 }
 
+/// All TCP sockets, and what the stack keeps of connections without a socket (TIME_WAIT and the like).
+pub fn tcp_rows(kernel: &Kernel) -> Vec<Summary> {
+    let sockets = kernel.sockets.ports.tcp.sockets();
+    let mut rows: Vec<Summary> = sockets.iter().map(|socket| socket.summary()).collect();
+    if let Some(attached) = kernel.sockets.network.attached() {
+        let entries = attached.call(|stack, now| stack.tcp_entries(now));
+        let known = |token: u64| token != 0 && sockets.iter().any(|socket| socket.base().ino == token);
+        rows.extend(
+            entries
+                .iter()
+                .filter(|entry| !known(entry.token))
+                .map(|entry| Summary {
+                    ipv6: entry.local.is_ipv6(),
+                    local: entry.local,
+                    remote: entry.remote,
+                    state: entry.state as u8,
+                    ino: 0,
+                    uid: 0,
+                    to_send: entry.send_queue,
+                    to_read: entry.readable,
+                }),
+        );
+    }
+    rows
+}
+
+/// All UDP sockets that have a port.
+pub fn udp_rows(kernel: &Kernel) -> Vec<Summary> {
+    let sockets = kernel.sockets.ports.udp.sockets();
+    let bound = sockets.iter().filter(|socket| socket.is_bound());
+    bound.map(|socket| socket.summary()).collect()
+}
+
 /// Any address of a family.
 fn unspecified(family: u16) -> IpAddr {
     if family == AF_INET6 {

@@ -1,5 +1,5 @@
-//! netlink(7): the route family: interfaces, addresses, routes and neighbours, asked for and changed.
-//! Other families: `EPROTONOSUPPORT`. No events of changes come.
+//! netlink(7): the route family (interfaces, addresses, routes and neighbours, asked for and changed), sock_diag(7) and
+//! device events. Other families: `EPROTONOSUPPORT`. No events come.
 
 mod addr;
 mod link;
@@ -7,6 +7,7 @@ mod message;
 mod neigh;
 mod route;
 mod rtnetlink;
+mod sock_diag;
 
 use std::sync::{Arc, Weak};
 
@@ -22,6 +23,9 @@ use crate::io::Sink;
 use crate::task::CurrentTask;
 
 const NETLINK_ROUTE: i32 = 0;
+const NETLINK_SOCK_DIAG: i32 = 4;
+/// Device events: there are none, so its sockets stay silent.
+const NETLINK_KOBJECT_UEVENT: i32 = 15;
 /// SOL_NETLINK: its options are accepted without an effect.
 const SOL_NETLINK: i32 = 270;
 const BUFFER: usize = 212_992;
@@ -45,7 +49,7 @@ pub(super) fn create(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<
     if !matches!(kind, Kind::Raw | Kind::Datagram) {
         return Err(Errno::ESOCKTNOSUPPORT);
     }
-    if protocol != NETLINK_ROUTE {
+    if ![NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_KOBJECT_UEVENT].contains(&protocol) {
         return Err(Errno::EPROTONOSUPPORT);
     }
     let ino = kernel.next_ino();
@@ -159,7 +163,12 @@ impl SocketOps for NetlinkSocket {
         let port = self.port()?;
         let request = read_message(message.src, MAX_REQUEST)?;
         let admin = crate::task::current().is_some_and(|task| task.cred().has(Caps::NET_ADMIN));
-        for reply in rtnetlink::answer(&self.kernel, admin, &request, port) {
+        let replies = match self.base.protocol {
+            NETLINK_ROUTE => rtnetlink::answer(&self.kernel, admin, &request, port),
+            NETLINK_SOCK_DIAG => sock_diag::answer(&self.kernel, &request, port),
+            _ => return Err(Errno::EPERM),
+        };
+        for reply in replies {
             if self.tell(reply).is_err() {
                 self.base.fail(Errno::ENOBUFS);
                 break;
