@@ -115,7 +115,8 @@ impl Connection {
         let changed = window != self.snd.wnd;
         self.snd.wnd = window;
         self.snd.max_wnd = self.snd.max_wnd.max(window);
-        if window > 0 {
+        // Output, which follows a change, arms it again if need be.
+        if window > 0 && changed {
             self.deadlines.persist = None;
         }
         // An answer to a probe: the peer lives.

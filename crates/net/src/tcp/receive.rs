@@ -73,6 +73,11 @@ impl Receive {
             .min(self.window_clamp as usize)
     }
 
+    /// The widest window that is ever offered.
+    fn widest(&self) -> usize {
+        (self.buffer / 2).min(self.window_clamp as usize)
+    }
+
     /// The window in bytes that the next segment will offer; moves the edge.
     ///
     /// The edge never goes back (RFC 9293, section 3.8.6.2.1), and moves by a full segment at least (silly windows).
@@ -82,7 +87,7 @@ impl Receive {
         let unit = 1u32 << self.wscale;
         let most = u32::from(u16::MAX) << self.wscale;
         let free = u32::try_from(self.free()).unwrap_or(u32::MAX).min(most) & !(unit - 1);
-        let least = (self.mss as u32).min((self.buffer / 4) as u32);
+        let least = u32::try_from(self.mss.min(self.widest() / 2)).unwrap_or(u32::MAX);
         if free >= held.saturating_add(least.max(1)) {
             self.edge = self.nxt.wrapping_add(free);
             return free;
@@ -96,7 +101,7 @@ impl Receive {
         let held = if (held as i32) < 0 { 0 } else { held as usize };
         let free = self.free();
         // As tcp_cleanup_rbuf: when the window at least doubles.
-        free > held && free - held >= (2 * self.mss).min(self.buffer / 4) && free >= 2 * held
+        free > held && free - held >= (2 * self.mss).min(self.widest() / 2) && free >= 2 * held
     }
 
     /// Bytes that a reader gets now.
