@@ -132,8 +132,8 @@ fn run(seed: u64) {
     }
     assert_eq!(got, lengths, "seed {seed}");
     let now = p.now;
-    for side in 0..2 {
-        p.stacks[side].tcp_close(now, ends[side]);
+    for (stack, end) in p.stacks.iter_mut().zip(ends) {
+        stack.tcp_close(now, end);
     }
     p.run(Duration::from_secs(4000));
     for stack in &p.stacks {
