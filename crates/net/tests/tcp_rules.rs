@@ -451,3 +451,50 @@ fn unsent_bytes_bound_a_writer() {
         .any(|e| matches!(e, Event::Tcp { ready, .. } if ready.contains(Ready::OUT)));
     assert!(told);
 }
+
+#[test]
+fn window_narrower_than_a_segment_opens_again() {
+    let mut h = Host::connected(MSS_1000);
+    let id = h.id;
+    h.options(TcpOptions {
+        receive_buffer: Some(2400),
+        ..TcpOptions::default()
+    });
+    // What was offered before the buffer shrank must come first.
+    let mut at = 1001;
+    while at < 1001 + 65_535 {
+        h.data(at, &[0; 1000]);
+        at += 1000;
+    }
+    h.take();
+    let full = h.stack.tcp_readable(id).unwrap();
+    h.stack.tcp_consume(h.now, id, full);
+    h.poll();
+    assert!((600..=1200).contains(&h.one().window));
+}
+
+#[test]
+fn window_smaller_than_a_segment_is_used_after_a_while() {
+    let mut h = Host::connected(MSS_1000);
+    h.take();
+    let (seq, ack) = (h.seq, h.ack);
+    h.inject(Segment {
+        seq,
+        ack,
+        flags: ACK,
+        window: 300,
+        ..Segment::default()
+    });
+    h.send(&[0; 5000]).unwrap();
+    assert_eq!(h.lengths(), []);
+    // An acknowledgement that changes nothing must not stop the timer.
+    h.inject(Segment {
+        seq,
+        ack,
+        flags: ACK,
+        window: 300,
+        ..Segment::default()
+    });
+    h.pass(Duration::from_millis(250));
+    assert_eq!(h.lengths(), [300]);
+}
