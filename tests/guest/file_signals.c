@@ -93,7 +93,7 @@ static void leases(void)
     CHECK(other >= 0);
     FAILS(fcntl(fd, F_SETLEASE, F_WRLCK), EAGAIN);
     FAILS(open(name, O_WRONLY | O_NONBLOCK), EWOULDBLOCK);
-    CHECK(await(SIGIO, 5).si_signo == SIGIO);
+    CHECK(await(SIGIO, 5).si_signo == SIGIO && fcntl(fd, F_GETLEASE) == F_UNLCK);
     close(fd);
     close(other);
     CHECK(unlink(name) == 0);

@@ -1,5 +1,6 @@
 /* /proc, /sys and /dev as programs read them: formats, links, magic links, devices. */
 #include "check.h"
+#include <signal.h>
 #include <sys/syscall.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -165,6 +166,10 @@ static void directories_as_handles(void)
     close(dir);
     dir = open("/proc/self/fd", O_DIRECTORY | O_RDONLY);
     FAILS(syscall(SYS_pidfd_send_signal, dir, 0, NULL, 0), EBADF);
+    close(dir);
+    dir = open("/proc/self", O_DIRECTORY | O_RDONLY);
+    siginfo_t info = {.si_signo = SIGUSR1, .si_code = SI_QUEUE};
+    FAILS(syscall(SYS_pidfd_send_signal, dir, SIGUSR2, &info, 0), EINVAL);
     close(dir);
 }
 

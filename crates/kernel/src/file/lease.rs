@@ -100,7 +100,8 @@ pub fn set(task: &CurrentTask, file: &Arc<FileDescription>, fd: i32, kind: u64) 
         }
         let full = list.len() >= LEASES_PER_FILE;
         match list.iter_mut().find(|lease| lease.id == file.id()) {
-            // What is being broken may become weaker only.
+            // What is being broken may become weaker only, and nothing is left of it when the opener writes.
+            Some(lease) if matches!(lease.breaking, Some((None, _))) => return Err(Errno::EAGAIN),
             Some(lease) if lease.breaking.is_some() && kind == WRITE => return Err(Errno::EAGAIN),
             Some(lease) => {
                 lease.write = kind == WRITE;

@@ -98,6 +98,8 @@ pub fn pidfd_send_signal(
     let own = pidfd.group.pid == task.tgid();
     let info = if info.is_null() {
         user_info(task, number)
+    } else if task.read_struct::<i32>(info)? != signal {
+        return Err(Errno::EINVAL);
     } else {
         read_info(task, own, signal, info)?
     };
