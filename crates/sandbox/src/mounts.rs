@@ -109,6 +109,8 @@ fn mount_one(
     mount: &Mount,
 ) -> Result<Option<Arc<kernel::vfs::Mount>>, Errno> {
     let mut flags = MountFlags::from_bits_truncate(mount.flags);
+    // As mount(2) has it where nothing else is asked for.
+    flags.set(MountFlags::RELATIME, !flags.contains(MountFlags::NOATIME));
     let mut later = false;
     let inode = match &mount.source {
         Source::Kernel(kind) => {

@@ -72,17 +72,22 @@ impl Known {
     }
 
     fn ask_with(&self, request: &Request, fds: &[OwnedFd]) -> Result<Reply, Failure> {
+        let reply = self.ask_for_last(request, fds)?;
+        reply.ok_or_else(|| Failure::own("container not running"))
+    }
+
+    /// `None`: the request was sent, and the sandbox ended before it answered.
+    fn ask_for_last(&self, request: &Request, fds: &[OwnedFd]) -> Result<Option<Reply>, Failure> {
         let connection = self.connect()?;
         connection.set_timeout(ANSWER).while_doing("control socket")?;
         let sent: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         connection.send(request, &sent).while_doing("control socket")?;
         let mut fds: Vec<OwnedFd> = Vec::new();
         match connection.receive(&mut fds) {
-            Ok(Some(Reply::NotRunning) | None) | Err(Errno::ECONNRESET) => {
-                Err(Failure::own("container not running"))
-            }
+            Ok(Some(Reply::NotRunning)) => Err(Failure::own("container not running")),
+            Ok(None) | Err(Errno::ECONNRESET) => Ok(None),
             Ok(Some(Reply::Failed(_, message))) => Err(Failure::own(message)),
-            Ok(Some(reply)) => Ok(reply),
+            Ok(Some(reply)) => Ok(Some(reply)),
             Err(error) => Err(error).while_doing("control socket"),
         }
     }
@@ -161,7 +166,8 @@ pub fn kill(globals: &Globals, id: &str, signal: u32, all: bool) -> Result<(), F
         end_now(&known.saved);
         return Ok(());
     }
-    match known.ask(&request) {
+    // One that ends before it answers ends of the signal.
+    match known.ask_for_last(&request, &[]) {
         // A sandbox that does not answer still has to go.
         Err(_)
             if signal == KILL
