@@ -76,7 +76,7 @@ static void names(void *unused)
     char name[64];
     mkdir("/dev/shm/many", 0700);
     chdir("/dev/shm/many");
-    for (; count < 20000; count++) {
+    for (; count < 5000; count++) {
         snprintf(name, sizeof name, "file-%d", count);
         int fd = open(name, O_CREAT | O_WRONLY, 0600);
         if (fd < 0)
@@ -146,7 +146,7 @@ static void watches(void *unused)
     int instances = 0, count = 0;
     int last = inotify_init1(IN_NONBLOCK);
     char path[64];
-    for (; count < 10000; count++) {
+    for (; count < 2000; count++) {
         snprintf(path, sizeof path, "/tmp/w%d", count);
         if (mkdir(path, 0700) != 0 || inotify_add_watch(last, path, IN_ALL_EVENTS) < 0)
             break;
@@ -154,7 +154,7 @@ static void watches(void *unused)
     }
     printf("%d watches, then %s\n", count, strerror(errno));
     inotify_add_watch(last, "/tmp", IN_ALL_EVENTS);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 4000; i++) {
         snprintf(path, sizeof path, "/tmp/w%d", i & 1);
         if (mkdir(path, 0700) == 0)
             rmdir(path);

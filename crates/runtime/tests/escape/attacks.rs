@@ -14,7 +14,7 @@ use crate::witness::Witness;
 /// Sandboxes at the same time.
 const WORKERS: usize = 2;
 /// No attack needs longer, on a busy machine without optimisation.
-const ATTACK_LIMIT: Duration = Duration::from_secs(180);
+const ATTACK_LIMIT: Duration = Duration::from_secs(400);
 /// What the shell around each program says when the sandbox still serves after the attack.
 const SERVES: &str = "the sandbox still serves";
 

@@ -17,6 +17,8 @@ use crate::harness::{LIMIT, Scratch, have, run, tegmen_do};
 use crate::witness::Witness;
 
 const O_NONBLOCK: i32 = 0o4000;
+/// The attacks take some seconds; a busy machine takes its time.
+const ATTACK_LIMIT: Duration = Duration::from_secs(200);
 
 /// A root with one program, a volume, and a directory that is in neither.
 struct Stage {
@@ -74,7 +76,9 @@ impl Stage {
         ];
         let mut command = vec!["/attack", self.witness.canary()];
         command.extend(arguments);
-        let (outcome, faults) = self.witness.watch(&mut tegmen_do(&options, &command), LIMIT);
+        let (outcome, faults) = self
+            .witness
+            .watch(&mut tegmen_do(&options, &command), ATTACK_LIMIT);
         assert!(
             faults.is_empty() && outcome.status == Some(0),
             "{faults:?}\n{outcome:#?}"

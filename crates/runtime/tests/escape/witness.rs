@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Outcome, Scratch, shell_status, wait};
 
 /// How long processes may take to be gone after the command has ended.
-const LAST_BREATH: Duration = Duration::from_secs(5);
+const LAST_BREATH: Duration = Duration::from_secs(20);
 const CANARY: &str = "nobody inside may touch this\n";
 
 /// A file of the host that attacks must leave alone, and the processes of the sandbox.
