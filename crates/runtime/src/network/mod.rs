@@ -41,9 +41,19 @@ const RTN_UNICAST: u8 = 1;
 /// Takes over all Ethernet interfaces that are up in `namespace`: their configuration, and for each its packet socket.
 pub fn take_over(namespace: BorrowedFd<'_>) -> Result<(NetworkConfig, Vec<OwnedFd>), Failure> {
     inside(namespace, || {
-        let sockets = open_sockets()?;
-        let mut config = take_over_here(&sockets)?;
-        let mut used: Vec<OwnedFd> = sockets.into_iter().take(config.interfaces.len()).collect();
+        let mut host = Rtnetlink::open().while_doing("rtnetlink")?;
+        let count = read(&mut host)
+            .while_doing("reading the network's configuration")?
+            .interfaces
+            .len();
+        if count > MOST_INTERFACES {
+            return Err(Failure::own(format!(
+                "more than {MOST_INTERFACES} network interfaces"
+            )));
+        }
+        // No more than are used: the host takes more than ten milliseconds to close one.
+        let mut used = open_sockets(count)?;
+        let mut config = take_over_here(&used)?;
         // Docker's name server for its networks: it is reached from this namespace only, on a port of its own.
         if let Some(port) = resolver_port() {
             let server = SocketAddrV4::new(RESOLVER, port);
@@ -69,8 +79,8 @@ pub fn take_over_of(pid: i32) -> Result<(NetworkConfig, Vec<OwnedFd>), Failure> 
 
 /// Packet sockets of the calling thread's network namespace, for interfaces that may still come. A copy of one that a process
 /// has already works as soon as [`take_over_here`] has attached it.
-pub fn open_sockets() -> Result<Vec<OwnedFd>, Failure> {
-    (0..MOST_INTERFACES)
+pub fn open_sockets(count: usize) -> Result<Vec<OwnedFd>, Failure> {
+    (0..count)
         .map(|_| host::packet::open().while_doing("packet socket"))
         .collect()
 }
