@@ -142,7 +142,7 @@ pub fn run(data: &[u8]) {
 /// A kernel and its tasks hold each other for as long as a sandbox lives: without this, each run would leave its memory behind.
 pub fn take_apart(guest: Guest) {
     let _ = guest.call("close_range", &[0, u64::from(u32::MAX), 0]);
-    let _ = guest.call("munmap", &[0x10000, 0x7ffe_0000_0000]);
+    let _ = guest.call("munmap", &[0x10_0000, 4 << 20]);
     let kernel = guest.kernel.clone();
     let (tasks, groups) = {
         let mut table = kernel.pids.write();

@@ -214,8 +214,16 @@ pub const SENTRY: &[Row] = &[
     call!(pread64, libc::SYS_pread64, "read files"),
     call!(pwrite64, libc::SYS_pwrite64, "write files"),
     call!(preadv2, libc::SYS_preadv2, "read without waiting"),
-    call!(pwritev2, libc::SYS_pwritev2, "write without waiting, append; frames to a network interface"),
-    call!(read, libc::SYS_read, "standard input, directory handles' lists, frames of a network interface"),
+    call!(
+        pwritev2,
+        libc::SYS_pwritev2,
+        "write without waiting, append; frames to a network interface"
+    ),
+    call!(
+        read,
+        libc::SYS_read,
+        "standard input, directory handles' lists, frames of a network interface"
+    ),
     call!(write, libc::SYS_write, "standard output, logs"),
     call!(
         lseek,
