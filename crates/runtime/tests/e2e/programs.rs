@@ -60,7 +60,7 @@ programs! {
         trap 'echo caught' USR1; kill -USR1 $$; echo after
         trap 'echo bye' EXIT
         timeout 0.2 sleep 10; echo $?
-        sleep 100 & kill %1; wait %1 2>/dev/null; echo $?
+        sleep 100 & sleep 0.3; kill %1; wait %1 2>/dev/null; echo $?
     "#;
     coreutils_files, [], r#"
         mkdir -p a/b/c && echo hello > a/b/c/f && cp -r a z && mv z/b z/y && ln -s y/c z/l && ls -R a z
