@@ -1,0 +1,145 @@
+//! The filter made from the table, and what a denied call leads to.
+
+use std::sync::OnceLock;
+
+use abi::Errno;
+
+use super::{Needs, Row, SENTRY, Test, Verdict};
+use crate::seccomp::{self, Insn};
+
+/// The filter of a sentry with these needs.
+pub fn sentry_filter(needs: Needs) -> Result<Vec<Insn>, Errno> {
+    let mut program = vec![
+        load(seccomp::ARCH),
+        jump_equal(seccomp::ARCH_X86_64, 1, 0),
+        ret(seccomp::KILL),
+        load(seccomp::NR),
+    ];
+    for row in needs.rows() {
+        let body = body(row);
+        let skip = u8::try_from(body.len()).map_err(|_| Errno::EINVAL)?;
+        program.push(jump_equal(row.nr as u32, 0, skip));
+        program.extend(body);
+    }
+    program.push(ret(seccomp::TRAP));
+    Ok(program)
+}
+
+/// What follows a matched number; every way through it ends with an action.
+fn body(row: &Row) -> Vec<Insn> {
+    let args = match row.verdict {
+        Verdict::Refuse(errno) => return vec![ret(libc::SECCOMP_RET_ERRNO | errno as u32)],
+        Verdict::Allow(args) => args,
+    };
+    let mut code = Vec::new();
+    for arg in args {
+        match arg.test {
+            Test::OneOf(values) => {
+                code.extend([
+                    load(seccomp::arg_high(arg.index)),
+                    jump_equal(0, 1, 0),
+                    ret(seccomp::TRAP),
+                ]);
+                code.push(load(seccomp::arg_low(arg.index)));
+                for (at, value) in values.iter().enumerate() {
+                    // Past the values that follow, and the refusal after them.
+                    code.push(jump_equal(*value, (values.len() - at) as u8, 0));
+                }
+            }
+            Test::Without(bits) => {
+                code.extend([load(seccomp::arg_low(arg.index)), jump_any(bits, 0, 1)]);
+            }
+            Test::With(bits) => {
+                code.extend([
+                    load(seccomp::arg_low(arg.index)),
+                    and(bits),
+                    jump_equal(bits, 1, 0),
+                ]);
+            }
+        }
+        code.push(ret(seccomp::TRAP));
+    }
+    code.push(ret(seccomp::ALLOW));
+    code
+}
+
+const fn insn(code: u32, k: u32, jt: u8, jf: u8) -> Insn {
+    Insn {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    }
+}
+
+const fn load(offset: u32) -> Insn {
+    insn(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0)
+}
+
+const fn and(bits: u32) -> Insn {
+    insn(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits, 0, 0)
+}
+
+const fn jump_equal(value: u32, yes: u8, no: u8) -> Insn {
+    insn(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, yes, no)
+}
+
+const fn jump_any(bits: u32, yes: u8, no: u8) -> Insn {
+    insn(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, bits, yes, no)
+}
+
+const fn ret(action: u32) -> Insn {
+    insn(libc::BPF_RET | libc::BPF_K, action, 0, 0)
+}
+
+/// What a call is called. Runs in a signal handler.
+pub type NameOf = fn(i64) -> Option<&'static str>;
+
+static NAME_OF: OnceLock<NameOf> = OnceLock::new();
+
+/// Closes the sentry under its filter; all threads of the process. A denied call ends the process after a line on
+/// standard error, which names the call: those of the table by themselves, others as `name_of` does.
+pub fn close_sentry(needs: Needs, name_of: NameOf) -> Result<(), Errno> {
+    let _ = NAME_OF.set(name_of);
+    crate::signal::on_denied_call(name_and_exit)?;
+    seccomp::install(&sentry_filter(needs)?, true)
+}
+
+/// Runs in a signal handler: writes with plain calls only.
+fn name_and_exit(nr: i32) -> ! {
+    let mut line = [0; 160];
+    let mut len = 0;
+    let mut put = |text: &[u8]| {
+        for byte in text {
+            if let Some(slot) = line.get_mut(len) {
+                *slot = *byte;
+                len += 1;
+            }
+        }
+    };
+    put(b"tegmen: the sentry made a host call outside of its profile: ");
+    let mut digits = [0; 10];
+    let mut rest = nr.unsigned_abs();
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    put(&digits[at..]);
+    let nr = i64::from(nr);
+    if let Some(row) = SENTRY.iter().find(|row| row.nr == nr) {
+        put(b" (");
+        put(row.name.as_bytes());
+        put(b", with other arguments or in another kind of sandbox)");
+    } else if let Some(name) = NAME_OF.get().and_then(|name_of| name_of(nr)) {
+        put(b" (");
+        put(name.as_bytes());
+        put(b")");
+    }
+    put(b"\n");
+    crate::signal::write_error_and_exit(&line[..len], 125)
+}
