@@ -39,14 +39,11 @@ impl Wire for Interfaces {
         places.copy_from_slice(parts);
         let all = &all[..=parts.len()];
         match packet::send(socket.as_fd(), all) {
-            Err(Errno::EAGAIN | Errno::ENOBUFS) => {
+            Err(Errno::EAGAIN) => {
                 let _ = packet::wait(&[socket.as_fd()], 1, Some(PATIENCE));
-                !matches!(
-                    packet::send(socket.as_fd(), all),
-                    Err(Errno::EAGAIN | Errno::ENOBUFS)
-                )
+                packet::send(socket.as_fd(), all) != Err(Errno::EAGAIN)
             }
-            // Sent, or lost as on a wire that is unplugged.
+            // Sent, or lost (`ENOBUFS`, `ENETDOWN`) as on a wire that is unplugged or too slow.
             _ => true,
         }
     }

@@ -35,10 +35,9 @@ pub fn read(
         return Err(Errno::EBADF);
     }
     let mut once = |offset| {
-        let read = task.file_op(file, Events::READABLE, deadline(file, false), || {
-            ops.read(file, offset, dst)
-        });
-        timed_out(read)
+        let end = deadline(file, false);
+        let read = task.file_op(file, Events::READABLE, end, || ops.read(file, offset, dst));
+        timed_out(end, read)
     };
     let done = match at {
         Some(offset) => once(offset)?,
@@ -70,7 +69,8 @@ fn read_stream(task: &CurrentTask, file: &FileDescription, dst: &mut dyn Sink) -
             Ok(Some(done)) => return Ok(done),
             Ok(None) if file.nonblocking() => return Err(Errno::EAGAIN),
             Ok(None) => {}
-            Err(Errno::ETIMEDOUT) => return ops.read_impatient(file, dst),
+            // Without a deadline it is a connection's own error.
+            Err(Errno::ETIMEDOUT) if deadline.is_some() => return ops.read_impatient(file, dst),
             Err(error) => return Err(error),
         }
     }
@@ -118,9 +118,10 @@ fn deadline(file: &FileDescription, write: bool) -> Deadline {
     Instant::now().checked_add(length)
 }
 
-fn timed_out(result: Result<usize, Errno>) -> Result<usize, Errno> {
+/// A wait that its deadline ended; without one it is a connection's own error.
+fn timed_out(deadline: Deadline, result: Result<usize, Errno>) -> Result<usize, Errno> {
     match result {
-        Err(Errno::ETIMEDOUT) => Err(Errno::EAGAIN),
+        Err(Errno::ETIMEDOUT) if deadline.is_some() => Err(Errno::EAGAIN),
         other => other,
     }
 }
@@ -131,10 +132,9 @@ fn write_stream(task: &CurrentTask, file: &FileDescription, src: &mut dyn Source
     let whole = ops.writes_all() && !file.nonblocking();
     let mut done = 0;
     loop {
-        let wrote = task.file_op(file, Events::WRITABLE, deadline(file, true), || {
-            ops.write(file, 0, src)
-        });
-        match timed_out(wrote) {
+        let end = deadline(file, true);
+        let wrote = task.file_op(file, Events::WRITABLE, end, || ops.write(file, 0, src));
+        match timed_out(end, wrote) {
             Ok(count) => {
                 done += count;
                 if !whole || count == 0 || src.remaining() == 0 {

@@ -87,7 +87,8 @@ pub(super) fn wait<T>(
         socket.poll(Some(table));
     };
     match task.blocking_op(deadline, register, events, attempt) {
-        Err(Errno::ETIMEDOUT) => Err(Errno::EAGAIN),
+        // A connection may have timed out as well.
+        Err(Errno::ETIMEDOUT) if deadline.is_some_and(|at| at <= Instant::now()) => Err(Errno::EAGAIN),
         // With a timeout a call is not restarted: it would start anew (signal(7)).
         Err(Errno::ERESTARTSYS) if timeout.is_some() => Err(Errno::EINTR),
         other => other,

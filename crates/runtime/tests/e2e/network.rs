@@ -73,6 +73,7 @@ impl World {
             .command("socat", args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         self.peers.push(child);
@@ -107,6 +108,13 @@ impl Drop for World {
         for peer in &mut self.peers {
             let _ = peer.kill();
             let _ = peer.wait();
+        }
+        // What the peers forked, and may wait for ever for an end that vanished.
+        for namespace in [&self.outside, &self.inside] {
+            let left = run(Command::new("ip").args(["netns", "pids", namespace]), LIMIT);
+            for pid in left.stdout.split_whitespace() {
+                let _ = Command::new("kill").args(["-9", pid]).status();
+            }
         }
         ip(&format!("netns del {}", self.inside));
         ip(&format!("netns del {}", self.outside));
@@ -285,4 +293,35 @@ fn socket_lists_show_what_is_open() {
         outcome.stdout, "LISTEN 0.0.0.0:7000\n10.77.0.1:8000\n",
         "{outcome:?}"
     );
+}
+
+#[test]
+fn a_peer_that_vanishes_is_given_up() {
+    let Some(mut world) = World::new() else { return };
+    if !have("python3") {
+        return;
+    }
+    world.peer(&["TCP4-LISTEN:8000,fork,reuseaddr", "EXEC:cat"]);
+    let program = "
+import socket, sys, time
+s = socket.create_connection(('10.77.0.1', 8000))
+s.setsockopt(socket.IPPROTO_TCP, 18, 1500)
+s.send(b'x'); s.recv(1); print('up', flush=True); sys.stdin.readline()
+try:
+    for _ in range(100):
+        s.send(b'y'); time.sleep(0.2)
+except OSError as error:
+    print(error.strerror)";
+    let namespace = format!("/run/netns/{}", world.inside);
+    let mut child = tegmen_do(&["--netns", &namespace], &["python3", "-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 3];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    assert!(ip(&format!("-n {} link set veth0 down", world.outside)));
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Connection timed out\n");
 }

@@ -114,7 +114,10 @@ impl TcpSocket {
             }
         });
         match done {
-            Err(Errno::ETIMEDOUT) => Err(Errno::EINPROGRESS),
+            // The attempt may have timed out as well.
+            Err(Errno::ETIMEDOUT) if deadline.is_some_and(|at| at <= Instant::now()) => {
+                Err(Errno::EINPROGRESS)
+            }
             other => other,
         }
     }
