@@ -118,7 +118,8 @@ fn by_default(task: &CurrentTask, info: &SigInfo) -> Flow {
     if matches!(kind, DefaultAction::Ignore | DefaultAction::Continue) {
         return Flow::Continue;
     }
-    if info.code <= 0 && task.group.signals.lock().protected {
+    let from_outside = info.code > 0 && matches!(info.signal, SIGKILL | SIGSTOP);
+    if !from_outside && task.group.signals.lock().protected {
         return Flow::Continue;
     }
     match kind {
@@ -150,20 +151,27 @@ pub fn force_fault(task: &CurrentTask, fault: Fault) {
     force_signal(task, info);
 }
 
-/// Sends a signal to the running task itself that must be taken: when it is blocked or ignored it gets its default action.
+/// Sends a signal to the running task itself that must be taken: when it is blocked or ignored it gets its default action,
+/// which ends a protected first process, too.
 pub fn force_signal(task: &CurrentTask, info: SigInfo) {
     let table = task.group.action_table();
     let mut actions = table.lock();
     let mut own = task.signals.lock();
+    let mut by_default = false;
     if let Some(action) = actions.get_mut((info.signal as usize).wrapping_sub(1)) {
         let set = SigSet::of(info.signal);
         if own.blocked.has(info.signal) || action.handler == SIG_IGN {
             action.handler = SIG_DFL;
             own.blocked = own.blocked.without(set);
         }
+        by_default = action.handler == SIG_DFL;
         own.pending.retain(|other| other.signal != info.signal);
         own.pending.insert(0, info);
         task.attention.store(true, Ordering::SeqCst);
+    }
+    drop((own, actions));
+    if by_default {
+        task.group.signals.lock().protected = false;
     }
 }
 

@@ -118,8 +118,9 @@ fn ignored(
     if target.traced() {
         return false;
     }
-    if signals.protected && action.handler == SIG_DFL && info.code <= 0 {
-        return true;
+    if signals.protected && action.handler == SIG_DFL {
+        // Neither what ends nor what stops has a default action for the first process; from outside two signals have.
+        return info.code <= 0 || !matches!(info.signal, SIGKILL | SIGSTOP);
     }
     action.ignores(info.signal)
 }

@@ -196,7 +196,7 @@ fn tasks_share_nothing_that_keeps_them_alive() {
 }
 
 #[test]
-fn signals_from_inside_do_not_end_a_protected_first_process() {
+fn a_protected_first_process_ends_by_no_default_action_but_that_of_sigkill_from_outside() {
     let guest = Guest::new();
     guest.task.group.signals.lock().protected = true;
     guest.call("kill", &[1, 15]).unwrap();
@@ -205,10 +205,31 @@ fn signals_from_inside_do_not_end_a_protected_first_process() {
         crate::signal::attend(&guest.task, None),
         crate::signal::Flow::Continue
     );
+    // Blocked ones are kept, and thrown away later.
+    let set = guest.bytes(&u64::MAX.to_le_bytes());
+    guest.call("rt_sigprocmask", &[0, set.0, 0, 8]).unwrap();
+    guest.kernel.signal_init(1);
+    guest.call("rt_sigprocmask", &[1, set.0, 0, 8]).unwrap();
     guest.kernel.signal_init(15);
     assert_eq!(
         crate::signal::attend(&guest.task, None),
-        crate::signal::Flow::Exit(15)
+        crate::signal::Flow::Continue
+    );
+    guest.kernel.signal_init(9);
+    assert_eq!(
+        crate::signal::attend(&guest.task, None),
+        crate::signal::Flow::Exit(9)
+    );
+}
+
+#[test]
+fn a_fault_ends_a_protected_first_process() {
+    let guest = Guest::new();
+    guest.task.group.signals.lock().protected = true;
+    crate::signal::force_signal(&guest.task, crate::signal::SigInfo::kernel(11));
+    assert_eq!(
+        crate::signal::attend(&guest.task, None),
+        crate::signal::Flow::Exit(11)
     );
 }
 

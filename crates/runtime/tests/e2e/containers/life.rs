@@ -111,6 +111,8 @@ fn signals_reach_the_first_process() {
     let bundle = Bundle::new("trap 'echo got; exit 5' TERM; echo up; while :; do sleep 0.05; done");
     bundle.started();
     bundle.until_written("up");
+    // One without a handler is nothing to a first process.
+    bundle.quiet_kill("HUP");
     bundle.quiet_kill("TERM");
     bundle.until("stopped");
     assert_eq!(bundle.output(), "up\ngot\n");
