@@ -26,7 +26,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "abi", "sync", "platform", "host", "systrap", "net", "kernel", "fs",
         ],
     ),
-    ("runtime", &["sandbox", "host", "abi"]),
+    ("relay", &["net", "host", "abi"]),
+    ("runtime", &["sandbox", "relay", "host", "abi"]),
     ("shim", &["runtime"]),
     ("xtask", &[]),
 ];

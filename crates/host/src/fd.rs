@@ -20,6 +20,26 @@ pub fn packet_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
 }
 
+/// The same, with ends that do not wait and as much room for packets under way as the host gives.
+pub fn frame_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let room: libc::c_int = 4 << 20;
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: `fds` has room for two descriptors.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) }.into())?;
+    for fd in fds {
+        for name in [libc::SO_SNDBUFFORCE, libc::SO_SNDBUF] {
+            let len = size_of_val(&room) as libc::socklen_t;
+            // SAFETY: pointer and length describe `room`. Less room costs speed only.
+            if unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, name, (&raw const room).cast(), len) } == 0 {
+                break;
+            }
+        }
+    }
+    // SAFETY: both are new descriptors that nobody else owns.
+    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+}
+
 /// A copy of one of the caller's standard descriptors (0, 1, 2), numbered 3 or higher, close-on-exec.
 ///
 /// `EBADF` if the caller was started without it.

@@ -11,6 +11,7 @@ pub mod fanotify;
 pub mod fd;
 pub mod file;
 pub mod futex;
+pub mod inet;
 pub mod machine;
 pub mod mem;
 pub mod memfd;

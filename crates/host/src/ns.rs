@@ -15,6 +15,9 @@ pub const JAIL: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u64;
 
+/// Those of the relay of a sandbox's network: all but the network.
+pub const RELAY: u64 = JAIL & !NETWORK;
+
 /// A network namespace of its own.
 pub const NETWORK: u64 = libc::CLONE_NEWNET as u64;
 

@@ -37,12 +37,12 @@ pub fn wait(fd: impl std::os::fd::AsFd) -> Result<bool, Errno> {
     }
 }
 
-/// An epoll instance whose watches fire once each time they are armed.
+/// An epoll instance.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
 
 /// Events taken from the host at once.
-const BATCH: usize = 16;
+const BATCH: usize = 64;
 
 impl Epoll {
     /// An instance without watches.
@@ -54,22 +54,25 @@ impl Epoll {
     }
 
     fn control(&self, op: i32, fd: BorrowedFd<'_>, token: u64, events: u32) -> Result<(), Errno> {
-        let mut event = libc::epoll_event {
-            events: events | libc::EPOLLONESHOT as u32,
-            u64: token,
-        };
+        let mut event = libc::epoll_event { events, u64: token };
         // SAFETY: the event is initialised.
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), op, fd.as_raw_fd(), &mut event) }.into()).map(drop)
     }
 
     /// Adds a descriptor, not armed. `EPERM` for files that are always ready.
     pub fn add(&self, fd: BorrowedFd<'_>, token: u64) -> Result<(), Errno> {
-        self.control(libc::EPOLL_CTL_ADD, fd, token, 0)
+        self.control(libc::EPOLL_CTL_ADD, fd, token, libc::EPOLLONESHOT as u32)
+    }
+
+    /// Adds a descriptor whose becoming readable or writable is reported each time (EPOLLET).
+    pub fn add_edges(&self, fd: BorrowedFd<'_>, token: u64) -> Result<(), Errno> {
+        let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        self.control(libc::EPOLL_CTL_ADD, fd, token, events as u32)
     }
 
     /// Has the next of `events` reported, once.
     pub fn arm(&self, fd: BorrowedFd<'_>, token: u64, events: u32) -> Result<(), Errno> {
-        self.control(libc::EPOLL_CTL_MOD, fd, token, events)
+        self.control(libc::EPOLL_CTL_MOD, fd, token, events | libc::EPOLLONESHOT as u32)
     }
 
     /// Takes a descriptor out.
@@ -78,10 +81,22 @@ impl Epoll {
     }
 
     /// Waits for events and gives token and events of each to `report`.
-    pub fn wait(&self, mut report: impl FnMut(u64, u32)) -> Result<(), Errno> {
+    pub fn wait(&self, report: impl FnMut(u64, u32)) -> Result<(), Errno> {
+        self.wait_until(None, report)
+    }
+
+    /// The same, at most for `timeout`: milliseconds, rounded up.
+    pub fn wait_until(
+        &self,
+        timeout: Option<std::time::Duration>,
+        mut report: impl FnMut(u64, u32),
+    ) -> Result<(), Errno> {
+        let millis = timeout.map_or(-1, |time| {
+            i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+        });
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
         // SAFETY: pointer and length describe `events`.
-        let got = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), BATCH as i32, -1) };
+        let got = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), BATCH as i32, millis) };
         let got = match check(got.into()) {
             Err(Errno::EINTR) => 0,
             other => other? as usize,

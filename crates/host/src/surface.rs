@@ -7,7 +7,8 @@ mod filter;
 
 use abi::Errno;
 
-pub use filter::{NameOf, close_sentry, sentry_filter};
+pub use filter::{NameOf, close_relay, close_sentry, sentry_filter};
+pub use relay::RELAY;
 
 /// A condition on an argument.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +149,8 @@ macro_rules! call {
         Row { nr: $nr, name: stringify!($name), verdict: Verdict::Allow(&[$($arg),+]), reason: $reason, scope: Scope::Always }
     };
 }
+
+mod relay;
 
 const fn one_of(index: u32, values: &'static [u32], words: &'static str) -> Arg {
     Arg {

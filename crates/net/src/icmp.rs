@@ -49,19 +49,16 @@ impl Stack {
             icmp::ECHO_REQUEST => {
                 self.ip.counters.icmp_in_echos += 1;
                 let settings = &self.ip.settings;
-                if settings.icmp_echo_ignore_all || (meta.group && settings.icmp_echo_ignore_broadcasts) {
-                    return;
-                }
-                self.ip.counters.icmp_out_echo_reps += 1;
-                self.echo(
-                    now,
-                    meta,
-                    &Icmp {
+                let ignored =
+                    settings.icmp_echo_ignore_all || (meta.group && settings.icmp_echo_ignore_broadcasts);
+                if !ignored {
+                    self.ip.counters.icmp_out_echo_reps += 1;
+                    let reply = Icmp {
                         kind: icmp::ECHO_REPLY,
                         ..message
-                    },
-                    body,
-                );
+                    };
+                    self.echo(now, meta, &reply, body);
+                }
             }
             icmp::TIMESTAMP if !meta.group && body.len() >= 12 => {
                 // Milliseconds since midnight: our clock knows no midnight, so the high bit is set (RFC 792).

@@ -142,6 +142,7 @@ impl Stack {
         let group = broadcast || header.dst.is_multicast();
         let wanted = broadcast
             || self.ip.is_local(dst)
+            || (interface.any_address && !group)
             || (header.dst.is_multicast() && self.ip.is_member(index, dst));
         // A unicast packet in a broadcast frame is dropped (RFC 1122, section 3.3.6).
         if martian || !wanted || (group_frame && !group) {
@@ -213,7 +214,7 @@ impl Stack {
         let wanted = if group {
             self.ip.is_member(index, dst)
         } else {
-            self.ip.is_local(dst)
+            interface.any_address || self.ip.is_local(dst)
         };
         if martian || !wanted || (group_frame && !group) {
             self.ip.counters.ip_in_addr_errors += 1;

@@ -121,6 +121,8 @@ pub struct Interface {
     pub carrier: bool,
     /// Whether frames for other hosts are handed to taps.
     pub promiscuous: bool,
+    /// Whether packets for any address of a host are taken, as from a route of Linux with `local 0.0.0.0/0`: for relays.
+    pub any_address: bool,
     /// What the device does for us.
     pub offloads: Offloads,
     /// Length of the transmit queue, for dumps only.
@@ -142,6 +144,7 @@ impl Interface {
             up: false,
             carrier: true,
             promiscuous: false,
+            any_address: false,
             offloads,
             tx_queue_len: 1000,
             counters: InterfaceCounters::default(),

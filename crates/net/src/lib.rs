@@ -24,6 +24,7 @@ mod link;
 mod multicast;
 mod neighbor;
 mod offload;
+mod opening;
 mod raw;
 mod ring;
 mod route;
@@ -34,6 +35,7 @@ mod tcp;
 mod time;
 mod timer;
 mod udp;
+pub mod vnet;
 mod wire;
 
 pub use counters::Counters;
@@ -49,6 +51,7 @@ pub use ip::{Device, MAX_EVENT_BYTES, MAX_EVENTS, MAX_PATH_MTUS, MAX_QUEUED_BYTE
 pub use multicast::MAX_GROUPS;
 pub use neighbor::{MAX_NEIGHBORS, MAX_WAITING, Neighbor, NeighborState};
 pub use offload::{Checksum, GSO_MAX, Gso, GsoKind, Offload, Offloads};
+pub use opening::opening;
 pub use route::{MAX_ROUTES, Prefix, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
 pub use settings::Settings;
 pub use stack::Stack;

@@ -383,3 +383,64 @@ fn link_local() {
     let (server, ..) = p.stacks[1].tcp_accept(listener, 3).unwrap();
     p.transfer(1, server, client, &pattern(50_000), Duration::from_secs(1));
 }
+
+#[test]
+fn a_relays_interface_takes_packets_for_any_host() {
+    let mut p = Pair::new(77, Faults::default(), gso());
+    let far: [IpAddr; 2] = ["203.0.113.9".parse().unwrap(), "2001:db8::9".parse().unwrap()];
+    for (to, gateway) in far.into_iter().zip([B, B6]) {
+        let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
+        let default = Route::new(Prefix::new(any.parse().unwrap(), 0), Some(gateway), 2);
+        p.stacks[0].add_route(default, false).unwrap();
+        send(&mut p, to, b"hello", &SendOptions::default()).unwrap();
+        p.run(TICK);
+        assert!(datagrams(&mut p, 1).is_empty(), "it is nobody's yet");
+    }
+    p.stacks[1].configure(2, |own| own.any_address = true).unwrap();
+    p.stacks[1].settings_mut().icmp_echo_ignore_all = true;
+    p.stacks[1].want_raw(false, protocol::ICMP, true);
+    p.seen = Some(Vec::new());
+    for to in far {
+        send(&mut p, to, b"hello", &SendOptions::default()).unwrap();
+        p.run(TICK);
+        let got = datagrams(&mut p, 1);
+        assert_eq!(got.len(), 1);
+        assert_eq!(got[0].destination, at(to, 800));
+        // The answer comes from the address that was asked.
+        let now = p.now;
+        let (from, asker) = (got[0].destination, got[0].source);
+        p.stacks[1]
+            .udp_send(now, from, asker, b"there", &SendOptions::default())
+            .unwrap();
+        p.run(TICK);
+        assert_eq!(datagrams(&mut p, 0)[0].source, from);
+        let mut local = at(if to.is_ipv4() { A } else { A6 }, 900);
+        local.set_port(901);
+        p.stacks[0]
+            .tcp_connect(now, local, at(to, 80), TcpOptions::default(), 1)
+            .unwrap();
+        p.run(TICK);
+        let seen = p.seen.replace(Vec::new()).unwrap();
+        let opened: Vec<_> = seen.iter().filter_map(|(_, frame)| opening(frame)).collect();
+        assert_eq!(opened, [(local, at(to, 80))], "one SYN, whatever else passed");
+    }
+    // An echo request that the stack does not answer itself is seen by those who asked for it.
+    let now = p.now;
+    let echo = SendOptions {
+        checksum_at: Some(2),
+        ..SendOptions::default()
+    };
+    let request = [8, 0, 0, 0, 0, 7, 0, 1];
+    p.stacks[0]
+        .raw_send(now, None, far[0], protocol::ICMP, &request, &echo)
+        .unwrap();
+    p.run(TICK);
+    let raw = p.events[1]
+        .iter()
+        .any(|e| matches!(e, Event::Raw(r) if r.destination == far[0] && r.data[20] == 8));
+    assert!(raw);
+    assert!(
+        !p.events[0].iter().any(|e| matches!(e, Event::Raw(_))),
+        "nobody answers"
+    );
+}

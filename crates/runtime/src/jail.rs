@@ -119,7 +119,7 @@ pub fn start(
     })
 }
 
-fn cannot_clone(errno: Errno) -> Failure {
+pub fn cannot_clone(errno: Errno) -> Failure {
     let why = match errno {
         Errno::EPERM => "this user may not create them (see 'tegmen check')".to_string(),
         Errno::ENOSPC => {
@@ -132,7 +132,7 @@ fn cannot_clone(errno: Errno) -> Failure {
 }
 
 /// Which ids the jail's user namespace has.
-struct IdMaps {
+pub struct IdMaps {
     uids: String,
     gids: String,
     deny_setgroups: bool,
@@ -140,7 +140,7 @@ struct IdMaps {
 
 impl IdMaps {
     /// Root maps every id to itself; anyone else has only their own.
-    fn of_caller() -> Result<IdMaps, Failure> {
+    pub fn of_caller() -> Result<IdMaps, Failure> {
         let (uid, gid, _) = prctl::ids().while_doing("cannot tell who is calling")?;
         if caps::has(Cap::SETUID) && caps::has(Cap::SETGID) {
             let all = |file: &str| fs::read_to_string(file).map(|map| identity_of(&map));
@@ -157,7 +157,8 @@ impl IdMaps {
         })
     }
 
-    fn write(&self, pid: i32) -> Result<(), Failure> {
+    /// Gives them to a process that was cloned into a user namespace.
+    pub fn write(&self, pid: i32) -> Result<(), Failure> {
         let put = |file: &str, text: &str| {
             fs::write(format!("/proc/{pid}/{file}"), text).while_doing(&format!("writing {file}"))
         };

@@ -13,9 +13,12 @@ use sandbox::{Config, Io, Timing};
 
 use crate::failure::{Failure, While};
 use crate::jail::{self, Jail, Tree};
-use crate::network;
+use crate::network::{self, Relayed};
 use crate::supervise;
 use crate::terminal::Terminal;
+
+/// Where programs look for name servers.
+const RESOLV_CONF: &[u8] = b"/etc/resolv.conf";
 
 /// A sandbox to start.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ pub struct User {
 pub enum Network {
     /// A loopback interface.
     None,
+    /// A way to the host's network through a relay.
+    Relayed,
     /// The interfaces of a network namespace that the caller made, which the sandbox takes over.
     Namespace(PathBuf),
 }
@@ -75,8 +80,13 @@ pub enum Network {
 /// Starts the sandbox and waits for its end. Returns the exit status; does not return when the command was killed by a signal.
 pub fn run(launch: Launch) -> Result<u8, Failure> {
     let mut timing = Timing::new(launch.timing);
+    let mut relayed = None;
     let (network, sockets) = match &launch.network {
         Network::None => (NetworkConfig::default(), Vec::new()),
+        Network::Relayed => {
+            let (relay, wire) = Relayed::start()?;
+            (relayed.insert(relay).config.clone(), vec![wire])
+        }
         Network::Namespace(path) => {
             let namespace =
                 File::open(path).while_doing(&format!("network namespace '{}'", path.display()))?;
@@ -131,6 +141,11 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         rlimits: rlimits()?,
         privileges: container::Privileges::default(),
     };
+    let mut setup = container::Setup::default();
+    if let Some(relay) = &relayed {
+        let text = relay.resolv_conf.clone().into_bytes();
+        setup.files.push((RESOLV_CONF.to_vec(), text));
+    }
     let config = Config {
         hostname: launch.hostname.into_bytes(),
         domainname: b"(none)".to_vec(),
@@ -144,7 +159,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
             process,
             root: Root::Layered,
             mounts,
-            setup: container::Setup::default(),
+            setup,
             limits: container::Limits::default(),
         },
         wait_for_start: false,
@@ -152,16 +167,22 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
     };
     timing.done("options read");
     let jail = jail::start(trees, None, config, io, &mut timing)?;
-    supervise(jail, terminal, timing)
+    let outcome = supervise(jail, terminal, timing);
+    drop(relayed);
+    outcome?.pass_on()
 }
 
-fn supervise(jail: Jail, terminal: Option<Terminal>, mut timing: Timing) -> Result<u8, Failure> {
+fn supervise(
+    jail: Jail,
+    terminal: Option<Terminal>,
+    mut timing: Timing,
+) -> Result<supervise::Outcome, Failure> {
     let outcome = supervise::wait(&jail, terminal.as_ref());
     timing.done("sandbox ended");
     // The terminal is given back before anything is written to it.
     drop(terminal);
     timing.print("command");
-    outcome?.pass_on()
+    outcome
 }
 
 fn variable((name, value): (OsString, OsString)) -> Vec<u8> {

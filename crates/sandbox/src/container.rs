@@ -75,6 +75,8 @@ pub struct Setup {
     pub console: bool,
     /// Values of /proc/sys: key, as sysctl(8) takes it, and value.
     pub sysctls: Vec<(String, String)>,
+    /// Files that the sandbox finds in its layer in memory in place of the image's: absolute path, content.
+    pub files: Vec<(Vec<u8>, Vec<u8>)>,
     /// Paths that become read-only; those that do not exist are passed over.
     pub read_only: Vec<Vec<u8>>,
     /// Paths that are hidden; those that do not exist are passed over.

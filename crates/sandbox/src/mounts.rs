@@ -8,9 +8,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::fcntl::{O_CREAT, O_TRUNC, O_WRONLY};
 use fs::hostfs;
 use fs::procfs::Refused;
 use kernel::Kernel;
+use kernel::io::SliceSource;
 use kernel::vfs::{FileKind, MountFlags, Path, Walker};
 
 use crate::container::{Container, Mount, Root, Source};
@@ -52,6 +54,9 @@ pub fn build(
         dev::populate(&walker, &setup.devices, setup.console)
             .map_err(|(path, errno)| doing("making", &path)(errno))?;
     }
+    for (path, content) in setup.files.iter().filter(|_| container.root == Root::Layered) {
+        write_file(&walker, path, content).map_err(doing("writing", path))?;
+    }
     for (key, value) in &setup.sysctls {
         set_sysctl(kernel, key, value)?;
     }
@@ -68,6 +73,28 @@ pub fn build(
         cover::mask(&walker, path).map_err(doing("masking", path))?;
     }
     Ok(root)
+}
+
+/// Writes a file of the layer in memory. A link that leads nowhere gives way.
+fn write_file(walker: &Walker<'_>, path: &[u8], content: &[u8]) -> Result<(), Errno> {
+    let flags = O_CREAT | O_TRUNC | O_WRONLY;
+    let file = match walker.open(None, path, flags, 0o644) {
+        Ok(file) => file,
+        Err(_) => {
+            place::directory_of(walker, path)?;
+            walker.unlink(None, path)?;
+            walker.open(None, path, flags, 0o644)?
+        }
+    };
+    let mut source = SliceSource(content);
+    let mut at = 0;
+    while !source.0.is_empty() {
+        match file.ops().write(&file, at, &mut source)? {
+            0 => return Err(Errno::EIO),
+            put => at += put as u64,
+        }
+    }
+    Ok(())
 }
 
 fn set_sysctl(kernel: &Arc<Kernel>, key: &str, value: &str) -> Result<(), SetupError> {

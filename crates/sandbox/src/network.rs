@@ -93,21 +93,29 @@ impl Wire for Shared {
 /// Takes frames for as long as the process lives.
 fn receive(kernel: &Arc<Kernel>, interfaces: &Interfaces) {
     let mut buf = vec![0; FRAME];
-    let packets = interfaces.0.iter().map(|(_, fd)| fd.as_fd());
-    let descriptors: Vec<BorrowedFd<'_>> = packets.chain(interfaces.1.iter().map(AsFd::as_fd)).collect();
-    loop {
-        let Ok(found) = packet::wait(&descriptors, 0, None) else {
-            return;
-        };
-        for (at, (index, socket)) in interfaces.0.iter().enumerate() {
-            if found.readable & (1 << at) != 0 {
-                take(kernel, *index, socket, &mut buf);
+    let mut live: Vec<&(u32, OwnedFd)> = interfaces.0.iter().collect();
+    while !live.is_empty() {
+        let packets = live.iter().map(|(_, fd)| fd.as_fd());
+        let descriptors: Vec<BorrowedFd<'_>> = packets.chain(interfaces.1.iter().map(AsFd::as_fd)).collect();
+        let mut lost = None;
+        while lost.is_none() {
+            let Ok(found) = packet::wait(&descriptors, 0, None) else {
+                return;
+            };
+            for (at, (index, socket)) in live.iter().enumerate() {
+                if found.readable & (1 << at) != 0 && !take(kernel, *index, socket, &mut buf) {
+                    lost = Some(*index);
+                }
+            }
+            if let Some(resolver) = &interfaces.1
+                && found.readable & (1 << live.len()) != 0
+            {
+                answers(kernel, resolver, &mut buf);
             }
         }
-        if let Some(resolver) = &interfaces.1
-            && found.readable & (1 << interfaces.0.len()) != 0
-        {
-            answers(kernel, resolver, &mut buf);
+        if let Some(index) = lost {
+            kernel.sockets.network.lose_carrier(kernel, index);
+            live.retain(|(other, _)| *other != index);
         }
     }
 }
@@ -124,10 +132,12 @@ fn answers(kernel: &Arc<Kernel>, resolver: &OwnedFd, buf: &mut [u8]) {
     }
 }
 
-fn take(kernel: &Arc<Kernel>, index: u32, socket: &OwnedFd, buf: &mut [u8]) {
+/// Takes frames of one interface; false when nothing will ever come from it any more (the relay ended).
+fn take(kernel: &Arc<Kernel>, index: u32, socket: &OwnedFd, buf: &mut [u8]) -> bool {
     let network = &kernel.sockets.network;
     for _ in 0..BATCH {
         match packet::receive(socket.as_fd(), buf) {
+            Ok(0) => return false,
             Ok(len) => {
                 let frame = buf.get(..len).and_then(|bytes| bytes.split_first_chunk());
                 if let Some((header, frame)) = frame {
@@ -139,4 +149,5 @@ fn take(kernel: &Arc<Kernel>, index: u32, socket: &OwnedFd, buf: &mut [u8]) {
         }
     }
     network.settle();
+    true
 }

@@ -4,18 +4,22 @@ use std::sync::OnceLock;
 
 use abi::Errno;
 
-use super::{Needs, Row, SENTRY, Test, Verdict};
+use super::{Needs, RELAY, Row, SENTRY, Test, Verdict};
 use crate::seccomp::{self, Insn};
 
 /// The filter of a sentry with these needs.
 pub fn sentry_filter(needs: Needs) -> Result<Vec<Insn>, Errno> {
+    filter(needs.rows())
+}
+
+fn filter(rows: impl Iterator<Item = &'static Row>) -> Result<Vec<Insn>, Errno> {
     let mut program = vec![
         load(seccomp::ARCH),
         jump_equal(seccomp::ARCH_X86_64, 1, 0),
         ret(seccomp::KILL),
         load(seccomp::NR),
     ];
-    for row in needs.rows() {
+    for row in rows {
         let body = body(row);
         let skip = u8::try_from(body.len()).map_err(|_| Errno::EINVAL)?;
         program.push(jump_equal(row.nr as u32, 0, skip));
@@ -97,12 +101,23 @@ pub type NameOf = fn(i64) -> Option<&'static str>;
 
 static NAME_OF: OnceLock<NameOf> = OnceLock::new();
 
+/// Who this process is, and its table.
+static WHO: OnceLock<(&str, &[Row])> = OnceLock::new();
+
 /// Closes the sentry under its filter; all threads of the process. A denied call ends the process after a line on
 /// standard error, which names the call: those of the table by themselves, others as `name_of` does.
 pub fn close_sentry(needs: Needs, name_of: NameOf) -> Result<(), Errno> {
     let _ = NAME_OF.set(name_of);
+    let _ = WHO.set(("sentry", SENTRY));
     crate::signal::on_denied_call(name_and_exit)?;
     seccomp::install(&sentry_filter(needs)?, true)
+}
+
+/// Closes the relay of a sandbox's network under its filter, as [`close_sentry`] does.
+pub fn close_relay() -> Result<(), Errno> {
+    let _ = WHO.set(("relay", RELAY));
+    crate::signal::on_denied_call(name_and_exit)?;
+    seccomp::install(&filter(RELAY.iter())?, true)
 }
 
 /// Runs in a signal handler: writes with plain calls only.
@@ -117,7 +132,10 @@ fn name_and_exit(nr: i32) -> ! {
             }
         }
     };
-    put(b"tegmen: the sentry made a host call outside of its profile: ");
+    let (who, table) = WHO.get().copied().unwrap_or(("sentry", SENTRY));
+    put(b"tegmen: the ");
+    put(who.as_bytes());
+    put(b" made a host call outside of its profile: ");
     let mut digits = [0; 10];
     let mut rest = nr.unsigned_abs();
     let mut at = digits.len();
@@ -131,7 +149,7 @@ fn name_and_exit(nr: i32) -> ! {
     }
     put(&digits[at..]);
     let nr = i64::from(nr);
-    if let Some(row) = SENTRY.iter().find(|row| row.nr == nr) {
+    if let Some(row) = table.iter().find(|row| row.nr == nr) {
         put(b" (");
         put(row.name.as_bytes());
         put(b", with other arguments or in another kind of sandbox)");

@@ -24,7 +24,8 @@ usage: tegmen do [OPTION...] [--] COMMAND [ARG...]
       --clear-env             start from an empty environment instead of the caller's
       --user UID[:GID]        run as this user (default: the caller)
       --hostname NAME         the sandbox's host name (default: tegmen)
-      --network sandbox|none|host  only 'none' exists so far: a loopback interface; or see --netns
+      --network none|sandbox  'none' (the default): a loopback interface only; 'sandbox': outgoing TCP, UDP, DNS and ping
+                              through the host's network, without privileges; the host's loopback is not reached
       --netns PATH            take over the interfaces of this network namespace (as 'ip netns' makes them)
       --strace                log every system call of the command
       --debug-log FILE        write the logs to FILE instead of standard error
@@ -184,9 +185,10 @@ fn hostname(name: String) -> Result<String, Failure> {
 fn network(kind: &str) -> Result<Network, Failure> {
     match kind {
         "none" => Ok(Network::None),
-        "sandbox" | "host" => Err(Failure::own(format!(
-            "network '{kind}' does not exist yet; 'none' (a loopback interface) does"
-        ))),
+        "sandbox" => Ok(Network::Relayed),
+        "host" => Err(Failure::own(
+            "network 'host' (sockets of the host itself) is not there; 'sandbox' reaches the host's network, 'none' nothing",
+        )),
         _ => Err(Failure::own(format!(
             "network '{kind}': must be sandbox, none or host"
         ))),

@@ -1,6 +1,6 @@
 //! `tegmen surface`: every host call that the sentry may make.
 
-use host::surface::{Needs, SENTRY, Scope};
+use host::surface::{Needs, RELAY, SENTRY, Scope};
 use lexopt::Parser;
 
 use super::{Globals, only_flags, show};
@@ -71,6 +71,19 @@ pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
             ));
         }
     }
+    text.push_str(&format!(
+        "\nThe relay of a sandbox's network ('tegmen do --network=sandbox'), a process in the host's network with nothing else of the host: \
+         {} calls. Anything else ends it.\n\n",
+        RELAY.len()
+    ));
+    for row in RELAY {
+        text.push_str(&format!(
+            "  {:<30}{:<58}{}\n",
+            row.name,
+            row.conditions(),
+            row.reason
+        ));
+    }
     text.push_str(MONITORS);
     show(&text);
     Ok(0)
@@ -105,5 +118,6 @@ mod tests {
         };
         let counts = [Needs::default(), volume, container].map(count);
         assert_eq!(counts, [57, 70, 72]);
+        assert_eq!(RELAY.len(), 24);
     }
 }

@@ -4,6 +4,7 @@
 //! the host (which would answer too), and packet sockets carry the frames to the sandbox's own stack. Nothing is put
 //! back: the namespace dies with the container.
 
+mod relayed;
 mod rtnetlink;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use abi::Errno;
 use sandbox::network::{AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 
 use crate::failure::{Failure, While};
+pub use relayed::Relayed;
 use rtnetlink::{Entry, Rtnetlink};
 
 /// Interfaces that a sandbox takes over at most.

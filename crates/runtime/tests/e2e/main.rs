@@ -10,4 +10,5 @@ mod lifetime;
 mod network;
 mod passing;
 mod programs;
+mod relayed;
 mod terminals;

@@ -12,7 +12,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Two network namespaces joined by a veth pair: the world with 10.77.0.1 and fd77::1, the container's with 10.77.0.2 and
 /// fd77::2. Both go when this is dropped, with the peers in them.
-struct World {
+pub struct World {
     outside: String,
     inside: String,
     peers: Vec<Child>,
@@ -25,7 +25,7 @@ fn ip(args: &str) -> bool {
 
 impl World {
     /// `None` where the machine cannot make one.
-    fn new() -> Option<World> {
+    pub fn new() -> Option<World> {
         if !have("ip") || !have("socat") {
             return None;
         }
@@ -60,6 +60,11 @@ impl World {
         Some(world)
     }
 
+    /// The name of the container's namespace.
+    pub fn inside(&self) -> &str {
+        &self.inside
+    }
+
     /// A command in the world.
     fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new("ip");
@@ -68,7 +73,7 @@ impl World {
     }
 
     /// A peer in the world that runs until the end, and is ready when something listens on its TCP port.
-    fn peer(&mut self, args: &[&str]) {
+    pub fn peer(&mut self, args: &[&str]) {
         let child = self
             .command("socat", args)
             .stdin(Stdio::null())
@@ -81,13 +86,13 @@ impl World {
     }
 
     /// `tegmen do` with the interface.
-    fn inside(&self, script: &str) -> Command {
+    fn taking_over(&self, script: &str) -> Command {
         let namespace = format!("/run/netns/{}", self.inside);
         tegmen_do(&["--netns", &namespace], &["sh", "-c", script])
     }
 
     fn run(&self, script: &str) -> Outcome {
-        run(&mut self.inside(script), LIMIT)
+        run(&mut self.taking_over(script), LIMIT)
     }
 
     /// Runs a script in the world until it succeeds.
@@ -143,7 +148,7 @@ fn connections_and_datagrams_reach_the_world() {
 fn a_listener_serves_both_the_world_and_the_sandbox() {
     let Some(world) = World::new() else { return };
     let mut server = world
-        .inside(
+        .taking_over(
             "socat TCP-LISTEN:7000,fork,reuseaddr EXEC:cat &
              sleep 1; printf local | socat -t5 - TCP:127.0.0.1:7000; printf own | socat -t5 - TCP:10.77.0.2:7000; echo
              read line; true",
@@ -205,7 +210,7 @@ fn echo_requests_are_answered_in_both_directions() {
         return;
     }
     let mut server = world
-        .inside("read line; true")
+        .taking_over("read line; true")
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use net::vnet::{self, OFFLOAD_HEADER};
 use net::{Event, Stack};
 use sync::{Mutex, rank};
 
-use super::offload::{self, OFFLOAD_HEADER};
 use crate::Kernel;
 use crate::socket::{inet, packet};
 use crate::time::queue::Expire;
@@ -73,7 +73,7 @@ impl Attached {
 
     /// A frame came. What comes of it waits for [`Attached::settle`].
     pub fn receive(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], frame: &[u8]) {
-        let offload = offload::decode(header);
+        let offload = vnet::decode(header);
         let now = self.now();
         self.stack.lock().receive(now, interface, &offload, frame);
     }
@@ -92,7 +92,7 @@ impl Attached {
             let result = f(&mut stack, now);
             if poll || stack.has_output() {
                 stack.poll(now, &mut |interface, offload, parts| {
-                    let sent = self.wire.send(interface, &offload::encode(offload), parts);
+                    let sent = self.wire.send(interface, &vnet::encode(offload), parts);
                     full |= !sent;
                     sent
                 });

@@ -5,7 +5,6 @@
 mod attached;
 pub mod config;
 mod inventory;
-mod offload;
 mod resolver;
 
 use std::net::{IpAddr, SocketAddr};
@@ -263,6 +262,13 @@ impl Network {
             }
             stack.interface(index).map(drop).ok_or(net::Error::NoDevice)
         })
+    }
+
+    /// An interface's device is gone for good.
+    pub fn lose_carrier(&self, kernel: &Arc<Kernel>, index: u32) {
+        let _ = self.change(kernel, |stack, _| {
+            stack.configure(index, |own| own.carrier = false)
+        });
     }
 
     /// Changes an interface's MTU. `ENODEV`, `EINVAL`.

@@ -1,6 +1,6 @@
 //! struct virtio_net_hdr: what a packet socket says beside each frame about checksums and segmentation.
 
-use net::{Checksum, Gso, GsoKind, Offload};
+use crate::{Checksum, Gso, GsoKind, Offload};
 
 /// Bytes of the header.
 pub const OFFLOAD_HEADER: usize = 10;
