@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the same work natively, under Tegmen and under its peers, interleaved in one run.
 
 mod data;
+mod network;
 mod report;
 mod rows;
 mod runner;
@@ -72,6 +73,15 @@ fn measure(row: &Row, runner: &Runner, data: &Data, cell: &mut Cell) {
         } => runner
             .micro(data, name, argument, batches, LIMIT)
             .map(|ns| cell.samples.push(ns)),
+        Work::Sockets(name) => runner
+            .sockets(data, name, LIMIT)
+            .map(|value| cell.samples.push(value)),
+        Work::Service(name) => runner
+            .service(data, name, LIMIT)
+            .map(|value| cell.samples.push(value)),
+        Work::Served(name) => runner
+            .served(data, name, LIMIT)
+            .map(|value| cell.samples.push(value)),
         Work::Start => (0..STARTS).try_for_each(|_| runner.start(LIMIT).map(|ns| cell.samples.push(ns))),
         Work::IdleMemory => runner.idle().map(|idle| cell.samples.push(idle.memory_bytes)),
         Work::IdleProcessor => runner.idle().map(|idle| cell.samples.push(idle.processor_ns)),

@@ -35,6 +35,9 @@ impl Data {
         )?;
         data.compile(&sources.join("exit.c"), "exit-dynamic", &["-O2"])?;
         data.compile(&sources.join("exit.c"), "exit-static", &["-O2", "-static"])?;
+        data.compile(&sources.join("net.c"), "net", &["-O2", "-D_GNU_SOURCE"])?;
+        fs::copy(sources.join("service.sh"), data.service())?;
+        data.database()?;
         fs::write(data.dir.join("file"), vec![7; 1 << 20])?;
         let deep = data.dir.join("a/b/c/d/e");
         fs::create_dir_all(&deep)?;
@@ -47,6 +50,16 @@ impl Data {
     /// The micro program.
     pub fn micro(&self) -> PathBuf {
         self.dir.join("micro")
+    }
+
+    /// The program of the socket rows.
+    pub fn net(&self) -> PathBuf {
+        self.dir.join("net")
+    }
+
+    /// The script of the rows with servers.
+    pub fn service(&self) -> PathBuf {
+        self.dir.join("service.sh")
     }
 
     /// A row's arguments for the micro program.
@@ -100,6 +113,35 @@ impl Data {
                         prog: $(OBJECTS)\n\tcc -o $@ $^\n\
                         %.o: %.c\n\tcc -O1 -c -o $@ $<\n";
         fs::write(dir.join("Makefile"), makefile)?;
+        Ok(())
+    }
+
+    /// A database for pgbench, where there is a PostgreSQL; its server does not run as root.
+    fn database(&self) -> Result<()> {
+        const MAKE: &str = r#"set -eu
+            tmp=$(mktemp -d /tmp/tegmen-bench-db.XXXXXX); trap 'rm -rf "$tmp"' EXIT; chown postgres "$tmp"; cd "$tmp"
+            as() { setpriv --reuid postgres --clear-groups "$@"; }
+            as initdb -D "$tmp/db" -A trust -U postgres
+            as pg_ctl -D "$tmp/db" -o "-p 5498 -k $tmp -c listen_addresses=" -w start
+            createdb -h "$tmp" -p 5498 -U postgres bench && pgbench -i -q -h "$tmp" -p 5498 -U postgres bench
+            as pg_ctl -D "$tmp/db" -w stop
+            cp -r "$tmp/db" "$1""#;
+        let dir = self.dir.join("postgres");
+        if dir.join("PG_VERSION").exists() {
+            return Ok(());
+        }
+        let output = Command::new("sh")
+            .args(["-c", MAKE, "sh"])
+            .arg(&dir)
+            .output()
+            .context("sh")?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            eprintln!(
+                "no database for pgbench: {}",
+                text.lines().last().unwrap_or_default()
+            );
+        }
         Ok(())
     }
 

@@ -95,7 +95,7 @@ impl Report {
                 })
             })
             .collect();
-        let unit = if row.unit == Unit::Bytes { "bytes" } else { "ns" };
+        let unit = row.unit.name();
         self.rows
             .push(json!({"row": row.name, "unit": unit, "results": measured}));
     }
@@ -169,6 +169,8 @@ fn shown(row: &Row, cell: &Cell) -> String {
 fn number(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Bytes => format!("{:.1} MiB", value / 1048576.0),
+        Unit::Rate => format!("{value:.0} MB/s"),
+        Unit::Requests => format!("{:.1} k/s", value / 1e3),
         Unit::Nanoseconds if value < 1e3 => format!("{value:.0} ns"),
         Unit::Nanoseconds if value < 1e6 => format!("{:.2} us", value / 1e3),
         Unit::Nanoseconds if value < 1e9 => format!("{:.2} ms", value / 1e6),
@@ -177,16 +179,24 @@ fn number(unit: Unit, value: f64) -> String {
 }
 
 fn verdict(row: &Row, native: Option<f64>, ours: Option<f64>) -> String {
-    let (limit, text) = match (row.target, native) {
-        (Target::None, _) => return "–".into(),
-        (Target::Native(factor), Some(native)) => (native * factor, format!("{factor}x native")),
-        (Target::Native(factor), None) => return format!("{factor}x native"),
-        (Target::Absolute(limit), _) => (limit, number(row.unit, limit)),
+    let (bound, text) = match row.target {
+        Target::None => return "–".into(),
+        Target::Native(factor) => (native.map(|own| own * factor), format!("{factor}x native")),
+        Target::Absolute(limit) => (Some(limit), number(row.unit, limit)),
+        Target::NativeOr(limit) => (
+            Some(native.map_or(limit, |own| own.max(limit))),
+            format!("native or {}", number(row.unit, limit)),
+        ),
+        Target::AtLeast(factor) => (
+            native.map(|own| own * factor),
+            format!("at least {factor}x native"),
+        ),
     };
-    match ours {
-        Some(ours) if ours <= limit => format!("{text}: met"),
-        Some(_) => format!("{text}: **missed**"),
-        None => text,
+    let upward = matches!(row.target, Target::AtLeast(_));
+    match (bound, ours) {
+        (Some(bound), Some(ours)) if ours == bound || (ours > bound) == upward => format!("{text}: met"),
+        (Some(_), Some(_)) => format!("{text}: **missed**"),
+        _ => text,
     }
 }
 

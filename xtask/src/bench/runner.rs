@@ -31,6 +31,15 @@ enum Kind {
     Runc(Bundle),
 }
 
+/// The network of a command.
+#[derive(Clone, Copy)]
+pub(super) enum Link<'a> {
+    /// Whatever the runner does by itself.
+    Own,
+    /// The interfaces of this namespace, as `ip netns` names it.
+    Namespace(&'a str),
+}
+
 /// A runsc with the platform that works on this machine.
 struct Runsc {
     program: PathBuf,
@@ -72,7 +81,7 @@ pub struct Idle {
 }
 
 impl Runner {
-    /// Native, Tegmen (built here), and each of runc and runsc that is found in PATH (`TEGMEN_BENCH_RUNSC` names another runsc).
+    /// Native, Tegmen (built here, or what `TEGMEN_BENCH_TEGMEN` names), and each of runc and runsc that is found in PATH (`TEGMEN_BENCH_RUNSC` names another runsc).
     pub fn all(root: &Path, data: &Data, only: Option<&str>) -> Result<Vec<Runner>> {
         let wanted = |name: &str| only.is_none_or(|list| list.split(',').any(|one| one == name));
         let mut runners = Vec::new();
@@ -86,12 +95,7 @@ impl Runner {
             add("native", Kind::Native);
         }
         if wanted("tegmen") {
-            let built = Command::new(env!("CARGO"))
-                .args(["build", "--release", "-p", "runtime"])
-                .current_dir(root)
-                .status()?;
-            ensure!(built.success(), "cargo build --release");
-            add("tegmen", Kind::Tegmen(root.join("target/release/tegmen")));
+            add("tegmen", Kind::Tegmen(tegmen(root)?));
         }
         if let Some(runc) = in_path("runc").filter(|_| wanted("runc")) {
             match Bundle::make(runc, data) {
@@ -134,7 +138,7 @@ impl Runner {
         }
     }
 
-    fn command(&self, argv: &[String], env: &[(&str, String)]) -> Result<Command> {
+    pub(super) fn command(&self, argv: &[String], env: &[(&str, String)]) -> Result<Command> {
         let mut command = match &self.kind {
             Kind::Native => Command::new(&argv[0]),
             Kind::Tegmen(path) => {
@@ -147,12 +151,59 @@ impl Runner {
                 command.arg(&argv[0]);
                 command
             }
-            Kind::Runc(bundle) => return bundle.command(argv, env),
+            Kind::Runc(bundle) => return bundle.command(argv, env, Link::Own),
         };
         command
             .args(&argv[1..])
             .envs(env.iter().map(|(name, value)| (*name, value)));
         Ok(command)
+    }
+
+    /// A command with the interfaces of a namespace.
+    pub(super) fn connected(&self, argv: &[String], namespace: &str) -> Result<Command> {
+        let mut command = match &self.kind {
+            Kind::Tegmen(path) => {
+                let mut command = Command::new(path);
+                command
+                    .args(["do", "--netns"])
+                    .arg(Path::new("/run/netns").join(namespace));
+                command.arg("--");
+                command
+            }
+            Kind::Native => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]);
+                command
+            }
+            Kind::Runsc(runsc) => {
+                // Its `do` takes the namespace in which it is started.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(&runsc.program);
+                command.args(["--network=sandbox", "--platform", runsc.platform, "do"]);
+                command
+            }
+            Kind::Runc(bundle) => return bundle.command(argv, &[], Link::Namespace(namespace)),
+        };
+        command.args(argv);
+        Ok(command)
+    }
+
+    /// Whether commands of this runner see the machine's own network.
+    pub(super) fn is_native(&self) -> bool {
+        matches!(self.kind, Kind::Native)
+    }
+
+    /// Ends a command that serves, with all that it started.
+    pub(super) fn stop(&self, child: &mut Child) {
+        let pids = family(child.id());
+        for pid in pids.iter().rev() {
+            let _ = Command::new("kill")
+                .arg(pid.to_string())
+                .stderr(Stdio::null())
+                .status();
+        }
+        thread::sleep(Duration::from_millis(300));
+        self.end(child, &pids);
     }
 
     /// Runs `micro` inside; the number it prints.
@@ -228,7 +279,7 @@ impl Runner {
 }
 
 /// Runs to the end and returns the standard output; an error for any status but 0.
-fn finish(mut command: Command, limit: Duration) -> Result<String> {
+pub(super) fn finish(mut command: Command, limit: Duration) -> Result<String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -272,6 +323,19 @@ fn finish(mut command: Command, limit: Duration) -> Result<String> {
         bail!("{status}: {}", errors.lines().last().unwrap_or_default());
     }
     Ok(text)
+}
+
+/// The release build; or what `TEGMEN_BENCH_TEGMEN` names.
+fn tegmen(root: &Path) -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os("TEGMEN_BENCH_TEGMEN") {
+        return Ok(given.into());
+    }
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "-p", "runtime"])
+        .current_dir(root)
+        .status()?;
+    ensure!(built.success(), "cargo build --release");
+    Ok(root.join("target/release/tegmen"))
 }
 
 fn in_path(program: &str) -> Option<PathBuf> {
@@ -355,7 +419,7 @@ impl Bundle {
             String::from_utf8_lossy(&mounted.stderr).trim()
         );
         let tried = finish(
-            bundle.command(&["/bin/true".into()], &[])?,
+            bundle.command(&["/bin/true".into()], &[], Link::Own)?,
             Duration::from_secs(20),
         );
         let _ = data;
@@ -366,7 +430,11 @@ impl Bundle {
         format!("tegmen-bench-{}", std::process::id())
     }
 
-    fn command(&self, argv: &[String], env: &[(&str, String)]) -> Result<Command> {
+    fn command(&self, argv: &[String], env: &[(&str, String)], link: Link<'_>) -> Result<Command> {
+        let mut network = json!({"type": "network"});
+        if let Link::Namespace(name) = link {
+            network["path"] = json!(format!("/run/netns/{name}"));
+        }
         let mut variables = vec![
             format!("PATH={}", std::env::var("PATH").unwrap_or_default()),
             "HOME=/root".to_string(),
@@ -395,7 +463,7 @@ impl Bundle {
                 {"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}
             ],
             "linux": {"namespaces": [
-                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}
+                {"type": "pid"}, network, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}
             ]}
         });
         fs::write(self.dir.join("config.json"), config.to_string())?;
