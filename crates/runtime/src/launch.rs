@@ -34,7 +34,10 @@ pub struct Launch {
     /// The first directory; `None` means the root.
     pub cwd: Option<OsString>,
     /// Who the command runs as.
+    /// Who runs it, unless `account` says otherwise.
     pub user: User,
+    /// `NAME|UID[:GROUP|GID]`, by the root's own passwd(5) and group(5).
+    pub account: Option<String>,
     /// Host name inside.
     pub hostname: String,
     /// Which network the sandbox has.
@@ -147,6 +150,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         setup.files.push((RESOLV_CONF.to_vec(), text));
     }
     let config = Config {
+        user: launch.account.map(String::into_bytes),
         hostname: launch.hostname.into_bytes(),
         domainname: b"(none)".to_vec(),
         strace: launch.strace,

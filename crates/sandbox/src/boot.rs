@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 use fs::stdio::Poller;
+use kernel::vfs::Walker;
 use kernel::{CpuModel, Kernel, KernelConfig};
 use sync::{Mutex, rank};
 use systrap::Systrap;
@@ -18,7 +19,7 @@ use crate::gate::{Gate, Go};
 use crate::log::LineLog;
 use crate::process::{self, Files, Role};
 use crate::serve::{self, Sandbox};
-use crate::{mounts, network};
+use crate::{accounts, etc, mounts, network};
 
 /// The engine's: for looking for a fault, parts of it can be switched off, as in `TEGMEN_ENGINE_OFF=windows,patches`.
 fn tuning() -> systrap::Tuning {
@@ -51,10 +52,20 @@ pub fn start(
     let log = log_of(&mut io).map_err(own("log"))?;
     let kernel = new_kernel(&config, platform, log).map_err(own("kernel"))?;
     network::start(&kernel, &config.network, std::mem::take(&mut io.network)).map_err(own("network"))?;
-    let container = config.container;
+    let mut container = config.container;
     *kernel.limits.write() = container.limits.clone().in_kernel();
     let root = mounts::build(&kernel, handles.root, handles.volumes, &container)
         .map_err(|error| failed(125, &format!("{}: {}", error.doing, words(error.errno))))?;
+    let walker = Walker::as_root(&kernel, root.clone());
+    if let Some(spec) = &config.user {
+        let umask = container.process.user.umask;
+        container.process.user =
+            accounts::find(&walker, spec, umask).map_err(|part| failed(125, &accounts::unknown(&part)))?;
+    }
+    if container.root == Root::Layered {
+        // A layer that is full or an odd root leaves the name unknown, nothing worse.
+        let _ = etc::name_self(&walker, &config.hostname);
+    }
     timing.done("kernel and mounts");
     let poller = Poller::start().map_err(own("standard descriptors"))?;
     let fds: Vec<OwnedFd> = io.stdio.into_iter().chain(io.more).collect();

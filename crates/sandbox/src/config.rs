@@ -13,6 +13,8 @@ use kernel::socket::network::NetworkConfig;
 pub struct Config {
     /// Host name.
     pub hostname: Vec<u8>,
+    /// Who runs the first process, `USER[:GROUP]` by the guest's own passwd(5); else as the process says.
+    pub user: Option<Vec<u8>>,
     /// NIS domain name.
     pub domainname: Vec<u8>,
     /// Log every system call.

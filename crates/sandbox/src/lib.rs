@@ -4,12 +4,13 @@
 //! here resolves a host path.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod boot;
 mod config;
 pub mod container;
 pub mod control;
+mod etc;
 mod gate;
-mod home;
 pub mod listing;
 pub mod request;
 /// What guest processes may call, for `tegmen surface`.

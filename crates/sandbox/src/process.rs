@@ -125,7 +125,7 @@ pub fn start(
     let cwd = process.cwd.unwrap_or_else(|| b"/".to_vec());
     let mut walker = Walker::as_root(kernel, root.clone());
     if role != Role::Command {
-        crate::home::set(&walker, cred.uid, &mut process.env);
+        crate::accounts::set_home(&walker, cred.uid, &mut process.env);
     }
     if role == Role::Init {
         // As runc does; what stands in the way is told below.

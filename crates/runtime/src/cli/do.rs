@@ -22,7 +22,7 @@ usage: tegmen do [OPTION...] [--] COMMAND [ARG...]
       --cwd DIR               start in DIR (default: the current directory, or / with --rootfs)
       --env NAME=VALUE        set a variable; --env NAME passes the caller's value on
       --clear-env             start from an empty environment instead of the caller's
-      --user UID[:GID]        run as this user (default: the caller)
+      --user USER[:GROUP]     run as this user, a name or a number (default: the caller)
       --hostname NAME         the sandbox's host name (default: tegmen)
       --network none|sandbox  'none' (the default): a loopback interface only; 'sandbox': outgoing TCP, UDP, DNS and ping
                               through the host's network, without privileges; the host's loopback is not reached
@@ -58,6 +58,7 @@ fn parse(mut parser: Parser) -> Result<Option<Launch>, Failure> {
         env: std::env::vars_os().collect(),
         cwd: None,
         user: User { uid, gid, groups },
+        account: None,
         hostname: String::from("tegmen"),
         network: Network::None,
         strace: false,
@@ -75,7 +76,7 @@ fn parse(mut parser: Parser) -> Result<Option<Launch>, Failure> {
             Arg::Long("cwd") => launch.cwd = Some(parser.value().map_err(usage)?),
             Arg::Long("env") => set_variable(&mut launch.env, parser.value().map_err(usage)?),
             Arg::Long("clear-env") => launch.env.clear(),
-            Arg::Long("user") => launch.user = user(&text(parser.value().map_err(usage)?)?)?,
+            Arg::Long("user") => launch.account = Some(account(text(parser.value().map_err(usage)?)?)?),
             Arg::Long("hostname") => launch.hostname = hostname(text(parser.value().map_err(usage)?)?)?,
             Arg::Long("network") => launch.network = network(&text(parser.value().map_err(usage)?)?)?,
             Arg::Long("netns") => launch.network = Network::Namespace(parser.value().map_err(usage)?.into()),
@@ -155,22 +156,15 @@ fn set_variable(env: &mut Vec<(OsString, OsString)>, setting: OsString) {
     }
 }
 
-/// `UID[:GID]`; the group defaults to the same number.
-fn user(spec: &str) -> Result<User, Failure> {
-    let wrong = || Failure::own(format!("user '{spec}': not of the form UID[:GID] with numbers"));
-    // 2^32-1 means "unchanged" to Linux and is nobody's id.
-    let id = |part: &str| {
-        part.parse::<u32>()
-            .ok()
-            .filter(|id| *id != u32::MAX)
-            .ok_or_else(wrong)
-    };
-    let (uid, gid) = spec.split_once(':').unwrap_or((spec, spec));
-    Ok(User {
-        uid: id(uid)?,
-        gid: id(gid)?,
-        groups: Vec::new(),
-    })
+/// `USER[:GROUP]`; who that is, the root's own files tell.
+fn account(spec: String) -> Result<String, Failure> {
+    let (user, group) = spec.split_once(':').unwrap_or((&spec, "0"));
+    if user.is_empty() || group.is_empty() || spec.contains(['\0', '\n']) {
+        return Err(Failure::own(format!(
+            "user '{spec}': not of the form USER[:GROUP], names or numbers"
+        )));
+    }
+    Ok(spec)
 }
 
 fn hostname(name: String) -> Result<String, Failure> {
@@ -222,7 +216,7 @@ mod tests {
             &["--volume", "/tmp", "ls"],
             &["--volume", "/tmp:relative", "ls"],
             &["--user", "root:", "ls"],
-            &["--user", "4294967295", "ls"],
+            &["--user", ":0", "ls"],
             &["--network", "wifi", "ls"],
             &["--hostname", "", "ls"],
         ] {

@@ -136,6 +136,7 @@ impl Bundle {
         let name = |name: &Option<String>, else_: &str| name.as_deref().unwrap_or(else_).as_bytes().to_vec();
         let config = Config {
             hostname: name(self.spec.hostname(), "tegmen"),
+            user: None,
             domainname: name(self.spec.domainname(), "(none)"),
             strace: false,
             cpus: resources::processors(&limits),

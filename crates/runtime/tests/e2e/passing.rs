@@ -139,6 +139,31 @@ fn directory_user_and_host_name_can_be_set() {
 }
 
 #[test]
+fn users_can_be_named_as_the_root_names_them() {
+    let who = |user: &str| {
+        run(
+            &mut tegmen_do(&["--user", user], &["sh", "-c", "id -un; id -gn"]),
+            LIMIT,
+        )
+    };
+    assert_eq!(who("daemon").stdout, "daemon\ndaemon\n");
+    assert_eq!(who("daemon:0").stdout, "daemon\nroot\n");
+    assert_eq!(who("1").stdout, "daemon\ndaemon\n");
+    let outcome = who("surely-nobody");
+    assert_eq!(outcome.status, Some(125));
+    assert!(outcome.stderr.contains("'surely-nobody'"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_host_name_has_an_address() {
+    let name = ["--hostname", "some-box"];
+    let outcome = run(&mut tegmen_do(&name, &["getent", "hosts", "some-box"]), LIMIT);
+    assert!(outcome.stdout.starts_with("127.0.1.1 "), "{}", outcome.stdout);
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    assert!(!hosts.contains("some-box"));
+}
+
+#[test]
 fn signals_are_forwarded() {
     for (signal, status) in [("TERM", 41), ("INT", 42), ("HUP", 43), ("USR1", 44)] {
         let script = format!("trap 'exit {status}' {signal}; echo ready; while :; do sleep 0.05; done");
