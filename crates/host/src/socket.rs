@@ -85,6 +85,12 @@ pub fn set_timeout(socket: BorrowedFd<'_>, limit: Duration) -> Result<(), Errno>
     Ok(())
 }
 
+/// Ends a connection in both directions, for everybody who has it.
+pub fn end(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }.into()).map(drop)
+}
+
 /// Room for the control message of [`MAX_DESCRIPTORS`], aligned as a cmsghdr must be.
 #[repr(align(8))]
 struct Control([u8; 16 + 4 * MAX_DESCRIPTORS]);

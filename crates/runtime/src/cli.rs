@@ -12,6 +12,7 @@ mod install;
 mod kill;
 mod list;
 mod pause;
+mod port_forward;
 mod ps;
 mod run;
 mod spec;
@@ -62,6 +63,7 @@ const VERBS: &[Verb] = verbs! {
     oci "kill" "send a signal to a container" kill::run;
     oci "delete" "remove a container" delete::run;
     oci "list" "list containers" list::run;
+    oci "port-forward" "reach TCP ports of a container from the host" port_forward::run;
     oci "ps" "list the processes of a container" ps::run;
     oci "pause" "stop every process of a container" pause::run;
     oci "resume" "let the processes of a container go on" pause::resume;
@@ -140,7 +142,7 @@ fn help() -> String {
         "Runs untrusted programs on a kernel of their own.\n\nusage: tegmen [GLOBAL OPTION...] VERB [OPTION...]\n\n",
     );
     for verb in VERBS {
-        text.push_str(&format!("  {:<10}{}\n", verb.name, verb.about));
+        text.push_str(&format!("  {:<13}{}\n", verb.name, verb.about));
     }
     text.push_str(globals::HELP);
     text.push_str("\n'tegmen VERB --help' tells the options of a verb. '--version' prints the version.\n");

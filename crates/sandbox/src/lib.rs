@@ -10,6 +10,7 @@ mod config;
 pub mod container;
 pub mod control;
 mod etc;
+mod forward;
 mod gate;
 pub mod listing;
 pub mod request;

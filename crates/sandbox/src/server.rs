@@ -93,6 +93,9 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
                 Reply::Done
             }
             Request::List { container } if container == sandbox.id => Reply::Processes(list(sandbox)),
+            Request::Forward { container, port } if container == sandbox.id => {
+                return crate::forward::serve(&sandbox.kernel, connection, port);
+            }
             Request::Exec {
                 container,
                 process,

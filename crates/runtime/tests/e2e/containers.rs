@@ -5,3 +5,4 @@ mod crash;
 mod exec;
 mod hooks;
 mod life;
+mod port_forward;

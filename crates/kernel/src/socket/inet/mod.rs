@@ -3,6 +3,7 @@
 //! [`super::network`], whose inventory decides which of the two it is.
 
 mod error_queue;
+mod forwarded;
 mod groups;
 mod knobs;
 mod ports;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 
+pub use forwarded::Forwarded;
 pub use ports::Ports;
 pub use raw::RawSocket;
 pub use tcp::TcpSocket;

@@ -51,6 +51,15 @@ impl TcpSocket {
                 _ => return Err(Errno::EISCONN),
             }
         }
+        self.begin_connecting(to)?;
+        if nonblocking {
+            return Err(Errno::EINPROGRESS);
+        }
+        self.wait_connected(task)
+    }
+
+    /// The part that does not wait: the queue tells what comes of it.
+    pub(super) fn begin_connecting(&self, to: SocketAddr) -> Result<(), Errno> {
         self.base.take_error()?;
         if self.knobs.v6only() && to.is_ipv4() {
             return Err(Errno::ENETUNREACH);
@@ -59,13 +68,7 @@ impl TcpSocket {
         let way = self.kernel.sockets.network.inventory().way(to.ip(), device)?;
         let (to, from) = match way {
             Way::Local { to: ip, source } => (SocketAddr::new(ip, to.port()), source),
-            Way::Outside { source, .. } => {
-                self.connect_outside(source, to)?;
-                if nonblocking {
-                    return Err(Errno::EINPROGRESS);
-                }
-                return self.wait_connected(task);
-            }
+            Way::Outside { source, .. } => return self.connect_outside(source, to),
         };
         if self.state.lock().local.is_none() {
             self.bind_to(SocketAddr::new(from, 0))?;
@@ -85,10 +88,7 @@ impl TcpSocket {
             state.unannounced = true;
         }
         self.knock(to);
-        if nonblocking {
-            return Err(Errno::EINPROGRESS);
-        }
-        self.wait_connected(task)
+        Ok(())
     }
 
     fn wait_connected(&self, task: &CurrentTask) -> Result<(), Errno> {
