@@ -72,6 +72,8 @@ pub struct Kernel {
     pub sockets: crate::socket::SocketTables,
     /// System V objects and message queues, of the first IPC namespace.
     pub ipc: Arc<crate::task::Ipc>,
+    /// The first control group namespace.
+    pub cgroup_ns: Arc<crate::task::CgroupNs>,
     /// Changed values of /proc/sys.
     pub sysctls: crate::sysctl::Sysctls,
     /// Where strace lines and warnings go.
@@ -122,6 +124,7 @@ impl Kernel {
             time: crate::time::TimeKeeper::default(),
             sockets: crate::socket::SocketTables::default(),
             ipc: crate::task::Ipc::new(),
+            cgroup_ns: crate::task::CgroupNs::new(),
             sysctls: crate::sysctl::Sysctls::default(),
             limits: RwLock::new(rank::LEAF, crate::limits::Limits::default()),
             tasks_refused: AtomicU64::new(0),

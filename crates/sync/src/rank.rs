@@ -62,6 +62,8 @@ ranks! {
     FILE_STATE_PEER = 175;
     /// Locks, watches and bindings of an inode.
     INODE = 180;
+    /// The ids of a pid namespace.
+    PID_NS = 190;
     /// Small leaf state that calls nothing.
     LEAF = 200;
     /// An epoll instance's ready list: taken by wake-ups, under any lock of the waker.

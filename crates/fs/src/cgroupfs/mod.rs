@@ -29,6 +29,10 @@ impl FilesystemType for CgroupFs {
         "cgroup2"
     }
 
+    fn for_user_namespaces(&self) -> bool {
+        true
+    }
+
     fn mount(
         &self,
         kernel: &Arc<Kernel>,
@@ -112,8 +116,10 @@ static ENTRIES: &[Entry<System>] = &[
 fn processes(at: &System) -> Result<Vec<u8>, Errno> {
     let kernel = at.kernel()?;
     let mut out = String::new();
+    let reader = kernel::task::current();
     for pid in kernel.pids.read().groups.keys() {
-        let _ = writeln!(out, "{pid}");
+        let shown = reader.as_ref().map_or(*pid, |reader| reader.own_pid(*pid));
+        let _ = writeln!(out, "{shown}");
     }
     Ok(out.into_bytes())
 }
@@ -121,8 +127,10 @@ fn processes(at: &System) -> Result<Vec<u8>, Errno> {
 fn threads(at: &System) -> Result<Vec<u8>, Errno> {
     let kernel = at.kernel()?;
     let mut out = String::new();
+    let reader = kernel::task::current();
     for tid in kernel.pids.read().tasks.keys() {
-        let _ = writeln!(out, "{tid}");
+        let shown = reader.as_ref().map_or(*tid, |reader| reader.own_pid(*tid));
+        let _ = writeln!(out, "{shown}");
     }
     Ok(out.into_bytes())
 }

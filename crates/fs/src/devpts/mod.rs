@@ -35,6 +35,10 @@ impl FilesystemType for DevPts {
         "devpts"
     }
 
+    fn for_user_namespaces(&self) -> bool {
+        true
+    }
+
     fn mount(
         &self,
         _kernel: &Arc<Kernel>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use abi::Errno;
+use kernel::cred::Credentials;
 use kernel::file::{FileDescription, FileOps, Whence};
 use kernel::io::{Sink, Source};
 
@@ -36,6 +37,8 @@ pub(super) fn seek_from(current: u64, size: Option<u64>, whence: Whence, offset:
 pub(super) struct TextFile {
     node: Arc<dyn Node>,
     content: Snapshot<Vec<u8>>,
+    /// Who opened it; `None`: no task did.
+    opener: Option<Arc<Credentials>>,
 }
 
 impl TextFile {
@@ -43,6 +46,7 @@ impl TextFile {
         TextFile {
             node,
             content: Snapshot::new(),
+            opener: kernel::task::current().map(|task| task.cred()),
         }
     }
 
@@ -67,7 +71,10 @@ impl FileOps for TextFile {
         let mut data = vec![0; src.remaining().min(KNOB_MAX)];
         let got = src.read(&mut data)?;
         data.truncate(got);
-        self.node.store(&data)?;
+        match &self.opener {
+            Some(opener) => self.node.store_as(&data, opener)?,
+            None => self.node.store(&data)?,
+        }
         self.content.clear();
         Ok(got)
     }

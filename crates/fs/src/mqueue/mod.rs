@@ -25,6 +25,10 @@ impl FilesystemType for MqueueFs {
         "mqueue"
     }
 
+    fn for_user_namespaces(&self) -> bool {
+        true
+    }
+
     fn mount(
         &self,
         kernel: &Arc<Kernel>,

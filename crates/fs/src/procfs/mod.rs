@@ -5,6 +5,7 @@
 
 mod cpuinfo;
 mod fd;
+mod id_map;
 mod identity;
 mod loadavg;
 mod maps;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 use kernel::Kernel;
+use kernel::task::{PidNs, current};
 use kernel::vfs::{FilesystemType, Inode, MountFlags};
 
 use crate::kernfs::{KernSuper, root_inode};
@@ -45,6 +47,10 @@ impl FilesystemType for ProcFs {
         "proc"
     }
 
+    fn for_user_namespaces(&self) -> bool {
+        true
+    }
+
     fn mount(
         &self,
         kernel: &Arc<Kernel>,
@@ -53,6 +59,11 @@ impl FilesystemType for ProcFs {
         _data: &[u8],
     ) -> Result<Arc<Inode>, Errno> {
         let sb = KernSuper::superblock("proc", MAGIC, false);
-        Ok(root_inode(&sb, Arc::new(root::Root::new(System::new(kernel)))))
+        let pid_ns = current().map(|task| task.namespaces.lock().pid_for_children.clone());
+        let pid_ns = pid_ns.unwrap_or_else(PidNs::first);
+        Ok(root_inode(
+            &sb,
+            Arc::new(root::Root::new(System::of(kernel, pid_ns))),
+        ))
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use abi::{Errno, PAGE_SIZE};
+use kernel::cred::UserNs;
 use kernel::signal::SigInfo;
 use kernel::task::{Task, ThreadGroup, current};
 
@@ -118,19 +119,19 @@ pub fn stat(at: &Process) -> Result<Vec<u8>, Errno> {
     } else {
         20 + i64::from(state.nice)
     };
-    let (tty, foreground) = super::process_text::terminal(&view);
+    let (tty, foreground) = super::process_text::terminal(at, &view);
     let exit_code = view.zombie.filter(|_| shown).unwrap_or(0);
     let start = ticks(super::stat::start_ns(&view));
     let mut out = String::new();
     let _ = write!(
         out,
         "{} ({}) {} {} {} {} {tty} {foreground} {} 0 0 0 0 {} {} {} {} {priority} {} {} 0 {start} {} {} {rss_limit}",
-        at.tid,
+        at.number(at.tid),
         comm(&view),
         state_letter(&view),
-        view.parent,
-        view.pgrp,
-        view.session,
+        at.number(view.parent),
+        at.number(view.pgrp),
+        at.number(view.session),
         TASK_FLAGS,
         ticks(user),
         ticks(system),
@@ -203,10 +204,10 @@ pub fn status(at: &Process) -> Result<Vec<u8>, Errno> {
         out,
         "State:\t{}\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t{}\n",
         state_name(state_letter(&view)),
-        at.pid,
-        at.tid,
-        view.parent,
-        super::process_text::tracer(&view),
+        at.number(at.pid),
+        at.number(at.tid),
+        at.number(view.parent),
+        super::process_text::tracer(at, &view),
     );
     status_ids(&mut out, at, &view);
     let mm = view.task.as_ref().and_then(|task| task.mm());
@@ -220,27 +221,26 @@ pub fn status(at: &Process) -> Result<Vec<u8>, Errno> {
 
 fn status_ids(out: &mut String, at: &Process, view: &View) {
     let c = view.task.as_ref().unwrap_or(&view.leader).cred();
-    let (uids, gids, groups) = (
-        [c.uid, c.euid, c.suid, c.fsuid],
-        [c.gid, c.egid, c.sgid, c.fsgid],
-        c.groups.clone(),
-    );
+    let ids = current().map_or_else(UserNs::first, |reader| reader.cred().user_ns.clone());
+    let uids = [c.uid, c.euid, c.suid, c.fsuid].map(|uid| ids.shown_uid(uid));
+    let gids = [c.gid, c.egid, c.sgid, c.fsgid].map(|gid| ids.shown_gid(gid));
+    let groups = c.groups.iter().map(|gid| ids.shown_gid(*gid));
     let tabbed = |ids: [u32; 4]| ids.map(|id| id.to_string()).join("\t");
     let fd_size = view
         .task
         .as_ref()
         .and_then(|task| task.files().numbers().last().copied())
         .map_or(0, |last| (last as u32 + 1).next_multiple_of(64));
-    let groups: String = groups.iter().map(|gid| format!("{gid} ")).collect();
+    let groups: String = groups.map(|gid| format!("{gid} ")).collect();
     let _ = write!(
         out,
-        "Uid:\t{}\nGid:\t{}\nFDSize:\t{fd_size}\nGroups:\t{groups}\nNStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{}\nNSsid:\t{}\nKthread:\t0\n",
+        "Uid:\t{}\nGid:\t{}\nFDSize:\t{fd_size}\nGroups:\t{groups}\nNStgid:{}\nNSpid:{}\nNSpgid:{}\nNSsid:{}\nKthread:\t0\n",
         tabbed(uids),
         tabbed(gids),
-        at.pid,
-        at.tid,
-        view.pgrp,
-        view.session
+        at.numbers(view, at.pid),
+        at.numbers(view, at.tid),
+        at.numbers(view, view.pgrp),
+        at.numbers(view, view.session)
     );
 }
 

@@ -4,11 +4,12 @@ use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use kernel::Kernel;
-use kernel::cred::{Caps, Credentials};
+use kernel::cred::IdKind;
 use kernel::mm::Mm;
 use kernel::task::{Task, ThreadGroup, current};
 use kernel::vfs::FileKind;
 
+use super::id_map::{File, IdMap};
 use super::system::System;
 use super::{fd, maps, mounts, net, nsfs, pid_stat, process_text as text_of, root};
 use crate::kernfs::table::{dir, guarded, knob, magic, node, text};
@@ -54,9 +55,13 @@ pub struct View {
 impl Context for Process {
     fn owner(&self) -> Result<(u32, u32), Errno> {
         let view = self.view()?;
-        let dumpable = view.group.state.lock().dumpable;
+        let (dumpable, ns) = {
+            let state = view.group.state.lock();
+            (state.dumpable, state.program_ns.clone())
+        };
         if !dumpable {
-            return Ok((0, 0));
+            let root = |kind| ns.to_kernel(kind, 0).unwrap_or(0);
+            return Ok((root(IdKind::User), root(IdKind::Group)));
         }
         let cred = view.task.unwrap_or(view.leader).cred();
         Ok((cred.euid, cred.egid))
@@ -81,9 +86,10 @@ impl Context for Process {
 }
 
 impl Process {
-    /// The process with this id, or a thread of that id (hidden from the listing, but Linux finds it).
-    pub fn find(system: &System, id: u32) -> Result<Process, Errno> {
+    /// The process with this number, or a thread of that number (hidden from the listing, but Linux finds it).
+    pub fn find(system: &System, number: u32) -> Result<Process, Errno> {
         let kernel = system.kernel()?;
+        let id = system.pid_ns.kernel_id(number).ok_or(Errno::ENOENT)?;
         let pids = kernel.pids.read();
         let group = match pids.group(id) {
             Some(entry) => entry.group.clone(),
@@ -99,8 +105,9 @@ impl Process {
     }
 
     /// A thread of this process.
-    fn thread(&self, tid: u32) -> Result<Process, Errno> {
+    fn thread(&self, number: u32) -> Result<Process, Errno> {
         let kernel = self.system.kernel()?;
+        let tid = self.system.pid_ns.kernel_id(number).ok_or(Errno::ENOENT)?;
         let task = kernel.pids.read().task(tid).ok_or(Errno::ENOENT)?;
         if task.tgid() != self.pid {
             return Err(Errno::ENOENT);
@@ -110,6 +117,17 @@ impl Process {
             thread: Some(Arc::downgrade(&task)),
             ..self.clone()
         })
+    }
+
+    /// The number that this mount of procfs shows for an id of the kernel; 0 when its namespace does not see it.
+    pub fn number(&self, id: u32) -> u32 {
+        self.system.pid_ns.own(id)
+    }
+
+    /// Its numbers in the namespace of this mount and those inside down to its own: NSpid and kin.
+    pub fn numbers(&self, view: &View, id: u32) -> String {
+        let numbers = view.group.pid_ns.numbers_up_to(&self.system.pid_ns, id);
+        numbers.iter().map(|number| format!("\t{number}")).collect()
     }
 
     /// What the process table says of it now. `ESRCH` once it was waited for.
@@ -176,20 +194,8 @@ impl Process {
         if reader.tgid() == self.pid {
             return Ok(());
         }
-        self.may_access_as(&reader.cred())
-    }
-
-    fn may_access_as(&self, reader: &Credentials) -> Result<(), Errno> {
-        if reader.has(Caps::SYS_PTRACE) {
-            return Ok(());
-        }
-        let view = self.view()?;
-        let target = view.task.ok_or(Errno::EACCES)?.cred();
-        let dumpable = view.group.state.lock().dumpable;
-        let uids = [target.euid, target.suid, target.uid];
-        let gids = [target.egid, target.sgid, target.gid];
-        let same = uids.iter().all(|uid| *uid == reader.fsuid) && gids.iter().all(|gid| *gid == reader.fsgid);
-        if same && dumpable && reader.permitted.contains(target.permitted) {
+        let target = self.view()?.task.ok_or(Errno::EACCES);
+        if reader.may_access(&*target?) {
             Ok(())
         } else {
             Err(Errno::EACCES)
@@ -213,7 +219,7 @@ macro_rules! both {
         magic("exe", |at| text_of::place(at, text_of::exe), |at| text_of::place_text(at, text_of::exe)),
         node("fd", FileKind::Directory, |at| Arc::new(fd::FdDir::new(at.clone(), false))),
         node("fdinfo", FileKind::Directory, |at| Arc::new(fd::FdDir::new(at.clone(), true))),
-        knob("gid_map", 0o644, text_of::id_map, |_, _| Err(Errno::EPERM)),
+        node("gid_map", FileKind::Regular, |at| IdMap::node(at, File::Map(IdKind::Group))),
         text("io", 0o400, text_of::io),
         text("limits", 0o444, text_of::limits),
         knob("loginuid", 0o644, |_| Ok(b"4294967295".to_vec()), |_, _| Err(Errno::EPERM)),
@@ -230,12 +236,12 @@ macro_rules! both {
         guarded("pagemap", 0o400, |_| Err(Errno::EPERM)),
         text("patch_state", 0o400, |_| Ok(b"-1\n".to_vec())),
         text("personality", 0o400, text_of::personality),
-        knob("projid_map", 0o644, text_of::id_map, |_, _| Err(Errno::EPERM)),
+        node("projid_map", FileKind::Regular, |at| IdMap::node(at, File::Map(IdKind::Project))),
         magic("root", |at| text_of::place(at, text_of::root), |at| text_of::place_text(at, text_of::root)),
         knob("sched", 0o644, text_of::sched, |_, _| Ok(())),
         text("schedstat", 0o444, text_of::schedstat),
         text("sessionid", 0o444, |_| Ok(b"4294967295".to_vec())),
-        knob("setgroups", 0o644, |_| Ok(b"allow\n".to_vec()), |_, _| Err(Errno::EPERM)),
+        node("setgroups", FileKind::Regular, |at| IdMap::node(at, File::Setgroups)),
         guarded("smaps", 0o444, maps::smaps),
         guarded("smaps_rollup", 0o444, maps::smaps_rollup),
         text("stack", 0o400, |_| Ok(Vec::new())),
@@ -244,7 +250,7 @@ macro_rules! both {
         text("status", 0o444, pid_stat::status),
         text("syscall", 0o400, text_of::syscall),
         text("timens_offsets", 0o644, |_| Ok(b"monotonic           0         0\nboottime            0         0\n".to_vec())),
-        knob("uid_map", 0o644, text_of::id_map, |_, _| Err(Errno::EPERM)),
+        node("uid_map", FileKind::Regular, |at| IdMap::node(at, File::Map(IdKind::User))),
         text("wchan", 0o444, |_| Ok(b"0".to_vec())),
     ] };
 }
@@ -299,7 +305,7 @@ static NS: &[Entry<Process>] = ns![
     "mnt" "mnt";
     "net" "net";
     "pid" "pid";
-    "pid_for_children" "pid";
+    "pid_for_children" "pid_for_children";
     "time" "time";
     "time_for_children" "time";
     "user" "user";
@@ -336,7 +342,10 @@ impl Node for TaskDir {
     }
     fn list(&self) -> Result<Vec<Listed>, Errno> {
         let view = self.0.view()?;
-        let tids = view.threads.iter().map(|task| task.tid.to_string());
+        let tids = view
+            .threads
+            .iter()
+            .map(|task| self.0.number(task.tid).to_string());
         Ok(tids.map(|tid| Listed::new(tid, FileKind::Directory)).collect())
     }
 }

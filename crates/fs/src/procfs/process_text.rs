@@ -44,7 +44,7 @@ pub fn set_comm(at: &Process, data: &[u8]) -> Result<(), Errno> {
 }
 
 /// The process's controlling terminal as stat shows it: device number and foreground process group.
-pub fn terminal(view: &View) -> (i32, i32) {
+pub fn terminal(at: &Process, view: &View) -> (i32, i32) {
     let pids = view.kernel.pids.read();
     let Some(terminal) = pids.terminals.get(&view.session) else {
         return (0, -1);
@@ -52,14 +52,15 @@ pub fn terminal(view: &View) -> (i32, i32) {
     let number = |value: u64| i32::try_from(value).unwrap_or(0);
     (
         number(terminal.device()),
-        number(u64::from(terminal.foreground())),
+        number(u64::from(at.number(terminal.foreground()))),
     )
 }
 
 /// The tracer's thread id; 0: none.
-pub fn tracer(view: &View) -> u32 {
-    let _ = view;
-    0
+pub fn tracer(at: &Process, view: &View) -> u32 {
+    let Some(task) = &view.task else { return 0 };
+    let tracer = task.trace.lock().as_ref().map_or(0, |trace| trace.tracer);
+    at.number(tracer)
 }
 
 /// Seccomp mode and number of filters.
@@ -155,12 +156,6 @@ pub fn path_text(path: &Path) -> Vec<u8> {
 pub fn cgroup(at: &Process) -> Result<Vec<u8>, Errno> {
     at.view()?;
     Ok(b"0::/\n".to_vec())
-}
-
-/// /proc/PID/{uid_map,gid_map,projid_map}: the first user namespace, all ids.
-pub fn id_map(at: &Process) -> Result<Vec<u8>, Errno> {
-    at.view()?;
-    Ok(b"         0          0 4294967295\n".to_vec())
 }
 
 /// /proc/PID/io.
@@ -286,7 +281,7 @@ pub fn sched(at: &Process) -> Result<Vec<u8>, Errno> {
     Ok(format!(
         "{} ({}, #threads: {})\n-------------------------------------------------------------------\n{:<45}:{:>14}.{:06}\n{:<45}:{:>21}\n",
         comm_of(&view),
-        at.tid,
+        at.number(at.tid),
         view.threads.len().max(1),
         "se.sum_exec_runtime",
         total / 1_000_000,
@@ -319,6 +314,10 @@ pub fn children(at: &Process) -> Result<Vec<u8>, Errno> {
     if at.tid != at.pid {
         return Ok(Vec::new());
     }
-    let list: String = entry.children.iter().map(|pid| format!("{pid} ")).collect();
+    let list: String = entry
+        .children
+        .iter()
+        .map(|pid| format!("{} ", at.number(*pid)))
+        .collect();
     Ok(list.into_bytes())
 }

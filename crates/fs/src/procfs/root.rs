@@ -46,7 +46,7 @@ static ENTRIES: &[Entry<System>] = &[
         Ok(b"major minor  #blocks  name\n\n".to_vec())
     }),
     dir("pressure", PRESSURE),
-    link("self", |_| own_pid()),
+    link("self", own_pid),
     text("schedstat", 0o444, stat::schedstat),
     text("slabinfo", 0o400, |_| Ok(b"slabinfo - version: 2.1\n".to_vec())),
     text("softirqs", 0o444, stat::softirqs),
@@ -56,7 +56,7 @@ static ENTRIES: &[Entry<System>] = &[
     }),
     node("sys", FileKind::Directory, sysctl::root),
     dir("sysvipc", SYSVIPC),
-    link("thread-self", |_| own_thread()),
+    link("thread-self", own_thread),
     text("timer_list", 0o400, |_| Ok(Vec::new())),
     dir("tty", TTY),
     text("uptime", 0o444, stat::uptime),
@@ -86,14 +86,20 @@ static TTY: &[Entry<System>] = &[
 ];
 
 /// Target of /proc/self. `ENOENT` for a reader that is no task.
-fn own_pid() -> Result<Vec<u8>, Errno> {
+fn own_pid(system: &System) -> Result<Vec<u8>, Errno> {
     let task = current().ok_or(Errno::ENOENT)?;
-    Ok(task.tgid().to_string().into_bytes())
+    match system.pid_ns.own(task.tgid()) {
+        0 => Err(Errno::ENOENT),
+        pid => Ok(pid.to_string().into_bytes()),
+    }
 }
 
-fn own_thread() -> Result<Vec<u8>, Errno> {
+fn own_thread(system: &System) -> Result<Vec<u8>, Errno> {
     let task = current().ok_or(Errno::ENOENT)?;
-    Ok(format!("{}/task/{}", task.tgid(), task.tid).into_bytes())
+    match (system.pid_ns.own(task.tgid()), system.pid_ns.own(task.tid)) {
+        (0, _) | (_, 0) => Err(Errno::ENOENT),
+        (pid, tid) => Ok(format!("{pid}/task/{tid}").into_bytes()),
+    }
 }
 
 /// The root directory.
@@ -141,9 +147,11 @@ impl Node for Root {
         let kernel = self.system.kernel()?;
         let mut names = self.names.list()?;
         let pids = kernel.pids.read();
+        let seen = pids.groups.keys().map(|pid| self.system.pid_ns.own(*pid));
+        let mut seen: Vec<u32> = seen.filter(|pid| *pid != 0).collect();
+        seen.sort_unstable();
         names.extend(
-            pids.groups
-                .keys()
+            seen.iter()
                 .map(|pid| Listed::new(pid.to_string(), FileKind::Directory)),
         );
         Ok(names)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 use kernel::Kernel;
-use kernel::cred::Caps;
+use kernel::cred::{Caps, UserNs};
 use kernel::syscall::{RELEASE, VERSION};
 use kernel::task::{PID_MAX, TASKS_MAX, current};
 use kernel::vfs::FileKind;
@@ -188,11 +188,11 @@ static ROWS: &[Row] = &[
     row("net/ipv6/conf/default/disable_ipv6", "0", Int(0, 1)),
     row("net/ipv6/conf/lo/disable_ipv6", "0", Int(0, 1)),
     row("net/unix/max_dgram_qlen", "512", Int(0, MAX)),
-    row("user/max_cgroup_namespaces", "0", Int(0, MAX)),
+    row("user/max_cgroup_namespaces", "1024", Int(0, MAX)),
     row("user/max_inotify_instances", "128", Int(0, MAX)),
     row("user/max_inotify_watches", "65536", Int(0, MAX)),
     row("user/max_mnt_namespaces", "1000", Int(0, MAX)),
-    row("user/max_user_namespaces", "0", Int(0, MAX)),
+    row("user/max_user_namespaces", "1024", Int(0, MAX)),
     row("vm/admin_reserve_kbytes", "8192", Int(0, MAX)),
     row("vm/compaction_proactiveness", "20", Int(0, 100)),
     row("vm/dirty_background_bytes", "0", Int(0, MAX)),
@@ -389,11 +389,16 @@ impl Node for SysctlFile {
         Ok((value + "\n").into_bytes())
     }
     fn store(&self, data: &[u8]) -> Result<(), Errno> {
-        if current().is_some_and(|me| !me.cred().has(Caps::SYS_ADMIN)) {
+        let value = self.checked(data);
+        let kernel = self.system.kernel()?;
+        let owner = match self.row.rule {
+            Uts(_) => kernel.current_uts().user_ns.clone(),
+            _ => UserNs::first(),
+        };
+        if current().is_some_and(|me| !me.cred().has_in(&owner, Caps::SYS_ADMIN)) {
             return Err(Errno::EPERM);
         }
-        let value = self.checked(data)?;
-        let kernel = self.system.kernel()?;
+        let value = value?;
         match self.row.rule {
             Uts(true) => kernel.current_uts().lock().domainname = value,
             Uts(false) => kernel.current_uts().lock().nodename = value,

@@ -28,6 +28,10 @@ impl FilesystemType for SysFs {
         "sysfs"
     }
 
+    fn for_user_namespaces(&self) -> bool {
+        true
+    }
+
     fn mount(
         &self,
         kernel: &Arc<Kernel>,

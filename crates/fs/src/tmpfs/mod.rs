@@ -56,6 +56,10 @@ impl FilesystemType for TmpFs {
         "tmpfs"
     }
 
+    fn for_user_namespaces(&self) -> bool {
+        true
+    }
+
     fn mount(
         &self,
         kernel: &Arc<Kernel>,

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use abi::{Errno, PAGE_SIZE};
+use kernel::cred::IdKind;
+use kernel::task::current;
 
 /// What mount(2)'s data says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +34,21 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Parses `size=64m,mode=755,…`; `size=50%` is of `total_memory`. `EINVAL` for what tmpfs does not know.
+    /// Parses `size=64m,mode=755,…`; `size=50%` is of `total_memory`, ids are the mounting task's. `EINVAL` for what tmpfs does not know.
     pub fn parse(data: &[u8], total_memory: u64) -> Result<Options, Errno> {
         let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
+        let mounter = current().map(|task| task.cred());
+        let id = |kind, value: &str| {
+            let id: u32 = value.parse().map_err(|_| Errno::EINVAL)?;
+            match &mounter {
+                Some(cred) => cred.user_ns.to_kernel(kind, id).ok_or(Errno::EINVAL),
+                None => Ok(id),
+            }
+        };
         let mut options = Options::default();
+        if let Some(cred) = &mounter {
+            (options.uid, options.gid) = (cred.fsuid, cred.fsgid);
+        }
         for item in text.split(',').filter(|item| !item.is_empty()) {
             let (name, value) = item.split_once('=').unwrap_or((item, ""));
             match name {
@@ -49,8 +62,8 @@ impl Options {
                     let mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?;
                     options.mode = mode & 0o7777;
                 }
-                "uid" => options.uid = value.parse().map_err(|_| Errno::EINVAL)?,
-                "gid" => options.gid = value.parse().map_err(|_| Errno::EINVAL)?,
+                "uid" => options.uid = id(IdKind::User, value)?,
+                "gid" => options.gid = id(IdKind::Group, value)?,
                 // No effect here: pages and inode numbers are as the engine has them.
                 "huge" | "mpol" | "noswap" | "inode32" | "inode64" | "rw" | "ro" => {}
                 _ => return Err(Errno::EINVAL),

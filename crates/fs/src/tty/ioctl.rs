@@ -294,8 +294,8 @@ impl Call<'_> {
         };
         match command {
             TIOCGSID if session == 0 => Err(Errno::ENOTTY),
-            TIOCGSID => self.put(&session),
-            _ => self.put(&foreground),
+            TIOCGSID => self.put(&self.task.own_pid(session)),
+            _ => self.put(&self.task.own_pid(foreground)),
         }
     }
 

@@ -147,7 +147,7 @@ impl Tty {
 
     /// TIOCSPGRP.
     pub(super) fn set_foreground(&self, task: &Task, pgrp: i32) -> Result<(), Errno> {
-        let pgrp = u32::try_from(pgrp).map_err(|_| Errno::EINVAL)?;
+        let pgrp = task.kernel_pid(u32::try_from(pgrp).map_err(|_| Errno::EINVAL)?)?;
         let pids = task.kernel.pids.read();
         let (_, session) = pids.pgrp_and_session(task.tgid()).ok_or(Errno::ENOTTY)?;
         let mut state = self.lock();

@@ -26,22 +26,32 @@ impl Credentials {
         [self.gid, self.egid, self.sgid].contains(&gid)
     }
 
+    /// Whether the kernel id is root's in the credentials' namespace.
+    pub(super) fn is_root(&self, uid: u32) -> bool {
+        self.user_ns.root() == Some(uid)
+    }
+
     /// Capabilities after a change of real, effective and saved user id from `old`.
     fn fix_up_caps(&mut self, old: &Credentials) {
         if old.securebits & securebits::NO_SETUID_FIXUP != 0 {
             return;
         }
-        if old.has_uid(0) && !self.has_uid(0) {
+        let any_root = |cred: &Credentials| {
+            [cred.uid, cred.euid, cred.suid]
+                .iter()
+                .any(|uid| old.is_root(*uid))
+        };
+        if any_root(old) && !any_root(self) {
             if old.securebits & securebits::KEEP_CAPS == 0 {
                 self.permitted = Caps::empty();
                 self.effective = Caps::empty();
             }
             self.ambient = Caps::empty();
         }
-        if old.euid == 0 && self.euid != 0 {
+        if old.is_root(old.euid) && !old.is_root(self.euid) {
             self.effective = Caps::empty();
         }
-        if old.euid != 0 && self.euid == 0 {
+        if !old.is_root(old.euid) && old.is_root(self.euid) {
             self.effective = self.permitted;
         }
     }
@@ -64,7 +74,7 @@ impl Credentials {
         if uid == KEEP {
             return Err(Errno::EINVAL);
         }
-        if self.has(Caps::SETUID) {
+        if self.has_own(Caps::SETUID) {
             Ok(self.with_uids(uid, uid, uid))
         } else if uid == self.uid || uid == self.suid {
             Ok(self.with_uids(self.uid, uid, self.suid))
@@ -78,7 +88,7 @@ impl Credentials {
         if gid == KEEP {
             return Err(Errno::EINVAL);
         }
-        if self.has(Caps::SETGID) {
+        if self.has_own(Caps::SETGID) {
             Ok(self.with_gids(gid, gid, gid))
         } else if gid == self.gid || gid == self.sgid {
             Ok(self.with_gids(self.gid, gid, self.sgid))
@@ -89,7 +99,7 @@ impl Credentials {
 
     /// setreuid(2).
     pub fn setreuid(&self, real: u32, effective: u32) -> Result<Credentials, Errno> {
-        let privileged = self.has(Caps::SETUID);
+        let privileged = self.has_own(Caps::SETUID);
         if !privileged
             && ((real != KEEP && real != self.uid && real != self.euid)
                 || (effective != KEEP && !self.has_uid(effective)))
@@ -104,7 +114,7 @@ impl Credentials {
 
     /// setregid(2).
     pub fn setregid(&self, real: u32, effective: u32) -> Result<Credentials, Errno> {
-        let privileged = self.has(Caps::SETGID);
+        let privileged = self.has_own(Caps::SETGID);
         if !privileged
             && ((real != KEEP && real != self.gid && real != self.egid)
                 || (effective != KEEP && !self.has_gid(effective)))
@@ -120,7 +130,7 @@ impl Credentials {
     /// setresuid(2).
     pub fn setresuid(&self, real: u32, effective: u32, saved: u32) -> Result<Credentials, Errno> {
         let allowed = |id: u32| id == KEEP || self.has_uid(id);
-        if !self.has(Caps::SETUID) && ![real, effective, saved].into_iter().all(allowed) {
+        if !self.has_own(Caps::SETUID) && ![real, effective, saved].into_iter().all(allowed) {
             return Err(Errno::EPERM);
         }
         let pick = |new: u32, old: u32| if new == KEEP { old } else { new };
@@ -134,7 +144,7 @@ impl Credentials {
     /// setresgid(2).
     pub fn setresgid(&self, real: u32, effective: u32, saved: u32) -> Result<Credentials, Errno> {
         let allowed = |id: u32| id == KEEP || self.has_gid(id);
-        if !self.has(Caps::SETGID) && ![real, effective, saved].into_iter().all(allowed) {
+        if !self.has_own(Caps::SETGID) && ![real, effective, saved].into_iter().all(allowed) {
             return Err(Errno::EPERM);
         }
         let pick = |new: u32, old: u32| if new == KEEP { old } else { new };
@@ -147,15 +157,15 @@ impl Credentials {
 
     /// setfsuid(2); `None`: not allowed, nothing changes.
     pub fn setfsuid(&self, uid: u32) -> Option<Credentials> {
-        if uid == KEEP || !(self.has(Caps::SETUID) || self.has_uid(uid) || uid == self.fsuid) {
+        if uid == KEEP || !(self.has_own(Caps::SETUID) || self.has_uid(uid) || uid == self.fsuid) {
             return None;
         }
         let mut new = self.clone();
         new.fsuid = uid;
         if self.securebits & securebits::NO_SETUID_FIXUP == 0 {
-            if self.fsuid == 0 && uid != 0 {
+            if self.is_root(self.fsuid) && !self.is_root(uid) {
                 new.effective -= FILE_CAPS;
-            } else if self.fsuid != 0 && uid == 0 {
+            } else if !self.is_root(self.fsuid) && self.is_root(uid) {
                 new.effective |= self.permitted & FILE_CAPS;
             }
         }
@@ -164,7 +174,7 @@ impl Credentials {
 
     /// setfsgid(2); `None`: not allowed, nothing changes.
     pub fn setfsgid(&self, gid: u32) -> Option<Credentials> {
-        if gid == KEEP || !(self.has(Caps::SETGID) || self.has_gid(gid) || gid == self.fsgid) {
+        if gid == KEEP || !(self.has_own(Caps::SETGID) || self.has_gid(gid) || gid == self.fsgid) {
             return None;
         }
         let mut new = self.clone();
@@ -175,7 +185,7 @@ impl Credentials {
     /// capset(2).
     pub fn capset(&self, effective: Caps, permitted: Caps, inheritable: Caps) -> Result<Credentials, Errno> {
         let had_all = self.inheritable | self.permitted;
-        if !self.has(Caps::SETPCAP) && !had_all.contains(inheritable) {
+        if !self.has_own(Caps::SETPCAP) && !had_all.contains(inheritable) {
             return Err(Errno::EPERM);
         }
         if !(self.inheritable | self.bounding).contains(inheritable)
@@ -192,8 +202,14 @@ impl Credentials {
 
     /// Whether a program of these credentials is not dumpable although it was before: ids or capabilities changed.
     pub fn raises_over(&self, old: &Credentials) -> bool {
+        // Who made the namespace could do as much from outside.
+        let subset = if self.user_ns == old.user_ns {
+            old.permitted.contains(self.permitted)
+        } else {
+            self.user_ns.is_in(&old.user_ns)
+        };
         (self.euid, self.egid, self.fsuid, self.fsgid) != (old.euid, old.egid, old.fsuid, old.fsgid)
-            || !old.permitted.contains(self.permitted)
+            || !subset
     }
 }
 

@@ -1,9 +1,14 @@
 //! What execve(2) does to credentials: set-user-ID, set-group-ID and file capabilities (capabilities(7)).
 
-use abi::AbiField;
+use abi::{AbiField, Errno};
 
-use super::{Caps, Credentials, securebits};
+use super::{Caps, Credentials, IdKind, UserNs, securebits};
 use crate::vfs::Attr;
+
+/// VFS_CAP_REVISION_MASK and two of the revisions.
+const VERSION: u32 = 0xff00_0000;
+const VERSION_2: u32 = 0x0200_0000;
+const VERSION_3: u32 = 0x0300_0000;
 
 /// The content of a file's `security.capability` attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +19,53 @@ pub struct FileCaps {
     pub inheritable: Caps,
     /// Whether the new permitted set is in force at once.
     pub effective: bool,
+    /// The root user (kernel id) of the namespace that they are for.
+    pub root: u32,
 }
 
 impl FileCaps {
-    /// From the attribute (versions 1 to 3; version 3 is for another user namespace unless its root is 0). `None`: unknown.
+    /// What is stored for an attribute that a program in `ns` sets: version 2 becomes version 3 with the root user of
+    /// that namespace, version 3's root user the kernel's id. `None`: as it is. `EINVAL`, `EPERM`.
+    pub fn stored(bytes: &[u8], ns: &UserNs) -> Result<Option<Vec<u8>>, Errno> {
+        let version = bytes.get(..4).map(u32::get).ok_or(Errno::EINVAL)?;
+        let root = match (version & VERSION, bytes.len()) {
+            (VERSION_2, 20) if ns.is_first() => return Ok(None),
+            (VERSION_2, 20) => 0,
+            (VERSION_3, 24) => u32::get(&bytes[20..]),
+            _ => return Err(Errno::EINVAL),
+        };
+        let root = ns.to_kernel(IdKind::User, root).ok_or(Errno::EINVAL)?;
+        let mut new = bytes.to_vec();
+        new.truncate(20);
+        if root != 0 {
+            (version & !VERSION | VERSION_3).put(&mut new);
+            new.extend_from_slice(&root.to_le_bytes());
+        } else {
+            (version & !VERSION | VERSION_2).put(&mut new);
+        }
+        Ok(Some(new))
+    }
+
+    /// The attribute as a program in `ns` sees it. `EOVERFLOW` when its root user has no meaning there.
+    pub fn shown(mut bytes: Vec<u8>, ns: &UserNs) -> Result<Vec<u8>, Errno> {
+        let version = bytes.get(..4).map_or(0, u32::get);
+        match (version & VERSION, bytes.len()) {
+            (VERSION_3, 24) => {
+                let root = u32::get(&bytes[20..]);
+                if ns.has_root(root) {
+                    bytes.truncate(20);
+                    (version & !VERSION | VERSION_2).put(&mut bytes);
+                    return Ok(bytes);
+                }
+                let shown = ns.to_own(IdKind::User, root).ok_or(Errno::EOVERFLOW)?;
+                shown.put(&mut bytes[20..]);
+                Ok(bytes)
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// From the attribute (versions 1 to 3; version 3 names the root user of a user namespace). `None`: unknown.
     pub fn parse(bytes: &[u8]) -> Option<FileCaps> {
         let (len, words) = match bytes.get(..4).map(u32::get)? & 0xff00_0000 {
             0x0100_0000 => (12, 1),
@@ -25,9 +73,10 @@ impl FileCaps {
             0x0300_0000 => (24, 2),
             _ => return None,
         };
-        if bytes.len() != len || (len == 24 && u32::get(&bytes[20..]) != 0) {
+        if bytes.len() != len {
             return None;
         }
+        let root = bytes.get(20..24).map_or(0, u32::get);
         let (mut permitted, mut inheritable) = (0_u64, 0_u64);
         for (word, pair) in bytes[4..].chunks_exact(8).take(words).enumerate() {
             permitted |= u64::from(u32::get(pair)) << (32 * word);
@@ -37,6 +86,7 @@ impl FileCaps {
             permitted: Caps::from_bits_truncate(permitted),
             inheritable: Caps::from_bits_truncate(inheritable),
             effective: u32::get(bytes) & 1 != 0,
+            root,
         })
     }
 }
@@ -56,16 +106,19 @@ impl Credentials {
         const S_IXGRP: u32 = 0o010;
         let mut new = self.clone();
         let raise = !nosuid && !no_new_privs;
-        if raise && attr.perm & S_ISUID != 0 {
+        // Ids without a meaning in the namespace are not taken.
+        let mapped = self.user_ns.to_own(IdKind::User, attr.uid).is_some()
+            && self.user_ns.to_own(IdKind::Group, attr.gid).is_some();
+        if raise && mapped && attr.perm & S_ISUID != 0 {
             new.euid = attr.uid;
         }
-        if raise && attr.perm & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP {
+        if raise && mapped && attr.perm & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP {
             new.egid = attr.gid;
         }
         let set_id = new.euid != self.euid || new.egid != self.egid;
         (new.suid, new.fsuid) = (new.euid, new.euid);
         (new.sgid, new.fsgid) = (new.egid, new.egid);
-        let file = file.filter(|_| raise);
+        let file = file.filter(|caps| raise && self.user_ns.has_root(caps.root));
         let (mut permitted, mut effective) = match file {
             Some(caps) => (
                 (self.inheritable & caps.inheritable) | (self.bounding & caps.permitted),
@@ -75,12 +128,12 @@ impl Credentials {
         };
         let root_rules = self.securebits & securebits::NOROOT == 0;
         // A set-user-ID-root file with capabilities of its own gets those only.
-        let own_caps = file.is_some() && new.uid != 0 && new.euid == 0;
+        let own_caps = file.is_some() && !self.is_root(new.uid) && self.is_root(new.euid);
         if root_rules && !own_caps {
-            if new.euid == 0 || new.uid == 0 {
+            if self.is_root(new.euid) || self.is_root(new.uid) {
                 permitted = self.inheritable | self.bounding;
             }
-            effective |= new.euid == 0;
+            effective |= self.is_root(new.euid);
         }
         if file.is_some() || set_id {
             new.ambient = Caps::empty();
@@ -92,7 +145,7 @@ impl Credentials {
         new.permitted = permitted;
         new.effective = if effective { permitted } else { new.ambient };
         new.securebits &= !securebits::KEEP_CAPS;
-        let gained = new.uid != 0 && (effective || file.is_some()) && !permitted.is_empty();
+        let gained = !self.is_root(new.uid) && (effective || file.is_some()) && !permitted.is_empty();
         (
             new,
             set_id || gained || self.uid != self.euid || self.gid != self.egid,

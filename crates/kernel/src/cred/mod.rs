@@ -2,8 +2,12 @@
 
 mod change;
 mod exec;
+mod user_ns;
 
 pub use exec::FileCaps;
+pub use user_ns::{IdKind, NO_ID, UserNs};
+
+use std::sync::Arc;
 
 use bitflags::bitflags;
 
@@ -113,6 +117,8 @@ pub struct Credentials {
     pub ambient: Caps,
     /// SECBIT_* of capabilities(7).
     pub securebits: u32,
+    /// The user namespace: capabilities hold over it and what belongs to it.
+    pub user_ns: Arc<UserNs>,
 }
 
 impl Credentials {
@@ -135,12 +141,13 @@ impl Credentials {
             bounding: Caps::ALL,
             ambient: Caps::empty(),
             securebits: 0,
+            user_ns: UserNs::first(),
         }
     }
 
-    /// Whether the capability is in force.
+    /// Whether the capability is in force over the whole sandbox: in the first user namespace (Linux's capable).
     pub fn has(&self, cap: Caps) -> bool {
-        self.effective.contains(cap)
+        self.effective.contains(cap) && self.user_ns.is_first()
     }
 
     /// Whether `gid` is the file system group or a supplementary group.

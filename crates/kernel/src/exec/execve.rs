@@ -36,7 +36,7 @@ pub fn execve(
         let state = task.state.lock();
         (state.personality, state.no_new_privs)
     };
-    let (watched, could_anyway) = (task.is_watched(), task.cred().has(Caps::SETUID));
+    let (watched, could_anyway) = (task.is_watched(), task.cred().has_own(Caps::SETUID));
     let caller = Caller {
         walker,
         stack_limit: task.group.rlimit(RLIMIT_STACK),
@@ -75,7 +75,9 @@ fn become_program(task: &CurrentTask, prepared: &Prepared, name: &[u8]) {
             state.pdeath_signal = 0;
         }
     }
-    task.group.state.lock().dumpable = !raised && prepared.readable;
+    let mut state = task.group.state.lock();
+    state.dumpable = !raised && prepared.readable;
+    state.program_ns = prepared.cred.user_ns.clone();
 }
 
 /// Closes what is marked FD_CLOEXEC, in a table that nobody else uses.

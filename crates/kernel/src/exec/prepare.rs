@@ -172,7 +172,8 @@ pub fn prepare(
 /// Whether a file's capabilities could change anything: root has them all, and some programs may gain none.
 fn file_caps_count(cred: &Credentials, program: &Program, no_new_privs: bool) -> bool {
     const SECBIT_NOROOT: u32 = 1;
-    let root = cred.uid == 0 && cred.euid == 0 && cred.securebits & SECBIT_NOROOT == 0;
+    let is_root = |uid: u32| cred.user_ns.root() == Some(uid);
+    let root = is_root(cred.uid) && is_root(cred.euid) && cred.securebits & SECBIT_NOROOT == 0;
     !root && !no_new_privs && !program.nosuid()
 }
 
@@ -227,10 +228,10 @@ fn auxv(
     auxv.push(Auxv::BASE, linker.map_or(0, |placed| placed.bias));
     auxv.push(Auxv::FLAGS, 0);
     auxv.push(Auxv::ENTRY, main.entry);
-    auxv.push(Auxv::UID, u64::from(cred.uid));
-    auxv.push(Auxv::EUID, u64::from(cred.euid));
-    auxv.push(Auxv::GID, u64::from(cred.gid));
-    auxv.push(Auxv::EGID, u64::from(cred.egid));
+    auxv.push(Auxv::UID, u64::from(cred.user_ns.shown_uid(cred.uid)));
+    auxv.push(Auxv::EUID, u64::from(cred.user_ns.shown_uid(cred.euid)));
+    auxv.push(Auxv::GID, u64::from(cred.user_ns.shown_gid(cred.gid)));
+    auxv.push(Auxv::EGID, u64::from(cred.user_ns.shown_gid(cred.egid)));
     auxv.push(Auxv::SECURE, u64::from(secure));
     auxv.push(Auxv::HWCAP2, hardware::HWCAP2);
     auxv

@@ -55,17 +55,22 @@ fn clear_child_tid(task: &CurrentTask, mm: &Arc<Mm>, addr: UserAddr) {
 /// Hands over the locks that others wait for and this thread owns.
 fn inherited_locks(task: &CurrentTask, mm: &Arc<Mm>) {
     let table = &task.kernel.futexes;
-    let keys = table.lock_waits(|entry| entry.kind == Kind::Lock && entry.owner == task.tid);
+    let own = task.own_tid();
+    let keys = table.lock_waits(|entry| entry.kind == Kind::Lock && entry.owner == own);
     for key in keys {
-        let (Key::Private { addr, .. } | Key::Local { addr, .. }) = key else {
+        let (Key::Private { addr, mm: id } | Key::Local { addr, mm: id }) = key else {
             continue;
         };
+        // The same number may be another thread's in another pid namespace.
+        if id != mm.id {
+            continue;
+        }
         let word = Word {
             mm: mm.clone(),
             addr: UserAddr(addr),
             key,
         };
-        let _ = owner_died(table, &word, task.tid);
+        let _ = owner_died(table, &word, own);
     }
 }
 
@@ -117,11 +122,11 @@ fn dead_owner(
             table.wake(&word.key, 1, ANY);
             return Ok(());
         }
-        if value & FUTEX_TID_MASK != task.tid {
+        if value & FUTEX_TID_MASK != task.own_tid() {
             return Ok(());
         }
         if pi && value & FUTEX_WAITERS != 0 {
-            return owner_died(table, &word, task.tid);
+            return owner_died(table, &word, task.own_tid());
         }
         if word.swap(value, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED)? {
             if value & FUTEX_WAITERS != 0 {

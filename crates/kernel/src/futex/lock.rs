@@ -53,18 +53,18 @@ fn attempt(bucket: &Bucket, word: &Word, tid: u32) -> Result<Attempt, Errno> {
 pub fn lock(task: &CurrentTask, word: &Word, wait: bool, deadline: Option<Instant>) -> Result<(), Errno> {
     check_writable(word)?;
     let table = &task.kernel.futexes;
-    let waiting = Waiting::new(task.waiter.clone(), task.tid, ANY);
+    let waiting = Waiting::new(task.waiter.clone(), task.own_tid(), ANY);
     task.waiter.reset();
     {
         let mut bucket = table.bucket(&word.key);
         if !wait {
             let value = word.load()?;
             let owner = value & FUTEX_TID_MASK;
-            if owner != 0 && owner != task.tid {
+            if owner != 0 && owner != task.own_tid() {
                 return Err(Errno::EAGAIN);
             }
         }
-        let owner = match attempt(&bucket, word, task.tid)? {
+        let owner = match attempt(&bucket, word, task.own_tid())? {
             Attempt::Acquired => return Ok(()),
             Attempt::Held(owner) => owner,
         };
@@ -83,7 +83,7 @@ pub fn lock(task: &CurrentTask, word: &Word, wait: bool, deadline: Option<Instan
     }
     // Looked up without the bucket, whose rank is above the process table's. An owner that ends from now on finds us.
     let owner = word.load().unwrap_or(0) & FUTEX_TID_MASK;
-    let alive = owner == 0 || task.kernel.pids.read().task(owner).is_some();
+    let alive = owner == 0 || task.find_task(owner).is_ok();
     if !alive && table.cancel(&waiting) {
         return Err(Errno::ESRCH);
     }
@@ -100,7 +100,7 @@ pub fn unlock(task: &CurrentTask, word: &Word) -> Result<(), Errno> {
     let mut bucket = table.bucket(&word.key);
     for _ in 0..RETRIES {
         let value = word.load()?;
-        if value & FUTEX_TID_MASK != task.tid {
+        if value & FUTEX_TID_MASK != task.own_tid() {
             return Err(Errno::EPERM);
         }
         let heir = hand_over(table, &mut bucket, word, value, 0)?;
@@ -175,7 +175,7 @@ pub fn wait_requeue(
     if expect.word.key == lock || bitset == 0 {
         return Err(Errno::EINVAL);
     }
-    let waiting = Waiting::new(task.waiter.clone(), task.tid, bitset);
+    let waiting = Waiting::new(task.waiter.clone(), task.own_tid(), bitset);
     task.waiter.reset();
     enqueue(&task.kernel.futexes, expect, Kind::RequeueToLock(lock), &waiting)?;
     match sleep(task, &waiting, deadline) {

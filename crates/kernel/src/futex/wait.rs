@@ -41,7 +41,7 @@ pub fn wait(
         return Err(Errno::EINVAL);
     }
     let table = &task.kernel.futexes;
-    let waiting = Waiting::new(task.waiter.clone(), task.tid, bitset);
+    let waiting = Waiting::new(task.waiter.clone(), task.own_tid(), bitset);
     task.waiter.reset();
     enqueue(table, expect, Kind::Plain, &waiting)?;
     sleep(task, &waiting, deadline)
@@ -96,7 +96,7 @@ pub fn wait_many(task: &CurrentTask, words: &[Expect], deadline: Option<Instant>
     let mut queued: Vec<Arc<Waiting>> = Vec::with_capacity(words.len());
     let mut outcome = Ok(());
     for expect in words {
-        let waiting = Waiting::new(task.waiter.clone(), task.tid, ANY);
+        let waiting = Waiting::new(task.waiter.clone(), task.own_tid(), ANY);
         outcome = enqueue(table, expect, Kind::Plain, &waiting);
         if outcome.is_err() {
             break;

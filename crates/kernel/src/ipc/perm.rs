@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use abi::{Errno, abi_struct};
 
-use crate::cred::{Caps, Credentials};
+use crate::cred::{Caps, Credentials, IdKind, UserNs};
 
 /// IPC_PRIVATE: a key that never finds anything.
 pub const IPC_PRIVATE: i32 = 0;
@@ -27,7 +27,7 @@ abi_struct! {
 }
 
 /// Who may do what with an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Perm {
     /// Key; IPC_PRIVATE once it was removed.
     pub key: i32,
@@ -41,6 +41,8 @@ pub struct Perm {
     pub cgid: u32,
     /// Permission bits and flags.
     pub mode: u32,
+    /// The user namespace of its IPC namespace: capabilities over that one count.
+    user_ns: Arc<UserNs>,
 }
 
 impl Perm {
@@ -53,6 +55,8 @@ impl Perm {
             cuid: cred.euid,
             cgid: cred.egid,
             mode: flags & 0o777,
+            user_ns: crate::task::current()
+                .map_or_else(UserNs::first, |task| task.namespaces.lock().ipc.user_ns.clone()),
         }
     }
 
@@ -67,7 +71,7 @@ impl Perm {
         } else {
             self.mode
         };
-        if wanted & !granted & 7 != 0 && !cred.has(Caps::IPC_OWNER) {
+        if wanted & !granted & 7 != 0 && !cred.has_in(&self.user_ns, Caps::IPC_OWNER) {
             return Err(Errno::EACCES);
         }
         Ok(())
@@ -75,27 +79,32 @@ impl Perm {
 
     /// Whether the caller may change or remove it: `EPERM`.
     pub fn check_owner(&self, cred: &Credentials) -> Result<(), Errno> {
-        if cred.euid == self.uid || cred.euid == self.cuid || cred.has(Caps::SYS_ADMIN) {
+        if cred.euid == self.uid || cred.euid == self.cuid || cred.has_in(&self.user_ns, Caps::SYS_ADMIN) {
             Ok(())
         } else {
             Err(Errno::EPERM)
         }
     }
 
-    /// IPC_SET.
-    pub fn set(&mut self, new: &UserPerm) {
-        (self.uid, self.gid) = (new.uid, new.gid);
+    /// IPC_SET. `EINVAL` for ids without a meaning for the caller.
+    pub fn set(&mut self, new: &UserPerm, caller: &Credentials) -> Result<(), Errno> {
+        let ids = &caller.user_ns;
+        let uid = ids.to_kernel(IdKind::User, new.uid).ok_or(Errno::EINVAL)?;
+        let gid = ids.to_kernel(IdKind::Group, new.gid).ok_or(Errno::EINVAL)?;
+        (self.uid, self.gid) = (uid, gid);
         self.mode = (self.mode & !0o777) | (new.mode & 0o777);
+        Ok(())
     }
 
-    /// As guests see it.
-    pub fn user(&self, id: i32) -> UserPerm {
+    /// As a guest sees it.
+    pub fn user(&self, id: i32, reader: &Credentials) -> UserPerm {
+        let ids = &reader.user_ns;
         UserPerm {
             key: self.key,
-            uid: self.uid,
-            gid: self.gid,
-            cuid: self.cuid,
-            cgid: self.cgid,
+            uid: ids.shown_uid(self.uid),
+            gid: ids.shown_gid(self.gid),
+            cuid: ids.shown_uid(self.cuid),
+            cgid: ids.shown_gid(self.cgid),
             mode: self.mode,
             seq: u16::try_from(id as u32 / SLOTS).unwrap_or(u16::MAX),
             ..UserPerm::default()

@@ -118,7 +118,9 @@ fn by_default(task: &CurrentTask, info: &SigInfo) -> Flow {
     if matches!(kind, DefaultAction::Ignore | DefaultAction::Continue) {
         return Flow::Continue;
     }
-    let from_outside = info.code > 0 && matches!(info.signal, SIGKILL | SIGSTOP);
+    // Of the kernel or the runtime, or of an outer pid namespace, whose processes have no number here.
+    let nobody = info.code > 0 || (info.pid == 0 && !task.group.pid_ns.is_first());
+    let from_outside = nobody && matches!(info.signal, SIGKILL | SIGSTOP);
     if !from_outside && task.group.signals.lock().protected {
         return Flow::Continue;
     }

@@ -6,9 +6,9 @@ use abi::Errno;
 use abi::signal::*;
 
 use super::queue::{flush, numbers};
-use super::{SigAction, SigInfo, SigSet, Signal, TaskSignals, stop};
+use super::{SigAction, SigInfo, SigSet, Signal, TaskSignals, siginfo, stop};
 use crate::Kernel;
-use crate::cred::{Caps, Credentials};
+use crate::cred::{Caps, Credentials, IdKind, NO_ID};
 use crate::task::{Task, ThreadGroup, rlimit};
 
 /// Most signals that one queue keeps, whatever RLIMIT_SIGPENDING says: bounds the sentry's memory.
@@ -45,7 +45,7 @@ pub fn send_sigpipe(task: &Task) {
 /// Whether `cred` may send `signal` to `target` (kill(2)); `session_mate`: both are in one session.
 pub fn may_signal(cred: &Credentials, target: &Task, signal: Signal, session_mate: bool) -> bool {
     let theirs = target.cred();
-    cred.has(Caps::KILL)
+    cred.has_in(&theirs.user_ns, Caps::KILL)
         || [theirs.suid, theirs.uid]
             .iter()
             .any(|uid| *uid == cred.euid || *uid == cred.uid)
@@ -62,6 +62,7 @@ fn send(group: &Arc<ThreadGroup>, task: Option<&Arc<Task>>, info: SigInfo) -> Re
     if !(1..=64).contains(&info.signal) {
         return Ok(());
     }
+    let (info, forced) = seen_by(group, task, info);
     let action = group.action(info.signal);
     let limit = group.rlimit(rlimit::SIGPENDING).min(QUEUE_MAX);
     let mut notice = None;
@@ -76,7 +77,7 @@ fn send(group: &Arc<ThreadGroup>, task: Option<&Arc<Task>>, info: SigInfo) -> Re
             flush_all(&mut signals, stop::STOP_SIGNALS);
             notice = stop::resume(&mut signals);
         }
-        if ignored(&signals, task, &action, &info) {
+        if !forced && ignored(&signals, task, &action, &info) {
             Ok(())
         } else {
             enqueue(&mut signals, task, info, limit)
@@ -87,6 +88,38 @@ fn send(group: &Arc<ThreadGroup>, task: Option<&Arc<Task>>, info: SigInfo) -> Re
     }
     group.signal_events.wake(sync::Events::READABLE);
     result
+}
+
+/// The details with sender and user as the receiver's namespaces number them; and whether the signal comes from an outer
+/// pid namespace and is one that its first process cannot escape.
+fn seen_by(group: &ThreadGroup, task: Option<&Arc<Task>>, mut info: SigInfo) -> (SigInfo, bool) {
+    let first = || group.signals.lock().threads.first().cloned();
+    let Some(target) = task.cloned().or_else(first) else {
+        return (info, false);
+    };
+    let (ns, ids) = (&group.pid_ns, target.cred().user_ns.clone());
+    if info.code == SI_KERNEL || !siginfo::names_sender(&info) {
+        return (info, false);
+    }
+    let sender = crate::task::current();
+    let outside = sender
+        .as_ref()
+        .is_some_and(|sender| !sender.group.pid_ns.is_in(ns));
+    // What sigqueue(3) names is the sender's own number, which its namespace shares.
+    let queued = info.code < 0 && info.code != SI_TKILL;
+    if outside {
+        info.pid = 0;
+    } else if !queued {
+        info.pid = ns.own(info.pid);
+    }
+    let uid = match sender.filter(|_| queued) {
+        Some(sender) => sender.cred().user_ns.to_kernel(IdKind::User, info.uid),
+        None => Some(info.uid),
+    };
+    if !ids.is_first() || queued {
+        info.uid = ids.shown_uid(uid.unwrap_or(NO_ID));
+    }
+    (info, outside && matches!(info.signal, SIGKILL | SIGSTOP))
 }
 
 /// Throws pending signals of a group and its threads away (their action became "ignore").

@@ -44,6 +44,11 @@ fn layout(info: &SigInfo) -> Layout {
     }
 }
 
+/// Whether the details name a sender: process and user.
+pub(super) fn names_sender(info: &SigInfo) -> bool {
+    matches!(layout(info), Layout::Kill | Layout::Queue | Layout::Child)
+}
+
 /// The guest's siginfo_t.
 pub fn to_bytes(info: &SigInfo) -> [u8; SIGINFO_BYTES] {
     let mut bytes = [0; SIGINFO_BYTES];

@@ -8,7 +8,7 @@ use abi::{AbiField, AbiStruct, Errno, UserAddr, abi_struct};
 
 use super::in_flight::{InFlight, drop_files};
 use super::options::SOL_SOCKET;
-use crate::cred::Caps;
+use crate::cred::{Caps, IdKind};
 use crate::file::FileDescription;
 use crate::task::{CurrentTask, Task};
 
@@ -50,6 +50,18 @@ impl Ucred {
             pid: task.tgid(),
             uid: cred.euid,
             gid: cred.egid,
+        }
+    }
+
+    /// As a task sees them: its numbers for them.
+    pub fn shown_to(self, task: &Task) -> Ucred {
+        if self == Ucred::NOBODY {
+            return self;
+        }
+        Ucred {
+            pid: task.own_pid(self.pid),
+            uid: task.shown_uid(self.uid),
+            gid: task.shown_gid(self.gid),
         }
     }
 
@@ -161,7 +173,7 @@ impl Control {
             out.put(record.level, record.kind, &record.data)?;
         }
         if pass_credentials && let Some(cred) = self.cred {
-            out.put(SOL_SOCKET, SCM_CREDENTIALS, &cred.to_bytes())?;
+            out.put(SOL_SOCKET, SCM_CREDENTIALS, &cred.shown_to(task).to_bytes())?;
         }
         self.deliver_files(out, cloexec)
     }
@@ -287,11 +299,17 @@ fn check_credentials(task: &CurrentTask, data: &[u8]) -> Result<Ucred, Errno> {
     if data.len() != Ucred::SIZE {
         return Err(Errno::EINVAL);
     }
-    let claim = Ucred::get(data);
+    let given = Ucred::get(data);
     let cred = task.cred();
-    let pid = claim.pid == task.tgid() || cred.has(Caps::SYS_ADMIN);
-    let uid = [cred.uid, cred.euid, cred.suid].contains(&claim.uid) || cred.has(Caps::SETUID);
-    let gid = [cred.gid, cred.egid, cred.sgid].contains(&claim.gid) || cred.has(Caps::SETGID);
+    let ids = &cred.user_ns;
+    let claim = Ucred {
+        pid: task.kernel_pid(given.pid).unwrap_or(0),
+        uid: ids.to_kernel(IdKind::User, given.uid).ok_or(Errno::EINVAL)?,
+        gid: ids.to_kernel(IdKind::Group, given.gid).ok_or(Errno::EINVAL)?,
+    };
+    let pid = claim.pid == task.tgid() || cred.has_in(&task.group.pid_ns.user_ns, Caps::SYS_ADMIN);
+    let uid = [cred.uid, cred.euid, cred.suid].contains(&claim.uid) || cred.has_own(Caps::SETUID);
+    let gid = [cred.gid, cred.egid, cred.sgid].contains(&claim.gid) || cred.has_own(Caps::SETGID);
     if !(pid && uid && gid) {
         return Err(Errno::EPERM);
     }

@@ -34,7 +34,7 @@ pub fn faccessat2(task: &CurrentTask, dir: Fd, path: CStr, mode: Mode, flags: Fl
             let mut cred = (*walker.cred).clone();
             cred.fsuid = cred.uid;
             cred.fsgid = cred.gid;
-            cred.effective = if cred.uid == 0 {
+            cred.effective = if cred.user_ns.root() == Some(cred.uid) {
                 cred.permitted
             } else {
                 Caps::empty()

@@ -40,7 +40,8 @@ pub fn capget(task: &CurrentTask, head: UserAddr, data: UserAddr) -> Result<(), 
     let cred = match header.pid {
         0 => task.cred(),
         pid => {
-            let found = task.kernel.pids.read().task_or_zombie(pid.unsigned_abs());
+            let id = task.kernel_pid(pid.unsigned_abs())?;
+            let found = task.kernel.pids.read().task_or_zombie(id);
             found.ok_or(Errno::ESRCH)?.cred()
         }
     };
@@ -59,7 +60,7 @@ pub fn capget(task: &CurrentTask, head: UserAddr, data: UserAddr) -> Result<(), 
 /// capset(2).
 pub fn capset(task: &CurrentTask, head: UserAddr, data: UserAddr) -> Result<(), Errno> {
     let (header, words) = header(task, head)?;
-    if header.pid != 0 && header.pid.unsigned_abs() != task.tid {
+    if header.pid != 0 && header.pid.unsigned_abs() != task.own_tid() {
         return Err(Errno::EPERM);
     }
     let mut bytes = vec![0; words * 12];

@@ -4,8 +4,15 @@ use abi::Errno;
 
 use super::arg::{AT_FDCWD, CStr, Fd, Flags};
 use super::dirfd::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, At};
+use super::setuid::kernel_id;
+use crate::cred::IdKind;
 use crate::task::CurrentTask;
 use crate::vfs::Walker;
+
+fn owners(task: &CurrentTask, uid: u32, gid: u32) -> Result<(u32, u32), Errno> {
+    let uid = kernel_id(task, IdKind::User, uid)?;
+    Ok((uid, kernel_id(task, IdKind::Group, gid)?))
+}
 
 /// chown(2).
 pub fn chown(task: &CurrentTask, path: CStr, uid: u32, gid: u32) -> Result<(), Errno> {
@@ -23,6 +30,7 @@ pub fn fchown(task: &CurrentTask, fd: Fd, uid: u32, gid: u32) -> Result<(), Errn
     if file.flags() & abi::fcntl::O_PATH != 0 {
         return Err(Errno::EBADF);
     }
+    let (uid, gid) = owners(task, uid, gid)?;
     Walker::of(task).chown(file.path(), uid, gid)
 }
 
@@ -40,5 +48,6 @@ pub fn fchownat(
     }
     let walker = Walker::of(task);
     let place = At::read(task, dir, path)?.resolve(&walker, flags.0)?;
+    let (uid, gid) = owners(task, uid, gid)?;
     walker.chown(&place, uid, gid)
 }

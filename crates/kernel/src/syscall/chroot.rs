@@ -13,7 +13,7 @@ pub fn chroot(task: &CurrentTask, path: CStr) -> Result<(), Errno> {
     let walker = Walker::of(task);
     let dir = walker.resolve(None, &path, LookupFlags::FOLLOW | LookupFlags::DIRECTORY)?;
     walker.may_search(&dir)?;
-    if !walker.cred.has(Caps::SYS_CHROOT) {
+    if !walker.cred.has_own(Caps::SYS_CHROOT) {
         return Err(Errno::EPERM);
     }
     task.fs().set_root(dir);

@@ -8,6 +8,8 @@ use crate::task::{CloneArgs, CurrentTask, clone_flags};
 const CLONE_ARGS_SIZE_VER0: usize = 64;
 /// Largest structure that is looked at (a page, as in Linux).
 const CLONE_ARGS_MAX: usize = 4096;
+/// Most ids of clone3's set_tid (MAX_PID_NS_LEVEL).
+const SET_TID_MAX: u64 = 32;
 /// CSIGNAL: the exit signal's bits in clone(2)'s flags.
 const CSIGNAL: u64 = 0xff;
 
@@ -45,7 +47,7 @@ pub fn clone(
         exit_signal,
         stack,
         tls,
-        set_tid: 0,
+        set_tid: Vec::new(),
     })
 }
 
@@ -64,16 +66,7 @@ pub fn clone3(task: &CurrentTask, args: UserAddr, size: usize) -> Result<u32, Er
     }
     let raw = RawArgs::get(&bytes);
     let stack = check(&raw)?;
-    let set_tid = match raw.set_tid_size {
-        0 => 0,
-        // One process id namespace, so one id.
-        1 if task.cred().has(crate::cred::Caps::SYS_ADMIN) => {
-            let wanted: i32 = task.read_struct(raw.set_tid)?;
-            u32::try_from(wanted).map_err(|_| Errno::EINVAL)?
-        }
-        1 => return Err(Errno::EPERM),
-        _ => return Err(Errno::EINVAL),
-    };
+    let set_tid = read_set_tid(task, &raw)?;
     task.clone_task(&CloneArgs {
         flags: raw.flags,
         pidfd: raw.pidfd,
@@ -84,6 +77,17 @@ pub fn clone3(task: &CurrentTask, args: UserAddr, size: usize) -> Result<u32, Er
         tls: raw.tls,
         set_tid,
     })
+}
+
+/// The ids that the child is to have, innermost namespace first.
+fn read_set_tid(task: &CurrentTask, raw: &RawArgs) -> Result<Vec<u32>, Errno> {
+    if raw.set_tid_size > SET_TID_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = vec![0; raw.set_tid_size as usize * 4];
+    task.copy_in(raw.set_tid, &mut bytes)?;
+    let wanted = bytes.chunks_exact(4).map(|raw| u32::try_from(i32::get(raw)));
+    wanted.map(|id| id.map_err(|_| Errno::EINVAL)).collect()
 }
 
 /// Linux's clone3_args_valid; returns the stack pointer.

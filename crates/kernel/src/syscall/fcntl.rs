@@ -139,12 +139,25 @@ fn set_status(task: &CurrentTask, file: &Arc<FileDescription>, fd: Fd, flags: u3
     Ok(0)
 }
 
+/// A process (positive) or process group (negative) that the caller names, by the kernel's ids.
+fn kernel_owner(task: &CurrentTask, pid: i32) -> Result<i32, Errno> {
+    let id = task.kernel_pid(pid.unsigned_abs())?;
+    i32::try_from(id)
+        .map(|id| id * pid.signum())
+        .map_err(|_| Errno::ESRCH)
+}
+
+/// The same the other way round.
+fn own_owner(task: &CurrentTask, pid: i32) -> i32 {
+    i32::try_from(task.own_pid(pid.unsigned_abs())).unwrap_or(0) * pid.signum()
+}
+
 /// F_SETOWN and its kin: who gets SIGIO.
 fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> Result<i64, Errno> {
     let now = *file.owner.lock();
     let cred = task.cred();
     match command {
-        F_GETOWN => Ok(i64::from(now.pid)),
+        F_GETOWN => Ok(i64::from(own_owner(task, now.pid))),
         F_GETSIG => Ok(i64::from(now.signal)),
         F_SETSIG if arg > NSIG => Err(Errno::EINVAL),
         F_SETSIG => {
@@ -157,7 +170,7 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
                 return Err(Errno::EINVAL);
             }
             let new = FileOwner {
-                pid,
+                pid: kernel_owner(task, pid)?,
                 thread: false,
                 uid: cred.uid,
                 euid: cred.euid,
@@ -172,7 +185,7 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
                 FileOwner { pid, .. } if pid < 0 => OWNER_PGRP,
                 _ => OWNER_PID,
             };
-            task.write_struct(UserAddr(arg), &[kind, now.pid.wrapping_abs()])?;
+            task.write_struct(UserAddr(arg), &[kind, own_owner(task, now.pid).wrapping_abs()])?;
             Ok(0)
         }
         _ => {
@@ -183,7 +196,7 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
                 _ => return Err(Errno::EINVAL),
             };
             let new = FileOwner {
-                pid,
+                pid: kernel_owner(task, pid)?,
                 thread: kind == OWNER_TID,
                 uid: cred.uid,
                 euid: cred.euid,

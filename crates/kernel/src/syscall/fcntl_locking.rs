@@ -65,7 +65,7 @@ fn operate(
         };
         match lock::conflicting(file, &wanted)? {
             None => flock.kind = F_UNLCK,
-            Some(found) => describe(&mut flock, &found),
+            Some(found) => describe(task, &mut flock, &found),
         }
         return task.write_struct(arg, &flock);
     }
@@ -92,7 +92,7 @@ fn operate(
     }
 }
 
-fn describe(flock: &mut Flock, found: &RecordLock) {
+fn describe(task: &CurrentTask, flock: &mut Flock, found: &RecordLock) {
     flock.kind = match found.kind {
         LockKind::Read => F_RDLCK,
         LockKind::Write => F_WRLCK,
@@ -105,7 +105,7 @@ fn describe(flock: &mut Flock, found: &RecordLock) {
         i64::try_from(found.end - found.start).unwrap_or(0)
     };
     flock.pid = match found.owner {
-        LockOwner::Process(pid) => i32::try_from(pid).unwrap_or(-1),
+        LockOwner::Process(pid) => i32::try_from(task.own_pid(pid)).unwrap_or(-1),
         LockOwner::File(_) => -1,
     };
 }

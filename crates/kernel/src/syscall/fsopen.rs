@@ -8,9 +8,8 @@ use sync::{Mutex, rank};
 
 use super::arg::{CStr, Fd, Flags};
 use super::dirfd::{AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, At};
-use super::mount::move_mount as move_attached;
+use super::mount::{is_ours, may_make, may_mount, move_mount as move_attached};
 use crate::Kernel;
-use crate::cred::Caps;
 use crate::file::{FileDescription, FileOps};
 use crate::io::Sink;
 use crate::task::CurrentTask;
@@ -40,14 +39,6 @@ const ATTR_ATIME: u64 = 0x70;
 const ATTR_NOATIME: u64 = 0x10;
 const ATTR_STRICTATIME: u64 = 0x20;
 const ATTR_KNOWN: u64 = 0xff;
-
-fn privileged(task: &CurrentTask) -> Result<(), Errno> {
-    if task.cred().has(Caps::SYS_ADMIN) {
-        Ok(())
-    } else {
-        Err(Errno::EPERM)
-    }
-}
 
 /// A file system that is being configured.
 struct Context {
@@ -94,13 +85,15 @@ fn install(task: &CurrentTask, context: Context, cloexec: bool) -> Result<Fd, Er
 
 /// fsopen(2).
 pub fn fsopen(task: &CurrentTask, name: CStr, flags: Flags) -> Result<Fd, Errno> {
-    privileged(task)?;
+    may_mount(task)?;
     if flags.0 & !FIRST_BIT != 0 {
         return Err(Errno::EINVAL);
     }
     let name = task.read_path(name.0)?;
+    let kind = task.kernel.vfs.filesystem_type(&name)?;
+    may_make(task, &*kind)?;
     let context = Context {
-        kind: Some(task.kernel.vfs.filesystem_type(&name)?),
+        kind: Some(kind),
         state: Mutex::new(rank::LEAF, ContextState::default()),
     };
     install(task, context, flags.0 & FIRST_BIT != 0)
@@ -108,7 +101,7 @@ pub fn fsopen(task: &CurrentTask, name: CStr, flags: Flags) -> Result<Fd, Errno>
 
 /// fspick(2).
 pub fn fspick(task: &CurrentTask, dir: Fd, path: CStr, flags: Flags) -> Result<Fd, Errno> {
-    privileged(task)?;
+    may_mount(task)?;
     if flags.0 & !0xf != 0 {
         return Err(Errno::EINVAL);
     }
@@ -120,7 +113,7 @@ pub fn fspick(task: &CurrentTask, dir: Fd, path: CStr, flags: Flags) -> Result<F
         at |= AT_EMPTY_PATH;
     }
     let place = At::read(task, dir, path)?.resolve(&Walker::of(task), at)?;
-    if !place.is_mount_root() {
+    if !place.is_mount_root() || !is_ours(task, &place.mount) {
         return Err(Errno::EINVAL);
     }
     let state = ContextState {
@@ -235,8 +228,7 @@ impl Context {
             (state.picked.clone(), state.flags)
         };
         // As with mount(2)'s remount, of the mount only.
-        picked.ok_or(Errno::EINVAL)?.mount.set_flags(flags);
-        Ok(())
+        picked.ok_or(Errno::EINVAL)?.mount.change_flags(flags)
     }
 }
 
@@ -298,7 +290,7 @@ fn install_tree(task: &CurrentTask, place: Path, own: bool, cloexec: bool) -> Re
 
 /// fsmount(2).
 pub fn fsmount(task: &CurrentTask, fd: Fd, flags: Flags, attributes: u32) -> Result<Fd, Errno> {
-    privileged(task)?;
+    may_mount(task)?;
     let attributes = u64::from(attributes);
     if flags.0 & !FIRST_BIT != 0 || attributes & !ATTR_KNOWN != 0 {
         return Err(Errno::EINVAL);
@@ -335,12 +327,17 @@ pub fn open_tree(task: &CurrentTask, dir: Fd, path: CStr, flags: Flags) -> Resul
         return Err(Errno::EINVAL);
     }
     if clone {
-        privileged(task)?;
+        may_mount(task)?;
     }
     let place = At::read(task, dir, path)?.resolve(&Walker::of(task), flags.0)?;
     let cloexec = flags.0 & O_CLOEXEC != 0;
     if !clone {
         return install_tree(task, place, false, cloexec);
+    }
+    let vfs = &task.kernel.vfs;
+    let known = is_ours(task, &place.mount) || vfs.namespace_of(&place.mount) == 0;
+    if !known || (!recursive && vfs.hides_by_lock(&place)) {
+        return Err(Errno::EINVAL);
     }
     let mount = task.kernel.vfs.clone_tree(&place, recursive)?;
     let dentry = mount.root.clone();
@@ -359,7 +356,7 @@ pub fn move_mount(
     /// MOVE_MOUNT_F_SYMLINKS and _F_EMPTY_PATH; the same for the target 4 bits higher.
     const SYMLINKS: u32 = 1;
     const EMPTY_PATH: u32 = 4;
-    privileged(task)?;
+    may_mount(task)?;
     if flags.0 & !0x77 != 0 {
         return Err(Errno::EINVAL);
     }
@@ -377,7 +374,7 @@ pub fn move_mount(
     let to = At::read(task, to_dir, to)?.resolve(&walker, at(flags.0 >> 4))?;
     let from = At::read(task, from_dir, from)?.resolve(&walker, at(flags.0))?;
     let vfs = &task.kernel.vfs;
-    if vfs.namespace_of(&to.mount) == 0 {
+    if !is_ours(task, &to.mount) {
         return Err(Errno::EINVAL);
     }
     if from.mount.parent().is_none() && vfs.namespace_of(&from.mount) == 0 {
@@ -407,7 +404,7 @@ pub fn mount_setattr(
     if size > PAGE_SIZE {
         return Err(Errno::E2BIG);
     }
-    privileged(task)?;
+    may_mount(task)?;
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     task.copy_in(attributes, &mut bytes)?;
     if bytes.iter().skip(SIZE as usize).any(|byte| *byte != 0) {
@@ -426,17 +423,18 @@ pub fn mount_setattr(
         return Err(Errno::EINVAL);
     }
     let place = At::read(task, dir, path)?.resolve(&Walker::of(task), flags.0)?;
-    if !place.is_mount_root() {
+    let vfs = &task.kernel.vfs;
+    let detached = vfs.namespace_of(&place.mount) == 0;
+    if !place.is_mount_root() || !(detached || is_ours(task, &place.mount)) {
         return Err(Errno::EINVAL);
     }
-    let vfs = &task.kernel.vfs;
     let below = if flags.0 & AT_RECURSIVE != 0 {
         vfs.below(&place.mount, None)
     } else {
         Vec::new()
     };
     for mount in std::iter::once(&place.mount).chain(&below) {
-        mount.set_flags(with_attributes(mount.flags(), set, clear)?);
+        mount.change_flags(with_attributes(mount.flags(), set, clear)?)?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub fn get_robust_list(task: &CurrentTask, tid: i32, head: UserAddr, len: UserAd
         task.state.lock().robust_list
     } else {
         let tid = u32::try_from(tid).map_err(|_| Errno::ESRCH)?;
-        let other = task.kernel.pids.read().task(tid).ok_or(Errno::ESRCH)?;
+        let other = task.find_task(tid)?;
         if !task.may_access(&other) {
             return Err(Errno::EPERM);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 
-use crate::cred::Caps;
+use crate::cred::{Caps, IdKind};
 use crate::task::{CurrentTask, Task, rlimit};
 
 const PRIO_PROCESS: i32 = 0;
@@ -20,6 +20,19 @@ fn targets(task: &CurrentTask, which: i32, who: i32) -> Result<Vec<Arc<Task>>, E
     let Some(who) = found else {
         let known = (PRIO_PROCESS..=PRIO_USER).contains(&which);
         return Err(if known { Errno::ESRCH } else { Errno::EINVAL });
+    };
+    let who = match which {
+        PRIO_USER => {
+            let cred = task.cred();
+            let named = cred.user_ns.to_kernel(IdKind::User, who);
+            if who == 0 {
+                cred.uid
+            } else {
+                named.ok_or(Errno::ESRCH)?
+            }
+        }
+        _ if who == 0 => 0,
+        _ => task.kernel_pid(who)?,
     };
     let table = task.kernel.pids.read();
     let found: Vec<Arc<Task>> = match which {
@@ -38,15 +51,12 @@ fn targets(task: &CurrentTask, which: i32, who: i32) -> Result<Vec<Arc<Task>>, E
                 .cloned()
                 .collect()
         }
-        PRIO_USER => {
-            let uid = if who == 0 { task.cred().uid } else { who };
-            table
-                .tasks
-                .values()
-                .filter(|task| task.cred().uid == uid)
-                .cloned()
-                .collect()
-        }
+        PRIO_USER => table
+            .tasks
+            .values()
+            .filter(|task| task.cred().uid == who)
+            .cloned()
+            .collect(),
         _ => return Err(Errno::EINVAL),
     };
     if found.is_empty() {
@@ -70,7 +80,9 @@ pub fn setpriority(task: &CurrentTask, which: i32, who: i32, nice: i32) -> Resul
     let mut result = Err(Errno::ESRCH);
     for target in targets(task, which, who)? {
         let theirs = target.cred();
-        let owner = cred.euid == theirs.uid || cred.euid == theirs.euid || cred.has(Caps::SYS_NICE);
+        let owner = cred.euid == theirs.uid
+            || cred.euid == theirs.euid
+            || cred.has_in(&theirs.user_ns, Caps::SYS_NICE);
         let lowest = 20 - i64::try_from(target.group.rlimit(rlimit::NICE).min(40)).unwrap_or(0);
         let now = target.state.lock().nice;
         let allowed = nice >= now || i64::from(nice) >= lowest || cred.has(Caps::SYS_NICE);

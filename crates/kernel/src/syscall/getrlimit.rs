@@ -81,10 +81,10 @@ fn target(task: &CurrentTask, pid: i32) -> Result<Arc<Task>, Errno> {
     let Ok(pid) = u32::try_from(pid) else {
         return Err(Errno::ESRCH);
     };
-    if pid == 0 || pid == task.tid {
+    if pid == 0 || pid == task.own_tid() {
         return Ok(task.task().clone());
     }
-    let target = task.kernel.pids.read().task(pid).ok_or(Errno::ESRCH)?;
+    let target = task.find_task(pid)?;
     let (mine, theirs) = (task.cred(), target.cred());
     let same = [theirs.uid, theirs.euid, theirs.suid]
         .iter()
@@ -92,7 +92,7 @@ fn target(task: &CurrentTask, pid: i32) -> Result<Arc<Task>, Errno> {
         && [theirs.gid, theirs.egid, theirs.sgid]
             .iter()
             .all(|gid| *gid == mine.gid);
-    if same || mine.has(Caps::SYS_RESOURCE) {
+    if same || mine.has_in(&theirs.user_ns, Caps::SYS_RESOURCE) {
         Ok(target)
     } else {
         Err(Errno::EPERM)

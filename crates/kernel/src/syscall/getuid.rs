@@ -6,22 +6,26 @@ use crate::task::CurrentTask;
 
 /// getuid(2).
 pub fn getuid(task: &CurrentTask) -> Result<u32, Errno> {
-    Ok(task.cred().uid)
+    let cred = task.cred();
+    Ok(cred.user_ns.shown_uid(cred.uid))
 }
 
 /// geteuid(2).
 pub fn geteuid(task: &CurrentTask) -> Result<u32, Errno> {
-    Ok(task.cred().euid)
+    let cred = task.cred();
+    Ok(cred.user_ns.shown_uid(cred.euid))
 }
 
 /// getgid(2).
 pub fn getgid(task: &CurrentTask) -> Result<u32, Errno> {
-    Ok(task.cred().gid)
+    let cred = task.cred();
+    Ok(cred.user_ns.shown_gid(cred.gid))
 }
 
 /// getegid(2).
 pub fn getegid(task: &CurrentTask) -> Result<u32, Errno> {
-    Ok(task.cred().egid)
+    let cred = task.cred();
+    Ok(cred.user_ns.shown_gid(cred.egid))
 }
 
 /// getresuid(2).
@@ -32,9 +36,9 @@ pub fn getresuid(
     saved: UserAddr,
 ) -> Result<(), Errno> {
     let cred = task.cred();
-    task.write_struct(real, &cred.uid)?;
-    task.write_struct(effective, &cred.euid)?;
-    task.write_struct(saved, &cred.suid)
+    task.write_struct(real, &cred.user_ns.shown_uid(cred.uid))?;
+    task.write_struct(effective, &cred.user_ns.shown_uid(cred.euid))?;
+    task.write_struct(saved, &cred.user_ns.shown_uid(cred.suid))
 }
 
 /// getresgid(2).
@@ -45,9 +49,9 @@ pub fn getresgid(
     saved: UserAddr,
 ) -> Result<(), Errno> {
     let cred = task.cred();
-    task.write_struct(real, &cred.gid)?;
-    task.write_struct(effective, &cred.egid)?;
-    task.write_struct(saved, &cred.sgid)
+    task.write_struct(real, &cred.user_ns.shown_gid(cred.gid))?;
+    task.write_struct(effective, &cred.user_ns.shown_gid(cred.egid))?;
+    task.write_struct(saved, &cred.user_ns.shown_gid(cred.sgid))
 }
 
 /// getgroups(2).
@@ -61,7 +65,8 @@ pub fn getgroups(task: &CurrentTask, size: i32, list: UserAddr) -> Result<usize,
     if size < count {
         return Err(Errno::EINVAL);
     }
-    let bytes: Vec<u8> = cred.groups.iter().flat_map(|gid| gid.to_le_bytes()).collect();
+    let shown = cred.groups.iter().map(|gid| cred.user_ns.shown_gid(*gid));
+    let bytes: Vec<u8> = shown.flat_map(u32::to_le_bytes).collect();
     task.copy_out(list, &bytes)?;
     Ok(count)
 }

@@ -33,7 +33,7 @@ pub fn kcmp(
 ) -> Result<u64, Errno> {
     let find = |pid: i32| -> Result<Arc<Task>, Errno> {
         let pid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
-        task.kernel.pids.read().task(pid).ok_or(Errno::ESRCH)
+        task.find_task(pid)
     };
     let (one, two) = (find(pid1)?, find(pid2)?);
     if !task.may_access(&one) || !task.may_access(&two) {

@@ -64,23 +64,30 @@ pub fn kill(task: &CurrentTask, pid: i32, signal: i32) -> Result<(), Errno> {
     let signal_checked = signal_number(signal);
     if pid > 0 {
         let tid = pid.unsigned_abs();
-        let found = {
+        let tid = task.kernel_pid(tid).ok();
+        let found = tid.and_then(|tid| {
             let table = task.kernel.pids.read();
             // Linux takes the id of any thread for its process.
             let tgid = table.task(tid).map_or(tid, |found| found.tgid());
             table
                 .group(tgid)
                 .map(|entry| (entry.group.clone(), entry.leader.clone()))
-        };
+        });
         return send(task, &found.ok_or(Errno::ESRCH)?, signal_checked?);
     }
+    let ns = &task.group.pid_ns;
     let list = match pid {
-        -1 => targets(task, |pid, _| pid > 1 && pid != own),
+        -1 => targets(task, |pid, entry| {
+            pid > 1 && pid != own && entry.group.pid_ns.is_in(ns) && ns.init() != pid
+        }),
         0 => {
             let pgrp = task.pgrp_and_session().0;
             targets(task, |_, entry| entry.pgrp == pgrp)
         }
-        _ => targets(task, |_, entry| entry.pgrp == pid.unsigned_abs()),
+        _ => match task.kernel_pid(pid.unsigned_abs()) {
+            Ok(pgrp) => targets(task, |_, entry| entry.pgrp == pgrp),
+            Err(_) => Vec::new(),
+        },
     };
     let signal = signal_checked?;
     let mut result = Err(Errno::ESRCH);

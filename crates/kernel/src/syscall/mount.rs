@@ -7,7 +7,7 @@ use abi::{Errno, PAGE_SIZE, UserAddr};
 use super::arg::{CStr, Flags};
 use crate::cred::Caps;
 use crate::task::CurrentTask;
-use crate::vfs::{LookupFlags, MountFlags, Path, Walker};
+use crate::vfs::{FilesystemType, LookupFlags, Mount, MountFlags, Path, Walker};
 
 const MS_REMOUNT: u64 = 32;
 const MS_BIND: u64 = 4096;
@@ -15,6 +15,10 @@ const MS_MOVE: u64 = 8192;
 const MS_REC: u64 = 16384;
 const MS_PROPAGATION: u64 = (1 << 17) | (1 << 18) | (1 << 19) | (1 << 20);
 const MS_STRICTATIME: u64 = 1 << 24;
+/// The flags about access times.
+const MS_ATIME: MountFlags = MountFlags::NOATIME
+    .union(MountFlags::NODIRATIME)
+    .union(MountFlags::RELATIME);
 const MS_MGC: u64 = 0xc0ed_0000;
 const MS_MGC_MASK: u64 = 0xffff_0000;
 
@@ -33,9 +37,7 @@ pub fn mount(
     let target = task.read_path(target.0)?;
     let walker = Walker::of(task);
     let place = walker.resolve(None, &target, LookupFlags::FOLLOW)?;
-    if !walker.cred.has(Caps::SYS_ADMIN) {
-        return Err(Errno::EPERM);
-    }
+    may_mount(task)?;
     let flags = if flags & MS_MGC_MASK == MS_MGC {
         flags & !MS_MGC_MASK
     } else {
@@ -45,17 +47,20 @@ pub fn mount(
     if !own.contains(MountFlags::NOATIME) && flags & MS_STRICTATIME == 0 {
         own |= MountFlags::RELATIME;
     }
+    if !is_ours(task, &place.mount) {
+        return Err(Errno::EINVAL);
+    }
     if flags & MS_REMOUNT != 0 {
+        if flags & (MS_STRICTATIME | MS_ATIME.bits()) == 0 {
+            // Not asked about access times, it leaves their handling as it is.
+            own = (own - MS_ATIME) | (place.mount.flags() & MS_ATIME);
+        }
         return remount(&place, own);
     }
     if flags & MS_BIND != 0 {
         let source = source.ok_or(Errno::EINVAL)?;
         let from = walker.resolve(None, &source, LookupFlags::FOLLOW)?;
-        return task
-            .kernel
-            .vfs
-            .bind_at(&place, &from, flags & MS_REC != 0)
-            .map(|_| ());
+        return bind(task, &from, &place, flags & MS_REC != 0);
     }
     if flags & MS_PROPAGATION != 0 {
         // Nothing propagates between mounts here: every mount is private already.
@@ -71,9 +76,21 @@ pub fn mount(
         return move_mount(task, &from, &place);
     }
     let kind = task.kernel.vfs.filesystem_type(&kind.ok_or(Errno::EINVAL)?)?;
+    may_make(task, &*kind)?;
     let source = source.unwrap_or_else(|| b"none".to_vec());
     let root = kind.mount(&task.kernel, &source, own, &data)?;
     task.kernel.vfs.mount_at(&place, root, &source, own).map(|_| ())
+}
+
+/// MS_BIND. What a locked mount hides does not come to light by a copy without it.
+fn bind(task: &CurrentTask, from: &Path, to: &Path, recursive: bool) -> Result<(), Errno> {
+    let vfs = &task.kernel.vfs;
+    // Pseudo file systems that are not attached (a namespace's file) may be bound.
+    let detached = vfs.namespace_of(&from.mount) == 0 && from.mount.parent().is_none();
+    if !(is_ours(task, &from.mount) || detached) || (!recursive && vfs.hides_by_lock(from)) {
+        return Err(Errno::EINVAL);
+    }
+    vfs.bind_at(to, from, recursive).map(|_| ())
 }
 
 fn optional(task: &CurrentTask, text: CStr) -> Result<Option<Vec<u8>>, Errno> {
@@ -101,12 +118,42 @@ fn remount(place: &Path, flags: MountFlags) -> Result<(), Errno> {
     if !place.is_mount_root() {
         return Err(Errno::EINVAL);
     }
-    place.mount.set_flags(flags);
-    Ok(())
+    place.mount.change_flags(flags)
+}
+
+/// Whether the caller may change the mount namespace that it is in: `EPERM`.
+pub(super) fn may_mount(task: &CurrentTask) -> Result<(), Errno> {
+    let vfs = &task.kernel.vfs;
+    let owner = vfs.owner_of(vfs.namespace_of(&task.fs().root().mount));
+    if task.cred().has_in(&owner, Caps::SYS_ADMIN) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
+/// Whether the caller may make a file system of a kind; in a user namespace only some: `EPERM`.
+///
+/// Linux lets a user namespace mount proc and sysfs only where the ones around are wholly visible. Ours show nothing that a
+/// mask could hide: they speak of the sandbox only, and their knobs ask for capabilities over the first user namespace.
+pub(super) fn may_make(task: &CurrentTask, kind: &dyn FilesystemType) -> Result<(), Errno> {
+    let cred = task.cred();
+    if cred.has(Caps::SYS_ADMIN) || (kind.for_user_namespaces() && cred.has_own(Caps::SYS_ADMIN)) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
+/// Whether a mount is attached in the caller's mount namespace.
+pub(super) fn is_ours(task: &CurrentTask, mount: &Mount) -> bool {
+    let vfs = &task.kernel.vfs;
+    vfs.namespace_of(mount) == vfs.namespace_of(&task.fs().root().mount)
 }
 
 pub(super) fn move_mount(task: &CurrentTask, from: &Path, to: &Path) -> Result<(), Errno> {
-    if !from.is_mount_root() || from.mount.parent().is_none() {
+    let ours = is_ours(task, &from.mount) && is_ours(task, &to.mount);
+    if !from.is_mount_root() || from.mount.parent().is_none() || !ours || from.mount.is_locked() {
         return Err(Errno::EINVAL);
     }
     // Not below itself.
@@ -140,12 +187,10 @@ pub fn umount2(task: &CurrentTask, target: CStr, flags: Flags) -> Result<(), Err
             LookupFlags::empty()
         };
         let place = walker.resolve(None, &target, follow)?;
-        if !walker.cred.has(Caps::SYS_ADMIN) {
-            return Err(Errno::EPERM);
-        }
+        may_mount(task)?;
         place
     };
-    if !place.is_mount_root() {
+    if !place.is_mount_root() || !is_ours(task, &place.mount) || place.mount.is_locked() {
         return Err(Errno::EINVAL);
     }
     if place.mount.parent().is_none() {

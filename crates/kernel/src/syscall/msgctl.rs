@@ -28,18 +28,18 @@ abi_struct! {
     }
 }
 
-fn stat(id: i32, queue: &MessageQueue) -> MsqIdDs {
+fn stat(task: &CurrentTask, id: i32, queue: &MessageQueue) -> MsqIdDs {
     let state = queue.state.lock();
     MsqIdDs {
-        perm: state.perm.user(id),
+        perm: state.perm.user(id, &task.cred()),
         stime: state.stime,
         rtime: state.rtime,
         ctime: state.ctime,
         cbytes: state.bytes,
         qnum: state.messages.len() as u64,
         qbytes: state.limit,
-        lspid: state.lspid as i32,
-        lrpid: state.lrpid as i32,
+        lspid: task.own_pid(state.lspid) as i32,
+        lrpid: task.own_pid(state.lrpid) as i32,
         unused: [0; 2],
     }
 }
@@ -63,7 +63,7 @@ pub fn msgctl(task: &CurrentTask, id: i32, command: i32, buf: UserAddr) -> Resul
                 if new.qbytes > MSGMNB && !cred.has(Caps::SYS_RESOURCE) {
                     return Err(Errno::EPERM);
                 }
-                state.perm.set(&new.perm);
+                state.perm.set(&new.perm, &cred)?;
                 state.limit = new.qbytes;
                 state.ctime =
                     i64::try_from(task.kernel.time.realtime_ns() / 1_000_000_000).unwrap_or(i64::MAX);
@@ -73,14 +73,14 @@ pub fn msgctl(task: &CurrentTask, id: i32, command: i32, buf: UserAddr) -> Resul
         IPC_STAT => {
             let queue = queues.lock().get(id)?;
             queue.state.lock().perm.check(&cred, 0o444)?;
-            task.write_struct(buf, &stat(id, &queue))?;
+            task.write_struct(buf, &stat(task, id, &queue))?;
         }
         any @ (MSG_STAT | MSG_STAT_ANY) => {
             let (id, queue) = queues.lock().at(id)?;
             if any == MSG_STAT {
                 queue.state.lock().perm.check(&cred, 0o444)?;
             }
-            task.write_struct(buf, &stat(id, &queue))?;
+            task.write_struct(buf, &stat(task, id, &queue))?;
             return Ok(id);
         }
         info @ (IPC_INFO | MSG_INFO) => return tell_info(task, buf, info == MSG_INFO),

@@ -15,7 +15,7 @@ pub fn pidfd_open(task: &CurrentTask, pid: i32, flags: Flags) -> Result<Fd, Errn
         return Err(Errno::EINVAL);
     }
     let wants_thread = flags.0 & O_EXCL != 0;
-    let pid = pid.unsigned_abs();
+    let pid = task.kernel_pid(pid.unsigned_abs())?;
     let ops = {
         let table = task.kernel.pids.read();
         if wants_thread {

@@ -5,22 +5,23 @@ use std::sync::Arc;
 use abi::Errno;
 
 use super::arg::CStr;
-use crate::cred::Caps;
+use super::mount::{is_ours, may_mount};
 use crate::task::CurrentTask;
 use crate::vfs::{FsContext, LookupFlags, Path, Walker};
 
 /// pivot_root(2). Tasks whose root or working directory is the old root get the new one.
 pub fn pivot_root(task: &CurrentTask, new_root: CStr, put_old: CStr) -> Result<(), Errno> {
     let walker = Walker::of(task);
-    if !walker.cred.has(Caps::SYS_ADMIN) {
-        return Err(Errno::EPERM);
-    }
+    may_mount(task)?;
     let flags = LookupFlags::FOLLOW | LookupFlags::DIRECTORY;
     let new = walker.resolve(None, &task.read_path(new_root.0)?, flags)?;
     let put = walker.resolve(None, &task.read_path(put_old.0)?, flags)?;
     let old = walker.root.clone();
     if Arc::ptr_eq(&new.mount, &old.mount) || Arc::ptr_eq(&put.mount, &old.mount) {
         return Err(Errno::EBUSY);
+    }
+    if !is_ours(task, &new.mount) || !is_ours(task, &put.mount) || new.mount.is_locked() {
+        return Err(Errno::EINVAL);
     }
     if !old.is_mount_root() || !new.is_mount_root() || new.mount.parent().is_none() {
         return Err(Errno::EINVAL);

@@ -180,7 +180,7 @@ fn capabilities(task: &CurrentTask, option: i32, arg2: u64, arg3: u64, rest: u64
         pr::CAPBSET_READ => Ok(u64::from(cred.bounding.contains(capability(arg2)?))),
         pr::CAPBSET_DROP => {
             let gone = capability(arg2)?;
-            if !cred.has(Caps::SETPCAP) {
+            if !cred.has_own(Caps::SETPCAP) {
                 return Err(Errno::EPERM);
             }
             change(task, |new| new.bounding -= gone)
@@ -215,7 +215,7 @@ fn set_securebits(task: &CurrentTask, wanted: u64) -> Result<u64, Errno> {
     // A lock covers the bit below it and itself.
     let locked = (old & securebits::LOCKS) >> 1;
     let changes_locked = locked & (old ^ wanted) != 0 || old & securebits::LOCKS & !wanted != 0;
-    if changes_locked || wanted & !securebits::ALL != 0 || !cred.has(Caps::SETPCAP) {
+    if changes_locked || wanted & !securebits::ALL != 0 || !cred.has_own(Caps::SETPCAP) {
         return Err(Errno::EPERM);
     }
     change(task, |new| new.securebits = wanted)

@@ -13,10 +13,10 @@ const STEP: usize = 64 << 10;
 /// The address space of another process that the caller may trace (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
 fn target(task: &CurrentTask, pid: i32) -> Result<Arc<Mm>, Errno> {
     let pid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
-    if pid == task.tid || pid == task.tgid() {
+    if pid == task.own_tid() || pid == task.own_tgid() {
         return Ok(task.mm_ref());
     }
-    let other = task.kernel.pids.read().task(pid).ok_or(Errno::ESRCH)?;
+    let other = task.find_task(pid)?;
     if other.tgid() != task.tgid() && !task.may_access(&other) {
         return Err(Errno::EPERM);
     }

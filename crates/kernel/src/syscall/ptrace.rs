@@ -60,7 +60,7 @@ pub fn ptrace(task: &CurrentTask, what: u64, pid: i32, addr: u64, data: u64) -> 
         return trace_me(task);
     }
     let pid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
-    let target = task.kernel.pids.read().task(pid).ok_or(Errno::ESRCH)?;
+    let target = task.find_task(pid)?;
     match what {
         request::ATTACH => return attach(task, &target, None),
         request::SEIZE if addr != 0 => return Err(Errno::EIO),
@@ -101,7 +101,7 @@ fn trace_me(task: &CurrentTask) -> Result<u64, Errno> {
         return Err(Errno::EPERM);
     }
     // As in Linux, what counts is what the traced process may: its parent did not ask.
-    let capable = task.cred().has(Caps::SYS_PTRACE);
+    let capable = task.cred().has_own(Caps::SYS_PTRACE);
     task.start_trace(&mut table, Trace::starting(parent, false, 0, capable))
         .map(|()| 0)
 }
@@ -110,7 +110,7 @@ fn attach(task: &CurrentTask, target: &Arc<Task>, seize: Option<u32>) -> Result<
     if target.tgid() == task.tgid() || !task.may_access(target) {
         return Err(Errno::EPERM);
     }
-    let capable = task.cred().has(Caps::SYS_PTRACE);
+    let capable = task.cred().has_in(&target.cred().user_ns, Caps::SYS_PTRACE);
     let trace = Trace::starting(task.tgid(), seize.is_some(), seize.unwrap_or(0), capable);
     target.start_trace(&mut task.kernel.pids.write(), trace)?;
     if seize.is_none() {

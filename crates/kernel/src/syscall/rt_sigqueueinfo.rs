@@ -28,7 +28,8 @@ pub(super) fn read_info(
 /// rt_sigqueueinfo(2).
 pub fn rt_sigqueueinfo(task: &CurrentTask, pid: i32, signal: i32, info: UserAddr) -> Result<(), Errno> {
     let pid = u32::try_from(pid).unwrap_or(0);
-    let info = read_info(task, pid == task.tgid(), signal, info)?;
+    let info = read_info(task, pid == task.own_tgid(), signal, info)?;
+    let pid = task.kernel_pid(pid)?;
     let (group, leader) = {
         let table = task.kernel.pids.read();
         let tgid = table.task(pid).map_or(pid, |found| found.tgid());
@@ -53,7 +54,7 @@ pub fn rt_tgsigqueueinfo(
     let (Ok(tgid @ 1..), Ok(tid @ 1..)) = (u32::try_from(tgid), u32::try_from(tid)) else {
         return Err(Errno::EINVAL);
     };
-    let info = read_info(task, tid == task.tid, signal, info)?;
+    let info = read_info(task, tid == task.own_tid(), signal, info)?;
     let target = thread(task, Some(tgid), tid)?;
     check_permission(task, &target, info.signal)?;
     if info.signal == 0 {

@@ -19,7 +19,7 @@ const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
 pub(super) fn thread(task: &CurrentTask, pid: i32) -> Result<Arc<Task>, Errno> {
     match u32::try_from(pid) {
         Ok(0) => Ok(task.task().clone()),
-        Ok(pid) => task.kernel.pids.read().task(pid).ok_or(Errno::ESRCH),
+        Ok(pid) => task.find_task(pid),
         Err(_) => Err(Errno::EINVAL),
     }
 }
@@ -27,7 +27,7 @@ pub(super) fn thread(task: &CurrentTask, pid: i32) -> Result<Arc<Task>, Errno> {
 /// Whether the caller may change another thread's scheduling.
 fn may_change(task: &CurrentTask, target: &Task) -> Result<(), Errno> {
     let (mine, theirs) = (task.cred(), target.cred());
-    if mine.euid == theirs.euid || mine.euid == theirs.uid || mine.has(Caps::SYS_NICE) {
+    if mine.euid == theirs.euid || mine.euid == theirs.uid || mine.has_in(&theirs.user_ns, Caps::SYS_NICE) {
         Ok(())
     } else {
         Err(Errno::EPERM)

@@ -71,7 +71,7 @@ fn set_filter(task: &CurrentTask, flags: u32, at: UserAddr) -> Result<u64, Errno
     if len == 0 || len > SECCOMP_PROGRAM_MAX {
         return Err(Errno::EINVAL);
     }
-    if !task.state.lock().no_new_privs && !task.cred().has(Caps::SYS_ADMIN) {
+    if !task.state.lock().no_new_privs && !task.cred().has_own(Caps::SYS_ADMIN) {
         return Err(Errno::EACCES);
     }
     let mut bytes = vec![0; len * 8];

@@ -33,10 +33,10 @@ abi_struct! {
     }
 }
 
-fn stat(id: i32, set: &SemSet) -> SemIdDs {
+fn stat(task: &CurrentTask, id: i32, set: &SemSet) -> SemIdDs {
     let state = set.state.lock();
     SemIdDs {
-        perm: state.perm.user(id),
+        perm: state.perm.user(id, &task.cred()),
         otime: state.otime,
         ctime: state.ctime,
         nsems: state.semaphores.len() as u64,
@@ -63,20 +63,20 @@ pub fn semctl(task: &CurrentTask, id: i32, number: i32, command: i32, arg: u64) 
             let set = set(id)?;
             let mut state = set.state.lock();
             state.perm.check_owner(&cred)?;
-            state.perm.set(&new.perm);
+            state.perm.set(&new.perm, &cred)?;
             state.ctime = seconds(task);
         }
         IPC_STAT => {
             let set = set(id)?;
             set.state.lock().perm.check(&cred, 0o444)?;
-            task.write_struct(buf, &stat(id, &set))?;
+            task.write_struct(buf, &stat(task, id, &set))?;
         }
         any @ (SEM_STAT | SEM_STAT_ANY) => {
             let (id, set) = task.ipc().semaphores.lock().at(id)?;
             if any == SEM_STAT {
                 set.state.lock().perm.check(&cred, 0o444)?;
             }
-            task.write_struct(buf, &stat(id, &set))?;
+            task.write_struct(buf, &stat(task, id, &set))?;
             return Ok(id);
         }
         info @ (IPC_INFO | SEM_INFO) => return tell_info(task, buf, info == SEM_INFO),
@@ -120,7 +120,7 @@ pub fn semctl(task: &CurrentTask, id: i32, number: i32, command: i32, arg: u64) 
             let semaphore: &Semaphore = state.semaphores.get(index).ok_or(Errno::EINVAL)?;
             return Ok(match what {
                 GETVAL => semaphore.value,
-                GETPID => semaphore.pid as i32,
+                GETPID => task.own_pid(semaphore.pid) as i32,
                 GETNCNT => semaphore.increase_waiters as i32,
                 _ => semaphore.zero_waiters as i32,
             });

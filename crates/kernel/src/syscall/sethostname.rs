@@ -9,7 +9,8 @@ use crate::task::CurrentTask;
 const NAME_MAX: usize = 64;
 
 fn read(task: &CurrentTask, name: UserAddr, len: i32) -> Result<String, Errno> {
-    if !task.cred().has(Caps::SYS_ADMIN) {
+    let owner = task.namespaces.lock().uts.user_ns.clone();
+    if !task.cred().has_in(&owner, Caps::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     let len = usize::try_from(len)

@@ -9,7 +9,7 @@ fn of(task: &CurrentTask, pid: i32) -> Result<(u32, u32), Errno> {
     if pid == 0 {
         return Ok(task.pgrp_and_session());
     }
-    let tid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    let tid = task.kernel_pid(u32::try_from(pid).map_err(|_| Errno::ESRCH)?)?;
     let table = task.kernel.pids.read();
     let pid = table.task(tid).map_or(tid, |task| task.tgid());
     table.pgrp_and_session(pid).ok_or(Errno::ESRCH)
@@ -22,15 +22,19 @@ pub fn setpgid(task: &CurrentTask, pid: i32, pgid: i32) -> Result<(), Errno> {
     let pid = if pid == 0 {
         own
     } else {
-        u32::try_from(pid).map_err(|_| Errno::ESRCH)?
+        task.kernel_pid(u32::try_from(pid).map_err(|_| Errno::ESRCH)?)?
     };
-    let pgid = if pgid_given == 0 { pid } else { pgid_given };
+    let pgid = if pgid_given == 0 {
+        pid
+    } else {
+        task.kernel_pid(pgid_given).map_err(|_| Errno::EPERM)?
+    };
     task.kernel.pids.write().setpgid(own, pid, pgid)
 }
 
 /// getpgid(2).
 pub fn getpgid(task: &CurrentTask, pid: i32) -> Result<u32, Errno> {
-    of(task, pid).map(|(pgrp, _)| pgrp)
+    of(task, pid).map(|(pgrp, _)| task.own_pid(pgrp))
 }
 
 /// getpgrp(2).
@@ -40,10 +44,11 @@ pub fn getpgrp(task: &CurrentTask) -> Result<u32, Errno> {
 
 /// getsid(2).
 pub fn getsid(task: &CurrentTask, pid: i32) -> Result<u32, Errno> {
-    of(task, pid).map(|(_, session)| session)
+    of(task, pid).map(|(_, session)| task.own_pid(session))
 }
 
 /// setsid(2).
 pub fn setsid(task: &CurrentTask) -> Result<u32, Errno> {
-    task.kernel.pids.write().setsid(task.tgid())
+    let session = task.kernel.pids.write().setsid(task.tgid())?;
+    Ok(task.own_pid(session))
 }

@@ -36,16 +36,16 @@ abi_struct! {
     struct ShmInfo { used: i32, pad: i32, total: u64, resident: u64, swapped: u64, attempts: u64, successes: u64 }
 }
 
-fn stat(id: i32, segment: &Segment) -> ShmIdDs {
+fn stat(task: &CurrentTask, id: i32, segment: &Segment) -> ShmIdDs {
     let state = segment.state.lock();
     ShmIdDs {
-        perm: state.perm.user(id),
+        perm: state.perm.user(id, &task.cred()),
         segsz: segment.size,
         atime: state.atime,
         dtime: state.dtime,
         ctime: state.ctime,
-        cpid: state.cpid as i32,
-        lpid: state.lpid as i32,
+        cpid: task.own_pid(state.cpid) as i32,
+        lpid: task.own_pid(state.lpid) as i32,
         nattch: state.memory().map_or(0, |(_, attached)| attached),
         unused: [0; 2],
     }
@@ -65,20 +65,20 @@ pub fn shmctl(task: &CurrentTask, id: i32, command: i32, buf: UserAddr) -> Resul
             let segment = task.ipc().segment(id)?;
             let mut state = segment.state.lock();
             state.perm.check_owner(&cred)?;
-            state.perm.set(&new.perm);
+            state.perm.set(&new.perm, &cred)?;
             state.ctime = i64::try_from(kernel.time.realtime_ns() / 1_000_000_000).unwrap_or(i64::MAX);
         }
         IPC_STAT => {
             let segment = task.ipc().segment(id)?;
             segment.state.lock().perm.check(&cred, 0o444)?;
-            task.write_struct(buf, &stat(id, &segment))?;
+            task.write_struct(buf, &stat(task, id, &segment))?;
         }
         any @ (SHM_STAT | SHM_STAT_ANY) => {
             let (id, segment) = task.ipc().segment_at(id)?;
             if any == SHM_STAT {
                 segment.state.lock().perm.check(&cred, 0o444)?;
             }
-            task.write_struct(buf, &stat(id, &segment))?;
+            task.write_struct(buf, &stat(task, id, &segment))?;
             return Ok(id);
         }
         IPC_INFO => {

@@ -56,11 +56,11 @@ pub fn statx(
     };
     let place = At::new(task, dir, text)?.resolve(&Walker::of(task), flags.0)?;
     let mut bytes = [0; 256];
-    abi::AbiField::put(&fill(&place)?, &mut bytes);
+    abi::AbiField::put(&fill(task, &place)?, &mut bytes);
     task.copy_out(buf, &bytes)
 }
 
-fn fill(place: &Path) -> Result<Statx, Errno> {
+fn fill(task: &CurrentTask, place: &Path) -> Result<Statx, Errno> {
     let inode = place.dentry.inode_ref()?;
     let attr = inode.attr()?;
     let time = |at: i64| Timestamp {
@@ -74,8 +74,8 @@ fn fill(place: &Path) -> Result<Statx, Errno> {
         attributes: if place.is_mount_root() { ATTR_MOUNT_ROOT } else { 0 },
         attributes_mask: ATTR_MOUNT_ROOT,
         nlink: attr.nlink,
-        uid: attr.uid,
-        gid: attr.gid,
+        uid: task.shown_uid(attr.uid),
+        gid: task.shown_gid(attr.gid),
         mode: (attr.mode() & 0xffff) as u16,
         ino: attr.ino,
         size: attr.size,

@@ -474,7 +474,7 @@ pub const TASK: &[Row] = &[
         56,
         "clone",
         super::clone::clone,
-        Partial("of namespaces those of mounts, names and IPC")
+        Partial("no namespaces of the network and of time")
     ),
     row!(57, "fork", super::fork::fork, Full),
     row!(58, "vfork", super::fork::vfork, Full),
@@ -605,7 +605,7 @@ pub const TASK: &[Row] = &[
         272,
         "unshare",
         super::unshare::unshare,
-        Partial("of namespaces those of mounts, names and IPC")
+        Partial("no namespaces of the network and of time")
     ),
     row!(
         302,
@@ -617,7 +617,7 @@ pub const TASK: &[Row] = &[
         308,
         "setns",
         super::unshare::setns,
-        Partial("of namespaces those of mounts, names and IPC")
+        Partial("no namespaces of the network and of time")
     ),
     row!(
         309,
@@ -656,7 +656,7 @@ pub const TASK: &[Row] = &[
         435,
         "clone3",
         super::clone::clone3,
-        Partial("of namespaces those of mounts, names and IPC; no CLONE_INTO_CGROUP")
+        Partial("no namespaces of the network and of time; no CLONE_INTO_CGROUP")
     ),
     row!(438, "pidfd_getfd", super::pidfd_open::pidfd_getfd, Full),
 ];

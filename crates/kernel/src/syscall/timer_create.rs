@@ -52,7 +52,7 @@ fn read_event(task: &CurrentTask, event: UserAddr) -> Result<Notify, Errno> {
         SIGEV_NONE => Ok(Notify::None),
         SIGEV_SIGNAL | SIGEV_THREAD => Ok(Notify::Process(signal?, event.value)),
         SIGEV_THREAD_ID => {
-            let thread = task.kernel.pids.read().task(event.thread);
+            let thread = task.find_task(event.thread).ok();
             let thread = thread
                 .filter(|thread| Arc::ptr_eq(&thread.group, &task.group))
                 .ok_or(Errno::EINVAL)?;

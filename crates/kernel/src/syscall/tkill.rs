@@ -11,9 +11,9 @@ use crate::task::{CurrentTask, Task};
 
 /// The thread `tid` of process `tgid` (any process: `None`). `ESRCH` when there is none.
 pub(super) fn thread(task: &CurrentTask, tgid: Option<u32>, tid: u32) -> Result<Arc<Task>, Errno> {
-    let found = task.kernel.pids.read().task(tid).ok_or(Errno::ESRCH)?;
+    let found = task.find_task(tid)?;
     match tgid {
-        Some(tgid) if tgid != found.tgid() => Err(Errno::ESRCH),
+        Some(tgid) if tgid != task.own_pid(found.tgid()) => Err(Errno::ESRCH),
         _ => Ok(found),
     }
 }

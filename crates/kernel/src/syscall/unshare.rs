@@ -5,34 +5,33 @@ use std::sync::Arc;
 use abi::Errno;
 
 use super::arg::{Fd, Flags};
-use crate::cred::Caps;
-use crate::task::{CurrentTask, NsFile, PidFd, clone_flags as f};
+use crate::task::{CurrentTask, NsFile, PidFd, check_namespace_flags, clone_flags as f, next_number};
 use crate::vfs::new_mount_namespace;
 
-/// unshare(2): descriptors, file system context, namespaces of mounts, names and IPC.
+/// unshare(2): descriptors, file system context, namespaces. The network's and time's cannot be made: `EINVAL`.
 pub fn unshare(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
     const KNOWN: u64 =
         f::FS | f::FILES | f::SIGHAND | f::VM | f::THREAD | f::SYSVSEM | f::NEWUSER | f::NAMESPACES;
     if flags & !KNOWN != 0 {
         return Err(Errno::EINVAL);
     }
-    if flags & (f::THREAD | f::SIGHAND | f::VM) != 0 && task.group.signals.lock().threads.len() > 1 {
+    let alone = f::THREAD | f::SIGHAND | f::VM | f::NEWUSER | f::NEWPID;
+    if flags & alone != 0 && task.group.signals.lock().threads.len() > 1 {
         return Err(Errno::EINVAL);
     }
-    if flags & f::NEWUSER != 0 {
-        return Err(Errno::EINVAL);
-    }
-    if flags & f::NAMESPACES != 0
-        && (flags & f::NAMESPACES & !f::OFFERED != 0 || !task.cred().has(Caps::SYS_ADMIN))
-    {
-        let allowed = task.cred().has(Caps::SYS_ADMIN);
-        return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
-    }
+    check_namespace_flags(task, flags)?;
+    let cred = match flags & f::NEWUSER {
+        0 => task.cred(),
+        _ => Arc::new(task.cred().in_new_user_ns(next_number())?),
+    };
     let namespaces = task.namespaces.lock().clone();
-    let namespaces = namespaces.changed(flags)?;
-    if flags & (f::FS | f::NEWNS) != 0 {
+    if flags & f::NEWPID != 0 && namespaces.pid_for_children != task.group.pid_ns {
+        return Err(Errno::EINVAL);
+    }
+    let namespaces = namespaces.changed(flags, &cred.user_ns)?;
+    if flags & (f::FS | f::NEWNS | f::NEWUSER) != 0 {
         let own = if flags & f::NEWNS != 0 {
-            new_mount_namespace(&task.kernel, &task.fs())?
+            new_mount_namespace(&task.kernel, &task.fs(), &cred.user_ns)?
         } else {
             task.fs().duplicate()
         };
@@ -42,10 +41,14 @@ pub fn unshare(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
         let own = Arc::new(task.files().duplicate());
         let _shared = std::mem::replace(&mut *task.files.lock(), own);
     }
-    task.namespaces.lock().uts = namespaces.uts;
-    if flags & f::NEWIPC != 0 {
-        task.change_ipc(namespaces.ipc);
+    if flags & f::NEWUSER != 0 {
+        task.set_credentials((*cred).clone());
     }
+    if flags & f::NEWIPC != 0 {
+        task.change_ipc(namespaces.ipc.clone());
+    }
+    let old = std::mem::replace(&mut *task.namespaces.lock(), namespaces);
+    drop(old);
     Ok(())
 }
 
@@ -54,12 +57,15 @@ pub fn setns(task: &CurrentTask, fd: Fd, kinds: Flags) -> Result<(), Errno> {
     let file = task.files().get(fd.0)?;
     let wanted = u64::from(kinds.0);
     if let Some(file) = file.ops_as::<NsFile>() {
-        return task.enter_namespace(&file.0, wanted);
+        if wanted != 0 && wanted != file.0.identity().1 {
+            return Err(Errno::EINVAL);
+        }
+        return task.enter_namespaces(std::slice::from_ref(&file.0));
     }
     let Some(pidfd) = file.ops_as::<PidFd>() else {
         return Err(Errno::EINVAL);
     };
-    if wanted == 0 || wanted & !f::NAMESPACES != 0 {
+    if wanted == 0 || wanted & !(f::NAMESPACES | f::NEWUSER) != 0 {
         return Err(Errno::EINVAL);
     }
     let thread = pidfd.group.signals.lock().threads.first().cloned();
@@ -67,10 +73,10 @@ pub fn setns(task: &CurrentTask, fd: Fd, kinds: Flags) -> Result<(), Errno> {
     if !task.may_access(&thread) {
         return Err(Errno::EPERM);
     }
-    for namespace in thread.all_namespaces() {
-        if namespace.identity().1 & wanted != 0 {
-            task.enter_namespace(&namespace, 0)?;
-        }
-    }
-    Ok(())
+    let all = thread.all_namespaces();
+    let chosen: Vec<_> = all
+        .into_iter()
+        .filter(|ns| ns.identity().1 & wanted != 0)
+        .collect();
+    task.enter_namespaces(&chosen)
 }

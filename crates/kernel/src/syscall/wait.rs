@@ -23,8 +23,9 @@ pub fn wait4(
         i32::MIN => return Err(Errno::ESRCH),
         -1 => WaitFor::Any,
         0 => WaitFor::Pgrp(task.pgrp_and_session().0),
-        pid if pid < 0 => WaitFor::Pgrp(pid.unsigned_abs()),
-        pid => WaitFor::Pid(pid.unsigned_abs()),
+        // What is no id here is none of the kernel either: 0.
+        pid if pid < 0 => WaitFor::Pgrp(task.kernel_pid(pid.unsigned_abs()).unwrap_or(0)),
+        pid => WaitFor::Pid(task.kernel_pid(pid.unsigned_abs()).unwrap_or(0)),
     };
     let Some(found) = task.wait_child(which, options | WaitOptions::EXITED)? else {
         return Ok(0);
@@ -35,7 +36,7 @@ pub fn wait4(
     if !rusage.is_null() {
         task.write_struct(rusage, &Rusage::of_cpu(found.cpu_ns))?;
     }
-    Ok(found.pid)
+    Ok(task.own_pid(found.pid))
 }
 
 const P_ALL: u32 = 0;
@@ -59,9 +60,9 @@ pub fn waitid(
     let mut nonblocking_fd = false;
     let which = match (kind, u32::try_from(id)) {
         (P_ALL, _) => WaitFor::Any,
-        (P_PID, Ok(pid @ 1..)) => WaitFor::Pid(pid),
+        (P_PID, Ok(pid @ 1..)) => WaitFor::Pid(task.kernel_pid(pid).unwrap_or(0)),
         (P_PGID, Ok(0)) => WaitFor::Pgrp(task.pgrp_and_session().0),
-        (P_PGID, Ok(pgrp)) => WaitFor::Pgrp(pgrp),
+        (P_PGID, Ok(pgrp)) => WaitFor::Pgrp(task.kernel_pid(pgrp).unwrap_or(0)),
         (P_PIDFD, Ok(_)) => {
             let file = task.files().get(id)?;
             let pidfd = file.ops_as::<PidFd>().ok_or(Errno::EBADF)?;
@@ -93,8 +94,8 @@ fn store(task: &CurrentTask, info: UserAddr, found: Option<&Waited>) -> Result<(
         Some(found) => to_bytes(&SigInfo {
             signal: SIGCHLD,
             code: found.code,
-            pid: found.pid,
-            uid: found.uid,
+            pid: task.own_pid(found.pid),
+            uid: task.shown_uid(found.uid),
             status: found.value,
             ..SigInfo::default()
         }),

@@ -13,7 +13,14 @@ impl Task {
             return true;
         }
         let (mine, theirs) = (self.cred(), target.cred());
-        if mine.has(Caps::SYS_PTRACE) {
+        let (dumpable, program_ns) = {
+            let state = target.group.state.lock();
+            (state.dumpable, state.program_ns.clone())
+        };
+        if !dumpable && !mine.has_in(&program_ns, Caps::SYS_PTRACE) {
+            return false;
+        }
+        if mine.has_in(&theirs.user_ns, Caps::SYS_PTRACE) {
             return true;
         }
         let same_user = [theirs.uid, theirs.euid, theirs.suid]
@@ -22,17 +29,15 @@ impl Task {
         let same_group = [theirs.gid, theirs.egid, theirs.sgid]
             .iter()
             .all(|gid| *gid == mine.fsgid);
-        same_user
-            && same_group
-            && target.group.state.lock().dumpable
-            && mine.permitted.contains(theirs.permitted)
+        // Capabilities in another namespace cannot be compared.
+        same_user && same_group && mine.user_ns == theirs.user_ns && mine.permitted.contains(theirs.permitted)
     }
 
     /// Whether somebody could use what this task gains by a set-user-ID program, or turn the program: a tracer without
     /// CAP_SYS_PTRACE, or another process with the same root and working directory (Linux's LSM_UNSAFE_PTRACE and _SHARE).
     /// CAP_SETUID could become the other user anyway.
     pub fn is_watched(&self) -> bool {
-        !self.cred().has(Caps::SETUID) && self.has_watchers()
+        !self.cred().has_own(Caps::SETUID) && self.has_watchers()
     }
 
     /// The same whatever the task may do itself.

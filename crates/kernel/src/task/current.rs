@@ -119,17 +119,18 @@ impl CurrentTask {
     /// Tells the engine what it may answer itself; call it when ids, credentials or filters change.
     pub fn update_local_answers(&self) {
         let cred = self.cred();
+        let ids = &cred.user_ns;
         self.has_filters.set(self.filtered());
         let answers = LocalAnswers {
             enabled: !self.kernel.config.strace && self.filters_spare_engine() && !self.traced(),
-            pid: self.tgid(),
-            tid: self.tid,
+            pid: self.own_tgid(),
+            tid: self.own_tid(),
             // The parent may change at any time.
             ppid: 0,
-            uid: cred.uid,
-            euid: cred.euid,
-            gid: cred.gid,
-            egid: cred.egid,
+            uid: ids.shown_uid(cred.uid),
+            euid: ids.shown_uid(cred.euid),
+            gid: ids.shown_gid(cred.gid),
+            egid: ids.shown_gid(cred.egid),
             private_futex: false,
         };
         self.context.borrow_mut().set_local_answers(&answers);

@@ -70,6 +70,9 @@ impl CurrentTask {
         task.run_state.store(u32::from(b'Z'), Ordering::Relaxed);
         let group_status = task.leave_group(status);
         task.leave_trace(group_status.unwrap_or(status));
+        if group_status.is_some() {
+            CurrentTask::end_pid_namespace(&task);
+        }
         if let Some(status) = group_status {
             task.end_process(status);
         } else {
@@ -212,16 +215,26 @@ fn reparent(table: &mut PidTable, pid: u32, out: &mut Outbox) -> Vec<u32> {
     };
     let children: Vec<u32> = std::mem::take(&mut entry.children).into_iter().collect();
     let mut heir = entry.parent;
-    while heir > 1 {
+    let own_ns = &entry.group.pid_ns;
+    // The children of a namespace's first process, if it has any left, belong to the namespace around it.
+    let around = own_ns.parent.as_ref().filter(|_| entry.group.is_init());
+    let pid_ns = around.unwrap_or(own_ns).clone();
+    let init = pid_ns.init();
+    while heir > 1 && heir != init {
         let Some(entry) = table.groups.get(&heir) else {
             break;
         };
+        if entry.group.pid_ns != pid_ns {
+            // Its own namespace's first process is nearer.
+            heir = init;
+            break;
+        }
         if entry.zombie.is_none() && entry.group.state.lock().child_subreaper {
             break;
         }
         heir = entry.parent;
     }
-    let heir = if heir == 0 || pid == 1 { 1 } else { heir };
+    let heir = if heir == 0 || pid == 1 { init } else { heir };
     for child in &children {
         let Some(entry) = table.groups.get_mut(child) else {
             continue;

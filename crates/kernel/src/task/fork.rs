@@ -11,7 +11,7 @@ use sync::{Events, Mutex, rank};
 
 use super::ptrace::{event, options};
 use super::{
-    CurrentTask, GroupEntry, GroupState, PROCESSES_MAX, PidTable, TASKS_MAX, Task, ThreadGroup, rlimit,
+    CurrentTask, GroupEntry, GroupState, PROCESSES_MAX, PidNs, PidTable, TASKS_MAX, Task, ThreadGroup, rlimit,
 };
 use crate::cred::Caps;
 use crate::mm::Mm;
@@ -52,7 +52,7 @@ pub mod clone_flags {
     /// Every namespace flag but that of users.
     pub const NAMESPACES: u64 = NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWPID | NEWNET;
     /// Those that can be made.
-    pub const OFFERED: u64 = NEWNS | NEWUTS | NEWIPC;
+    pub const OFFERED: u64 = NEWNS | NEWUTS | NEWIPC | NEWCGROUP | NEWPID;
 }
 use clone_flags as f;
 
@@ -76,8 +76,8 @@ pub struct CloneArgs {
     pub stack: u64,
     /// CLONE_SETTLS.
     pub tls: u64,
-    /// The id that the child is to have (clone3's set_tid); 0: any.
-    pub set_tid: u32,
+    /// The ids that the child is to have (clone3's set_tid), innermost pid namespace first.
+    pub set_tid: Vec<u32>,
 }
 
 /// Checks combinations of flags as Linux's copy_process does.
@@ -92,7 +92,14 @@ fn check_flags(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
     if has(f::SIGHAND) && has(f::CLEAR_SIGHAND) {
         return Err(Errno::EINVAL);
     }
-    if has(f::PARENT) && task.tgid() == 1 {
+    if has(f::PARENT) && task.group.is_init() {
+        return Err(Errno::EINVAL);
+    }
+    let own_pids = task.namespaces.lock().pid_for_children == task.group.pid_ns;
+    if has(f::THREAD) && (has(f::NEWUSER | f::NEWPID) || !own_pids) {
+        return Err(Errno::EINVAL);
+    }
+    if has(f::NEWPID) && !own_pids {
         return Err(Errno::EINVAL);
     }
     if has(f::NEWIPC) && has(f::SYSVSEM) {
@@ -101,16 +108,30 @@ fn check_flags(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
     if has(f::PIDFD) && has(f::DETACHED) {
         return Err(Errno::EINVAL);
     }
-    if has(f::NEWUSER) {
-        // As a Linux built without user namespaces.
-        return Err(Errno::EINVAL);
-    }
-    if has(f::NAMESPACES) && (has(f::NAMESPACES & !f::OFFERED) || !task.cred().has(Caps::SYS_ADMIN)) {
-        let allowed = task.cred().has(Caps::SYS_ADMIN);
-        return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
-    }
+    check_namespace_flags(task, flags)?;
     if has(f::INTO_CGROUP) {
         return Err(Errno::EOPNOTSUPP);
+    }
+    Ok(())
+}
+
+/// Whether the task may make the namespaces of `flags`: in a user namespace that is made with them it may.
+pub(crate) fn check_namespace_flags(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
+    if flags & f::NEWUSER != 0 {
+        // A root directory that is not the namespace's could be left by who has every capability.
+        let root = task.fs().root();
+        if !root.same(&task.kernel.vfs.top_of(&root)) {
+            return Err(Errno::EPERM);
+        }
+    }
+    if flags & f::NAMESPACES == 0 {
+        return Ok(());
+    }
+    if flags & f::NEWUSER == 0 && !task.cred().has_own(Caps::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    if flags & f::NAMESPACES & !f::OFFERED != 0 {
+        return Err(Errno::EINVAL);
     }
     Ok(())
 }
@@ -132,7 +153,7 @@ impl CurrentTask {
         let child = self.new_task(&mm, args)?;
         if flags & f::PARENT_SETTID != 0 {
             // As in Linux, a bad address is not reported.
-            let _ = self.copy_out(args.parent_tid, &child.tid.to_le_bytes());
+            let _ = self.copy_out(args.parent_tid, &self.own_pid(child.tid).to_le_bytes());
         }
         let pidfd = match flags & f::PIDFD {
             0 => None,
@@ -147,7 +168,7 @@ impl CurrentTask {
         if flags & f::VFORK != 0 {
             child.state.lock().vfork = true;
         }
-        let tid = child.tid;
+        let (tid, own) = (child.tid, self.own_pid(child.tid));
         // The child must find the ids stored.
         self.settle();
         let traced = self.trace_child(&child, flags, args.exit_signal);
@@ -163,7 +184,7 @@ impl CurrentTask {
             self.wait_vfork(&child);
             self.trace_event(options::TRACEVFORKDONE, event::VFORK_DONE, u64::from(tid));
         }
-        Ok(tid)
+        Ok(own)
     }
 
     /// CLONE_PIDFD: a descriptor of the child for the parent.
@@ -200,6 +221,10 @@ impl CurrentTask {
     /// Makes the task and enters it everywhere, stopped before its first instruction.
     fn new_task(&self, mm: &Arc<Mm>, args: &CloneArgs) -> Result<Arc<Task>, Errno> {
         let flags = args.flags;
+        let cred = match flags & f::NEWUSER {
+            0 => self.cred(),
+            _ => Arc::new(self.cred().in_new_user_ns(super::next_number())?),
+        };
         let files = self.files();
         let files = if flags & f::FILES != 0 {
             files
@@ -210,40 +235,45 @@ impl CurrentTask {
         let fs = if flags & f::FS != 0 {
             fs
         } else if flags & f::NEWNS != 0 {
-            crate::vfs::new_mount_namespace(&self.kernel, &fs)?
+            crate::vfs::new_mount_namespace(&self.kernel, &fs, &cred.user_ns)?
         } else {
             fs.duplicate()
         };
         let namespaces = self.namespaces.lock().clone();
-        let namespaces = namespaces.changed(flags)?;
+        let mut namespaces = namespaces.changed(flags, &cred.user_ns)?;
+        if flags & f::THREAD != 0 {
+            namespaces.pid_for_children = self.group.pid_ns.clone();
+        }
+        let pid_ns = namespaces.pid_for_children.clone();
+        self.check_set_tid(&args.set_tid, &pid_ns)?;
         let shared = (Some(mm.clone()), files, fs);
         let comm = self.comm.lock().clone();
         let inherited = self.inherited_group_state();
         let mut table = self.kernel.pids.write();
         self.check_task_limit(&table, flags & f::THREAD == 0)?;
-        let tid = match args.set_tid {
-            0 => table.allocate()?,
-            wanted => table.reserve(wanted)?,
-        };
+        let tid = table.allocate_in(&pid_ns, &args.set_tid)?;
         let group = if flags & f::THREAD != 0 {
             self.group.clone()
         } else {
             let actions = self.child_actions(flags);
-            ThreadGroup::with(tid, inherited, actions)
+            ThreadGroup::with(tid, pid_ns, inherited, actions)
         };
-        let child = Task::new(&self.kernel, tid, &group, shared, self.cred(), comm);
+        let child = Task::new(&self.kernel, tid, &group, shared, cred, comm);
         *child.namespaces.lock() = namespaces;
         self.inherit(&child, args);
         {
             let mut signals = group.signals.lock();
             if flags & f::THREAD != 0 {
                 if signals.exiting() || signals.exec_by.is_some() {
+                    group.pid_ns.leave(tid);
                     return Err(Errno::ERESTARTNOINTR);
                 }
                 if signals.stop.is_some() {
                     child.attention.store(true, Ordering::SeqCst);
                 }
             }
+            // Signals with default action from inside do nothing to a namespace's first process.
+            signals.protected |= flags & f::THREAD == 0 && !group.pid_ns.is_first() && group.is_init();
             signals.threads.push(child.clone());
         }
         enter_table(&mut table, self, &child, args);
@@ -252,6 +282,19 @@ impl CurrentTask {
             group.watch_cpu_limit(&self.kernel);
         }
         Ok(child)
+    }
+
+    /// clone3's set_tid needs CAP_SYS_ADMIN over each namespace that it names an id of.
+    fn check_set_tid(&self, wanted: &[u32], pid_ns: &Arc<PidNs>) -> Result<(), Errno> {
+        let mut at = Some(pid_ns);
+        for _ in wanted {
+            let ns = at.ok_or(Errno::EINVAL)?;
+            if !self.cred().has_in(&ns.user_ns, Caps::SYS_ADMIN) {
+                return Err(Errno::EPERM);
+            }
+            at = ns.parent.as_ref();
+        }
+        Ok(())
     }
 
     fn inherited_group_state(&self) -> GroupState {
@@ -295,7 +338,7 @@ impl CurrentTask {
         let limit = self.group.rlimit(rlimit::NPROC);
         let cred = self.cred();
         if limit >= TASKS_MAX as u64
-            || cred.uid == 0
+            || (cred.uid == 0 && cred.user_ns.is_first())
             || cred.has(Caps::SYS_RESOURCE)
             || cred.has(Caps::SYS_ADMIN)
         {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use abi::Errno;
 use sync::{Mutex, WaitQueue, rank};
 
+use crate::cred::UserNs;
 use crate::signal::{GroupSignals, SigAction, SigActions, Signal};
 
 /// Resource limits, soft and hard, by RLIMIT_ number. `u64::MAX` is RLIM_INFINITY.
@@ -14,6 +15,8 @@ pub type Rlimits = [(u64, u64); 16];
 pub struct ThreadGroup {
     /// The process id.
     pub pid: u32,
+    /// The pid namespace that it is in.
+    pub pid_ns: Arc<super::PidNs>,
     /// Changeable state.
     pub state: Mutex<GroupState>,
     /// Signal actions; the Arc is shared by CLONE_SIGHAND without CLONE_THREAD.
@@ -37,6 +40,8 @@ pub struct GroupState {
     pub rlimits: Rlimits,
     /// PR_SET_DUMPABLE.
     pub dumpable: bool,
+    /// The user namespace in which its program was started: who may look into it when it is not dumpable.
+    pub program_ns: Arc<UserNs>,
     /// PR_SET_CHILD_SUBREAPER.
     pub child_subreaper: bool,
     /// Whether it has called execve(2) since it was forked (setpgid(2)).
@@ -99,6 +104,7 @@ impl ThreadGroup {
         let state = GroupState {
             rlimits,
             dumpable: true,
+            program_ns: UserNs::first(),
             child_subreaper: false,
             did_exec: false,
             oom_score_adj: 0,
@@ -106,12 +112,18 @@ impl ThreadGroup {
             exited_ns: (0, 0),
         };
         let actions = Arc::new(Mutex::new(rank::SIGACTIONS, [SigAction::default(); 64]));
-        Self::with(pid, state, actions)
+        Self::with(pid, super::PidNs::first(), state, actions)
     }
 
-    pub(super) fn with(pid: u32, state: GroupState, actions: Arc<Mutex<SigActions>>) -> Arc<ThreadGroup> {
+    pub(super) fn with(
+        pid: u32,
+        pid_ns: Arc<super::PidNs>,
+        state: GroupState,
+        actions: Arc<Mutex<SigActions>>,
+    ) -> Arc<ThreadGroup> {
         Arc::new(ThreadGroup {
             pid,
+            pid_ns,
             state: Mutex::new(rank::GROUP, state),
             actions: Mutex::new(rank::GROUP, actions),
             signals: Mutex::new(rank::SIGNALS, GroupSignals::default()),

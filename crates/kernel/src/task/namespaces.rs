@@ -1,5 +1,6 @@
-//! Namespaces that a task is in (namespaces(7)): names of the system, and System V and POSIX IPC. Mount namespaces are found by
-//! a task's root (`vfs::namespace`); process ids, users, the network, control groups and time have one each.
+//! Namespaces that a task is in (namespaces(7)): names of the system, System V and POSIX IPC, control groups, process ids of
+//! its children. Mount namespaces are found by a task's root (`vfs::namespace`), the user namespace by its credentials, its
+//! own pid namespace by its process (`pid_ns`); the network and time have one each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,10 +8,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use abi::Errno;
 use sync::{Mutex, MutexGuard, rank};
 
-use super::{CurrentTask, Task, clone_flags as f};
+use super::{CurrentTask, PidNs, Task, clone_flags as f};
 use crate::Kernel;
-use crate::cred::Caps;
-use crate::file::{FileDescription, FileOps};
+use crate::cred::{Caps, Credentials, UserNs};
 use crate::ipc::IpcTable;
 use crate::kernel::UtsNames;
 use crate::vfs::Path;
@@ -18,19 +18,19 @@ use crate::vfs::Path;
 /// Namespaces of one kind beside the first (user.max_uts_namespaces): each costs some kilobytes.
 const MOST: usize = 1024;
 /// Inode numbers of the first namespaces, as Linux has them, and of those made later.
+const CGROUP_INITIAL: u64 = 0xeffffffb;
 const UTS_INITIAL: u64 = 0xeffffffe;
 const IPC_INITIAL: u64 = 0xefffffff;
 const MNT_INITIAL: u64 = 0xf0000001;
 const LATER: u64 = 0xf0000100;
 const MNT_LATER: u64 = 0xf4000000;
 
-/// NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID (ioctl_ns(2)).
-const NS_GET_USERNS: u32 = 0xb701;
-const NS_GET_PARENT: u32 = 0xb702;
-const NS_GET_NSTYPE: u32 = 0xb703;
-const NS_GET_OWNER_UID: u32 = 0xb704;
-
 static NEXT: AtomicU64 = AtomicU64::new(LATER);
+
+/// The inode number of a new namespace.
+pub(crate) fn next_number() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// Counts the namespaces of one kind; goes down when one ends.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ impl Drop for Counted {
 pub struct Uts {
     number: u64,
     names: Mutex<UtsNames>,
+    /// The user namespace that it belongs to.
+    pub user_ns: Arc<UserNs>,
     counted: Counted,
 }
 
@@ -66,6 +68,7 @@ impl Uts {
         Arc::new(Uts {
             number: UTS_INITIAL,
             names: Mutex::new(rank::LEAF, names),
+            user_ns: UserNs::first(),
             counted: Counted(Arc::new(AtomicUsize::new(1))),
         })
     }
@@ -75,10 +78,11 @@ impl Uts {
         self.names.lock()
     }
 
-    fn copy(&self) -> Result<Arc<Uts>, Errno> {
+    fn copy(&self, user_ns: &Arc<UserNs>) -> Result<Arc<Uts>, Errno> {
         Ok(Arc::new(Uts {
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            number: next_number(),
             names: Mutex::new(rank::LEAF, self.names.lock().clone()),
+            user_ns: user_ns.clone(),
             counted: self.counted.another()?,
         }))
     }
@@ -88,6 +92,8 @@ impl Uts {
 pub struct Ipc {
     number: u64,
     table: IpcTable,
+    /// The user namespace that it belongs to.
+    pub user_ns: Arc<UserNs>,
     counted: Counted,
 }
 
@@ -97,14 +103,16 @@ impl Ipc {
         Arc::new(Ipc {
             number: IPC_INITIAL,
             table: IpcTable::default(),
+            user_ns: UserNs::first(),
             counted: Counted(Arc::new(AtomicUsize::new(1))),
         })
     }
 
-    fn another(&self) -> Result<Arc<Ipc>, Errno> {
+    fn another(&self, user_ns: &Arc<UserNs>) -> Result<Arc<Ipc>, Errno> {
         Ok(Arc::new(Ipc {
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            number: next_number(),
             table: self.table.empty(),
+            user_ns: user_ns.clone(),
             counted: self.counted.another()?,
         }))
     }
@@ -117,6 +125,32 @@ impl std::ops::Deref for Ipc {
     }
 }
 
+/// A control group namespace. There is one control group, which is the root of each of them.
+pub struct CgroupNs {
+    number: u64,
+    user_ns: Arc<UserNs>,
+    counted: Counted,
+}
+
+impl CgroupNs {
+    /// The first one.
+    pub fn new() -> Arc<CgroupNs> {
+        Arc::new(CgroupNs {
+            number: CGROUP_INITIAL,
+            user_ns: UserNs::first(),
+            counted: Counted(Arc::new(AtomicUsize::new(1))),
+        })
+    }
+
+    fn another(&self, user_ns: &Arc<UserNs>) -> Result<Arc<CgroupNs>, Errno> {
+        Ok(Arc::new(CgroupNs {
+            number: next_number(),
+            user_ns: user_ns.clone(),
+            counted: self.counted.another()?,
+        }))
+    }
+}
+
 /// The namespaces of a task.
 #[derive(Clone)]
 pub struct Namespaces {
@@ -124,6 +158,10 @@ pub struct Namespaces {
     pub uts: Arc<Uts>,
     /// IPC objects.
     pub ipc: Arc<Ipc>,
+    /// Control groups.
+    pub cgroup: Arc<CgroupNs>,
+    /// Where its children get their process ids.
+    pub pid_for_children: Arc<PidNs>,
 }
 
 impl Namespaces {
@@ -132,17 +170,25 @@ impl Namespaces {
         Namespaces {
             uts: kernel.uts.clone(),
             ipc: kernel.ipc.clone(),
+            cgroup: kernel.cgroup_ns.clone(),
+            pid_for_children: PidNs::first(),
         }
     }
 
-    /// With new ones of the kinds in `flags` (CLONE_NEW*). `ENOSPC`.
-    pub fn changed(&self, flags: u64) -> Result<Namespaces, Errno> {
+    /// With new ones of the kinds in `flags` (CLONE_NEW*), which belong to `user_ns`. `ENOSPC`.
+    pub fn changed(&self, flags: u64, user_ns: &Arc<UserNs>) -> Result<Namespaces, Errno> {
         let mut new = self.clone();
         if flags & f::NEWUTS != 0 {
-            new.uts = self.uts.copy()?;
+            new.uts = self.uts.copy(user_ns)?;
         }
         if flags & f::NEWIPC != 0 {
-            new.ipc = self.ipc.another()?;
+            new.ipc = self.ipc.another(user_ns)?;
+        }
+        if flags & f::NEWCGROUP != 0 {
+            new.cgroup = self.cgroup.another(user_ns)?;
+        }
+        if flags & f::NEWPID != 0 {
+            new.pid_for_children = PidNs::below(&self.pid_for_children, user_ns.clone(), next_number())?;
         }
         Ok(new)
     }
@@ -155,8 +201,14 @@ pub enum Namespace {
     Uts(Arc<Uts>),
     /// `ipc`.
     Ipc(Arc<Ipc>),
-    /// `mnt`: its root, and its number among the mount namespaces.
-    Mnt(Path, u64),
+    /// `cgroup`.
+    Cgroup(Arc<CgroupNs>),
+    /// `pid`.
+    Pid(Arc<PidNs>),
+    /// `user`.
+    User(Arc<UserNs>),
+    /// `mnt`: its root, its number among the mount namespaces, and to whom it belongs.
+    Mnt(Path, u64, Arc<UserNs>),
     /// A kind of which there is one.
     Only(&'static str),
 }
@@ -167,43 +219,27 @@ impl Namespace {
         match self {
             Namespace::Uts(uts) => ("uts", f::NEWUTS, uts.number),
             Namespace::Ipc(ipc) => ("ipc", f::NEWIPC, ipc.number),
+            Namespace::Cgroup(cgroup) => ("cgroup", f::NEWCGROUP, cgroup.number),
+            Namespace::Pid(pid) => ("pid", f::NEWPID, pid.number),
+            Namespace::User(user) => ("user", f::NEWUSER, user.number),
             // The first one is number 1.
-            Namespace::Mnt(_, 0 | 1) => ("mnt", f::NEWNS, MNT_INITIAL),
-            Namespace::Mnt(_, number) => ("mnt", f::NEWNS, MNT_LATER + number),
-            Namespace::Only(kind) => {
-                let (flag, number) = match *kind {
-                    "time" => (0x80, 0xeffffffa),
-                    "cgroup" => (f::NEWCGROUP, 0xeffffffb),
-                    "pid" => (f::NEWPID, 0xeffffffc),
-                    "user" => (f::NEWUSER, 0xeffffffd),
-                    _ => (f::NEWNET, 0xf0000000),
-                };
-                (kind, flag, number)
-            }
+            Namespace::Mnt(_, 0 | 1, _) => ("mnt", f::NEWNS, MNT_INITIAL),
+            Namespace::Mnt(_, number, _) => ("mnt", f::NEWNS, MNT_LATER + number),
+            Namespace::Only("time") => ("time", 0x80, 0xeffffffa),
+            Namespace::Only(kind) => (kind, f::NEWNET, 0xf0000000),
         }
     }
-}
 
-/// An open namespace.
-pub struct NsFile(pub Namespace);
-
-impl FileOps for NsFile {
-    fn pollable(&self) -> bool {
-        false
-    }
-
-    fn ioctl(&self, _: &FileDescription, task: &CurrentTask, command: u32, arg: u64) -> Result<i64, Errno> {
-        let (kind, flag, _) = self.0.identity();
-        match command {
-            NS_GET_NSTYPE => Ok(i64::try_from(flag).unwrap_or(0)),
-            NS_GET_USERNS if kind == "user" => Err(Errno::EPERM),
-            NS_GET_USERNS => task.install_namespace(&Namespace::Only("user")).map(i64::from),
-            // The first ones have no parent that may be seen; other kinds have none at all.
-            NS_GET_PARENT if matches!(kind, "user" | "pid") => Err(Errno::EPERM),
-            NS_GET_PARENT => Err(Errno::EINVAL),
-            NS_GET_OWNER_UID if kind == "user" => task.write_struct(abi::UserAddr(arg), &0_u32).map(|()| 0),
-            NS_GET_OWNER_UID => Err(Errno::EINVAL),
-            _ => Err(Errno::ENOTTY),
+    /// The user namespace that it belongs to; that of the first user namespace is itself.
+    pub fn owner(&self) -> Arc<UserNs> {
+        match self {
+            Namespace::Uts(uts) => uts.user_ns.clone(),
+            Namespace::Ipc(ipc) => ipc.user_ns.clone(),
+            Namespace::Cgroup(cgroup) => cgroup.user_ns.clone(),
+            Namespace::Pid(pid) => pid.user_ns.clone(),
+            Namespace::User(user) => user.parent.clone().unwrap_or_else(UserNs::first),
+            Namespace::Mnt(_, _, owner) => owner.clone(),
+            Namespace::Only(_) => UserNs::first(),
         }
     }
 }
@@ -229,19 +265,23 @@ impl Task {
         match kind {
             "uts" => Namespace::Uts(own.uts),
             "ipc" => Namespace::Ipc(own.ipc),
+            "cgroup" => Namespace::Cgroup(own.cgroup),
+            "pid" => Namespace::Pid(self.group.pid_ns.clone()),
+            "pid_for_children" => Namespace::Pid(own.pid_for_children),
+            "user" => Namespace::User(self.cred().user_ns.clone()),
             "mnt" => {
                 let vfs = &self.kernel.vfs;
                 let root = self.fs().root();
                 let number = vfs.namespace_of(&root.mount);
-                Namespace::Mnt(vfs.root_of(&root), number)
+                Namespace::Mnt(vfs.root_of(&root), number, vfs.owner_of(number))
             }
             only => Namespace::Only(only),
         }
     }
 
-    /// All its namespaces.
+    /// All its namespaces; the user namespace first, which decides about entering the others.
     pub fn all_namespaces(&self) -> [Namespace; 8] {
-        ["uts", "ipc", "mnt", "pid", "user", "net", "cgroup", "time"].map(|kind| self.namespace(kind))
+        ["user", "uts", "ipc", "mnt", "pid", "net", "cgroup", "time"].map(|kind| self.namespace(kind))
     }
 }
 
@@ -251,62 +291,81 @@ impl CurrentTask {
         self.namespaces.lock().ipc.clone()
     }
 
-    fn install_namespace(&self, namespace: &Namespace) -> Result<i32, Errno> {
-        let (kind, _, number) = namespace.identity();
-        let name = format!("{kind}:[{number}]");
-        let kind = crate::vfs::FileKind::Regular;
-        let path = crate::vfs::anon_path(&self.kernel, &name, number, kind, 0o444);
-        let file = FileDescription::new(path, Box::new(NsFile(namespace.clone())), abi::fcntl::O_RDONLY);
-        self.files().install(file, true, 0, self.group.fd_limit())
-    }
-
-    /// setns(2) into a namespace; `wanted` is 0 or its CLONE_NEW* flag.
-    pub fn enter_namespace(&self, namespace: &Namespace, wanted: u64) -> Result<(), Errno> {
-        let (_, flag, _) = namespace.identity();
-        if wanted != 0 && wanted != flag {
-            return Err(Errno::EINVAL);
-        }
-        // Of these there is one, in which it is.
-        if let Namespace::Only(kind) = namespace {
-            return Err(if *kind == "user" || !self.cred().has(Caps::SYS_ADMIN) {
-                if *kind == "user" {
-                    Errno::EINVAL
-                } else {
-                    Errno::EPERM
+    /// Whether setns(2) may enter the namespace with these credentials: all that can fail.
+    fn may_enter(&self, namespace: &Namespace, cred: &Credentials) -> Result<(), Errno> {
+        let shared_fs = || Arc::strong_count(&self.fs()) > 2;
+        let owner = namespace.owner();
+        match namespace {
+            Namespace::User(user) => {
+                let alone = self.group.signals.lock().threads.len() == 1;
+                if *user == cred.user_ns || !alone || shared_fs() {
+                    return Err(Errno::EINVAL);
                 }
-            } else {
-                return Ok(());
-            });
+                return if cred.has_in(user, Caps::SYS_ADMIN) {
+                    Ok(())
+                } else {
+                    Err(Errno::EPERM)
+                };
+            }
+            Namespace::Mnt(..) if !cred.has_own(Caps::SYS_CHROOT) => return Err(Errno::EPERM),
+            _ => {}
         }
-        if !self.cred().has(Caps::SYS_ADMIN) {
+        if !cred.has_in(&owner, Caps::SYS_ADMIN) || !cred.has_own(Caps::SYS_ADMIN) {
             return Err(Errno::EPERM);
         }
         match namespace {
-            Namespace::Uts(uts) => {
-                let old = {
-                    let mut own = self.namespaces.lock();
-                    std::mem::replace(&mut own.uts, uts.clone())
-                };
-                drop(old);
+            Namespace::Pid(pid) if !pid.is_in(&self.group.pid_ns) => Err(Errno::EINVAL),
+            // Shared with another task (CLONE_FS).
+            Namespace::Mnt(..) if shared_fs() => Err(Errno::EINVAL),
+            _ => Ok(()),
+        }
+    }
+
+    /// setns(2) into namespaces, all or none; a user namespace comes first.
+    pub fn enter_namespaces(&self, wanted: &[Namespace]) -> Result<(), Errno> {
+        let mut cred = self.cred();
+        for namespace in wanted {
+            self.may_enter(namespace, &cred)?;
+            if let Namespace::User(user) = namespace {
+                cred = Arc::new(cred.in_user_ns(user.clone()));
             }
-            Namespace::Ipc(ipc) => self.change_ipc(ipc.clone()),
-            Namespace::Mnt(root, _) => {
+        }
+        for namespace in wanted {
+            self.enter_namespace(namespace);
+        }
+        Ok(())
+    }
+
+    fn enter_namespace(&self, namespace: &Namespace) {
+        match namespace.clone() {
+            Namespace::User(user) => {
+                let new = self.cred().in_user_ns(user);
+                self.set_credentials(new);
+            }
+            Namespace::Ipc(ipc) => self.change_ipc(ipc),
+            Namespace::Mnt(root, ..) => {
                 let fs = self.fs();
-                if Arc::strong_count(&fs) > 2 {
-                    // Shared with another task (CLONE_FS).
-                    return Err(Errno::EINVAL);
-                }
                 let old = {
                     let mut state = fs.state.lock();
                     let old = (state.root.clone(), state.cwd.clone());
-                    (state.root, state.cwd) = (root.clone(), root.clone());
+                    (state.root, state.cwd) = (root.clone(), root);
                     old
                 };
                 drop(old);
             }
             Namespace::Only(_) => {}
+            other => {
+                let mut new = self.namespaces.lock().clone();
+                match other {
+                    Namespace::Uts(uts) => new.uts = uts,
+                    Namespace::Cgroup(cgroup) => new.cgroup = cgroup,
+                    Namespace::Pid(pid) => new.pid_for_children = pid,
+                    _ => {}
+                }
+                let old = std::mem::replace(&mut *self.namespaces.lock(), new);
+                drop(old);
+            }
         }
-        Ok(())
     }
 
     /// Leaves the IPC namespace for another; what was promised to be undone there is done.

@@ -6,7 +6,7 @@ use abi::Errno;
 use abi::fcntl::{O_NONBLOCK, O_RDWR};
 use sync::{Events, PollTable};
 
-use super::{CurrentTask, Task, ThreadGroup};
+use super::{CurrentTask, PidNs, Task, ThreadGroup};
 use crate::file::{FileDescription, FileOps};
 
 /// An open process: readable when it has exited.
@@ -40,8 +40,16 @@ impl FileOps for PidFd {
 
     fn fdinfo(&self, _: &FileDescription) -> String {
         let pid = self.thread.as_ref().map_or(self.group.pid, |thread| thread.tid);
-        let shown = if self.ended() { -1 } else { i64::from(pid) };
-        format!("Pid:\t{shown}\nNSpid:\t{shown}\n")
+        if self.ended() {
+            return "Pid:\t-1\nNSpid:\t-1\n".into();
+        }
+        let reader = super::current().map_or_else(PidNs::first, |task| task.group.pid_ns.clone());
+        if !self.group.pid_ns.is_in(&reader) {
+            return "Pid:\t0\nNSpid:\t0\n".into();
+        }
+        let numbers = self.group.pid_ns.numbers_up_to(&reader, pid);
+        let list: String = numbers.iter().map(|number| format!("\t{number}")).collect();
+        format!("Pid:\t{}\nNSpid:{list}\n", numbers.first().unwrap_or(&0))
     }
 }
 

@@ -1,12 +1,12 @@
 //! The process table: every relation between processes, as plain data keyed by ids, under one lock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use abi::Errno;
 
 use super::ptrace::TracedExit;
-use super::{ControllingTerminal, Task, ThreadGroup};
+use super::{ControllingTerminal, PidNs, Task, ThreadGroup};
 
 /// Largest process id plus one (/proc/sys/kernel/pid_max).
 pub const PID_MAX: u32 = 32_768;
@@ -55,6 +55,8 @@ pub struct PidTable {
     pub traced_exits: BTreeMap<u32, TracedExit>,
     /// Controlling terminals by session.
     pub terminals: BTreeMap<u32, Arc<dyn ControllingTerminal>>,
+    /// Pid namespaces beside the first.
+    pub(super) namespaces: Vec<Weak<PidNs>>,
 }
 
 impl PidTable {
@@ -88,7 +90,7 @@ impl PidTable {
         self.groups.get(&pid).map(|entry| (entry.pgrp, entry.session))
     }
 
-    fn in_use(&self, id: u32) -> bool {
+    pub(super) fn in_use(&self, id: u32) -> bool {
         self.tasks.contains_key(&id)
             || self.traced_exits.contains_key(&id)
             || self.groups.contains_key(&id)
@@ -117,10 +119,48 @@ impl PidTable {
             let next = self.last_pid + 1;
             self.last_pid = if next >= PID_MAX { RESERVED_PIDS } else { next };
             if !self.in_use(self.last_pid) {
-                return Ok(self.last_pid);
+                let id = self.last_pid;
+                self.given(id);
+                return Ok(id);
             }
         }
         Err(Errno::EAGAIN)
+    }
+
+    /// An id is given out again: no namespace may take it for the task that had it before.
+    fn given(&mut self, id: u32) {
+        self.namespaces.retain(|ns| match ns.upgrade() {
+            Some(ns) => {
+                ns.leave(id);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// A free id, which has a number in `ns` and those around it; `wanted` are the numbers asked for (clone3's set_tid),
+    /// innermost first.
+    pub(super) fn allocate_in(&mut self, ns: &Arc<PidNs>, wanted: &[u32]) -> Result<u32, Errno> {
+        let mut inner = wanted.len();
+        let id = match ns.numbers_up_to(&PidNs::first(), 0).len() {
+            levels if levels == inner => {
+                inner -= 1;
+                self.reserve(wanted.last().copied().unwrap_or(0))?
+            }
+            _ => self.allocate()?,
+        };
+        if ns.is_first() {
+            return Ok(id);
+        }
+        if !self
+            .namespaces
+            .iter()
+            .any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ns)))
+        {
+            self.namespaces.push(Arc::downgrade(ns));
+        }
+        ns.enter(self, id, wanted.get(..inner).unwrap_or_default())?;
+        Ok(id)
     }
 
     /// Takes a certain free id (clone3's set_tid). `EEXIST` when it is in use.
@@ -132,10 +172,10 @@ impl PidTable {
             return Err(Errno::EINVAL);
         }
         if self.in_use(wanted) {
-            Err(Errno::EEXIST)
-        } else {
-            Ok(wanted)
+            return Err(Errno::EEXIST);
         }
+        self.given(wanted);
+        Ok(wanted)
     }
 
     /// Whether no member of the process group has a parent in another group of the same session: nobody could

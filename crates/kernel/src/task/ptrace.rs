@@ -329,6 +329,16 @@ impl CurrentTask {
         if !self.trace_option(option) {
             return;
         }
+        let tracer = self.trace.lock().as_ref().map_or(0, |trace| trace.tracer);
+        let message = match (event, u32::try_from(message)) {
+            // The tracer's number of the task that is meant.
+            (event::FORK | event::VFORK | event::CLONE | event::VFORK_DONE | event::EXEC, Ok(id)) => {
+                let table = self.kernel.pids.read();
+                let own = table.group(tracer).map_or(0, |entry| entry.group.pid_ns.own(id));
+                u64::from(own)
+            }
+            _ => message,
+        };
         if let Some(trace) = self.trace.lock().as_mut() {
             trace.message = message;
         }

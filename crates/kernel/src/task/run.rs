@@ -58,7 +58,7 @@ impl CurrentTask {
     fn serve(&self) -> Next {
         let word = std::mem::take(&mut self.state.lock().set_child_tid);
         if !word.is_null() {
-            let _ = self.copy_out(word, &self.tid.to_le_bytes());
+            let _ = self.copy_out(word, &self.own_tid().to_le_bytes());
         }
         loop {
             if self.needs_attention() {

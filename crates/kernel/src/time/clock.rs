@@ -84,7 +84,7 @@ impl Clock {
         if id & 4 != 0 {
             let found = match pid {
                 0 => Some(task.task().clone()),
-                tid => task.kernel.pids.read().task(tid),
+                tid => task.find_task(tid).ok(),
             };
             // Only threads of the caller's own process have clocks for it.
             let thread = found.filter(|thread| Arc::ptr_eq(&thread.group, &task.group));
@@ -94,12 +94,11 @@ impl Clock {
         }
         let group = match pid {
             0 => Some(task.group.clone()),
-            pid => task
-                .kernel
-                .pids
-                .read()
-                .group(pid)
-                .map(|entry| entry.group.clone()),
+            own => {
+                let pid = task.kernel_pid(own).map_err(|_| Errno::EINVAL)?;
+                let table = task.kernel.pids.read();
+                table.group(pid).map(|entry| entry.group.clone())
+            }
         };
         group
             .map(|group| Clock::Process(group, kind))

@@ -19,7 +19,7 @@ impl Walker<'_> {
             return Err(Errno::EPERM);
         }
         let mut perm = mode & 0o7777;
-        if !self.cred.in_group(attr.gid) && !self.cred.has(Caps::FSETID) {
+        if !self.cred.in_group(attr.gid) && !self.cred.has_over(Caps::FSETID, attr.uid, attr.gid) {
             perm &= !S_ISGID;
         }
         let change = AttrChange {
@@ -37,7 +37,7 @@ impl Walker<'_> {
         let uid = (uid != u32::MAX).then_some(uid);
         let gid = (gid != u32::MAX).then_some(gid);
         let owner = self.cred.fsuid == attr.uid;
-        let privileged = self.cred.has(Caps::CHOWN);
+        let privileged = self.cred.has_over(Caps::CHOWN, attr.uid, attr.gid);
         if uid.is_some_and(|uid| !(privileged || (owner && uid == attr.uid))) {
             return Err(Errno::EPERM);
         }
@@ -48,7 +48,8 @@ impl Walker<'_> {
         let mut perm = attr.perm;
         if inode.kind != FileKind::Directory {
             perm &= !S_ISUID;
-            if perm & S_IXGRP != 0 || !self.cred.in_group(attr.gid) && !self.cred.has(Caps::FSETID) {
+            let keeps = self.cred.in_group(attr.gid) || self.cred.has_over(Caps::FSETID, attr.uid, attr.gid);
+            if perm & S_IXGRP != 0 || !keeps {
                 perm &= !S_ISGID;
             }
         }

@@ -1,6 +1,6 @@
 //! A mount: a tree of dentries attached somewhere, with its flags.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
@@ -27,8 +27,13 @@ bitflags! {
         const NODIRATIME = 2048;
         /// MS_RELATIME.
         const RELATIME = 1 << 21;
+        /// Those that a less privileged namespace may not take off.
+        const PROTECTING = 1 | 2 | 4 | 8;
     }
 }
+
+/// MNT_LOCK_ATIME, as a bit beside the flags.
+const LOCK_ATIME: u64 = 1 << 62;
 
 /// A file system type that mount(2) knows.
 pub trait FilesystemType: Send + Sync {
@@ -42,6 +47,10 @@ pub trait FilesystemType: Send + Sync {
         flags: MountFlags,
         data: &[u8],
     ) -> Result<Arc<Inode>, Errno>;
+    /// Whether the root user of a user namespace may mount it (FS_USERNS_MOUNT).
+    fn for_user_namespaces(&self) -> bool {
+        false
+    }
     /// Whether it needs no block device (`nodev` in /proc/filesystems).
     fn nodev(&self) -> bool {
         true
@@ -59,6 +68,10 @@ pub struct Mount {
     /// Where it is attached: parent mount and the dentry there. `None` for a root mount and a detached one.
     pub(crate) at: Mutex<Option<(Weak<Mount>, Arc<Dentry>)>>,
     flags: AtomicU64,
+    /// It came from a more privileged mount namespace: it stays where it is, and these flags stay set
+    /// (mount_namespaces(7), "Restrictions on mount namespaces").
+    locked: AtomicBool,
+    locked_flags: AtomicU64,
     /// The namespace it belongs to; 0: none (anonymous, detached).
     pub(crate) namespace: AtomicU64,
 }
@@ -74,6 +87,8 @@ impl Mount {
             source: source.to_vec(),
             at: Mutex::new(rank::LEAF, None),
             flags: AtomicU64::new(flags.bits()),
+            locked: AtomicBool::new(false),
+            locked_flags: AtomicU64::new(0),
             namespace: AtomicU64::new(0),
         })
     }
@@ -83,9 +98,49 @@ impl Mount {
         MountFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
 
-    /// Replaces its flags (remount).
+    /// Replaces its flags.
     pub fn set_flags(&self, flags: MountFlags) {
         self.flags.store(flags.bits(), Ordering::Relaxed);
+    }
+
+    /// Replaces its flags (remount): `EPERM` when a locked one would go, or the handling of access times change.
+    pub fn change_flags(&self, flags: MountFlags) -> Result<(), Errno> {
+        let bits = self.locked_flags.load(Ordering::Relaxed);
+        let locked = MountFlags::from_bits_truncate(bits) & MountFlags::PROTECTING;
+        let atime = MountFlags::NOATIME | MountFlags::RELATIME | MountFlags::NODIRATIME;
+        let lost = locked.difference(flags);
+        let fixed_atime = bits & LOCK_ATIME != 0;
+        if !lost.is_empty() || (fixed_atime && self.flags() & atime != flags & atime) {
+            return Err(Errno::EPERM);
+        }
+        self.set_flags(flags);
+        Ok(())
+    }
+
+    /// Whether it must stay where it is.
+    pub fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether it must stay where it is.
+    pub(crate) fn set_locked(&self, locked: bool) {
+        self.locked.store(locked, Ordering::Relaxed);
+    }
+
+    /// Locks its present flags: it is copied to a less privileged namespace.
+    pub(crate) fn lock_flags(&self) {
+        let flags = self.flags() & MountFlags::PROTECTING;
+        self.locked_flags
+            .fetch_or(flags.bits() | LOCK_ATIME, Ordering::Relaxed);
+    }
+
+    /// Another mount of the same tree or a part of it, not attached yet, with the same flags and locks.
+    pub(crate) fn copy(&self, root: &Arc<Dentry>) -> Arc<Mount> {
+        let new = Mount::new(root.clone(), &self.source, self.flags());
+        new.set_locked(self.is_locked());
+        let locked = self.locked_flags.load(Ordering::Relaxed);
+        new.locked_flags.store(locked, Ordering::Relaxed);
+        new
     }
 
     /// Where it is attached; `None` for a root or detached mount.

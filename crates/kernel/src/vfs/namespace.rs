@@ -11,6 +11,7 @@ use super::{
     Dentry, DentryCache, DeviceTable, FilesystemType, FsContext, FsState, Inode, Mount, MountFlags, Path,
 };
 use crate::Kernel;
+use crate::cred::UserNs;
 
 /// Mounts that all namespaces of a sandbox may hold together (Linux's fs.mount-max is 100,000 a namespace).
 const MOUNT_LIMIT: usize = 10_000;
@@ -44,6 +45,8 @@ struct MountTable {
     by_place: HashMap<(u32, usize), Arc<Mount>>,
     /// All mounts that belong to a namespace, by id.
     all: BTreeMap<u32, Arc<Mount>>,
+    /// The user namespaces that mount namespaces belong to; the first one when absent.
+    owners: BTreeMap<u64, Arc<UserNs>>,
 }
 
 impl Default for Vfs {
@@ -106,7 +109,8 @@ impl Vfs {
 
     /// Shows the tree under `from` at `at` too (MS_BIND).
     pub fn bind_at(&self, at: &Path, from: &Path, recursive: bool) -> Result<Arc<Mount>, Errno> {
-        let mount = Mount::new(from.dentry.clone(), &from.mount.source, from.mount.flags());
+        let mount = from.mount.copy(&from.dentry);
+        mount.set_locked(false);
         let below = if recursive {
             self.below(&from.mount, Some(&from.dentry))
         } else {
@@ -119,7 +123,8 @@ impl Vfs {
 
     /// A copy of the tree under `from` that is not attached anywhere (OPEN_TREE_CLONE).
     pub(crate) fn clone_tree(&self, from: &Path, recursive: bool) -> Result<Arc<Mount>, Errno> {
-        let mount = Mount::new(from.dentry.clone(), &from.mount.source, from.mount.flags());
+        let mount = from.mount.copy(&from.dentry);
+        mount.set_locked(false);
         if recursive {
             let below = self.below(&from.mount, Some(&from.dentry));
             self.copy_mounts(&from.mount, &mount, &below)?;
@@ -153,7 +158,7 @@ impl Vfs {
             let Some(above) = copies.get(&parent.id).cloned() else {
                 continue;
             };
-            let copy = Mount::new(mount.root.clone(), &mount.source, mount.flags());
+            let copy = mount.copy(&mount.root);
             let at = Path { mount: above, dentry };
             self.attach(&at, &copy)?;
             copies.insert(mount.id, copy);
@@ -163,18 +168,28 @@ impl Vfs {
 
     /// A copy of the whole tree that `root` belongs to, in a new namespace (CLONE_NEWNS). Returns, for each of
     /// `paths`, the same place in the copy.
-    pub fn copy_namespace(&self, paths: &[&Path]) -> Result<Vec<Path>, Errno> {
+    pub fn copy_namespace(&self, paths: &[&Path], owner: &Arc<UserNs>) -> Result<Vec<Path>, Errno> {
         let first = paths.first().ok_or(Errno::EINVAL)?;
         let mut top = first.mount.clone();
         while let Some((parent, _)) = top.parent() {
             top = parent;
         }
-        let new_top = Mount::new(top.root.clone(), &top.source, top.flags());
+        let new_top = top.copy(&top.root);
         let namespace = self.namespaces.fetch_add(1, Ordering::Relaxed) + 1;
         new_top.namespace.store(namespace, Ordering::Relaxed);
         let old = self.below(&top, None);
-        self.mounts.write().all.insert(new_top.id, new_top.clone());
+        {
+            let mut table = self.mounts.write();
+            table.all.insert(new_top.id, new_top.clone());
+            table.owners.insert(namespace, owner.clone());
+        }
         let copies = self.copy_mounts(&top, &new_top, &old)?;
+        if self.owner_of(top.namespace.load(Ordering::Relaxed)) != *owner {
+            for copy in copies.values() {
+                copy.set_locked(copy.id != new_top.id);
+                copy.lock_flags();
+            }
+        }
         let moved = paths.iter().map(|path| Path {
             mount: copies.get(&path.mount.id).unwrap_or(&path.mount).clone(),
             dentry: path.dentry.clone(),
@@ -194,6 +209,7 @@ impl Vfs {
                 table.all.remove(&mount.id);
                 gone.push(mount);
             }
+            table.owners.retain(|namespace, _| live.contains(namespace));
         }
         // Dropped without the lock: file systems may end here.
         drop((gone, places));
@@ -207,6 +223,22 @@ impl Vfs {
         }
         let dentry = top.root.clone();
         Path { mount: top, dentry }
+    }
+
+    /// The place `/` of the mount namespace that a place belongs to, with what is mounted on it.
+    pub fn top_of(&self, place: &Path) -> Path {
+        let mut top = self.root_of(place);
+        while let Some(above) = self.mounted_on(&top.mount, &top.dentry) {
+            let dentry = above.root.clone();
+            top = Path { mount: above, dentry };
+        }
+        top
+    }
+
+    /// The user namespace that a mount namespace belongs to.
+    pub fn owner_of(&self, namespace: u64) -> Arc<UserNs> {
+        let owner = self.mounts.read().owners.get(&namespace).cloned();
+        owner.unwrap_or_else(UserNs::first)
     }
 
     /// The namespace's number that a mount belongs to (the inode number of /proc/PID/ns/mnt is made from it).
@@ -403,6 +435,14 @@ impl Vfs {
             .collect()
     }
 
+    /// Whether a locked mount covers something in the tree under a place.
+    pub(crate) fn hides_by_lock(&self, place: &Path) -> bool {
+        let below = self.below(&place.mount, Some(&place.dentry));
+        let place = place.mount.id;
+        let direct = |mount: &&Arc<Mount>| mount.parent().is_some_and(|(parent, _)| parent.id == place);
+        below.iter().filter(direct).any(|mount| mount.is_locked())
+    }
+
     /// The mounts attached at a dentry, in all namespaces.
     fn attached_at(&self, dentry: &Arc<Dentry>) -> Vec<Arc<Mount>> {
         if !dentry.is_mountpoint() {
@@ -439,7 +479,12 @@ impl Vfs {
 const PURGE_ABOVE: usize = 256;
 
 /// A file system context in a copy of the mount namespace (CLONE_NEWNS).
-pub fn new_mount_namespace(kernel: &Kernel, fs: &FsContext) -> Result<Arc<FsContext>, Errno> {
+/// It belongs to `owner`.
+pub fn new_mount_namespace(
+    kernel: &Kernel,
+    fs: &FsContext,
+    owner: &Arc<UserNs>,
+) -> Result<Arc<FsContext>, Errno> {
     let vfs = &kernel.vfs;
     let state = fs.get();
     let count = vfs.mounts.read().all.len();
@@ -452,7 +497,7 @@ pub fn new_mount_namespace(kernel: &Kernel, fs: &FsContext) -> Result<Arc<FsCont
         let live: HashSet<u64> = roots.map(|root| vfs.namespace_of(&root.mount)).collect();
         vfs.purge(&live);
     }
-    let mut moved = vfs.copy_namespace(&[&state.root, &state.cwd])?.into_iter();
+    let mut moved = vfs.copy_namespace(&[&state.root, &state.cwd], owner)?.into_iter();
     let (Some(root), Some(cwd)) = (moved.next(), moved.next()) else {
         return Err(Errno::EINVAL);
     };

@@ -257,7 +257,7 @@ impl Walker<'_> {
                 perm |= S_ISGID;
             } else if perm & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP
                 && !self.cred.in_group(gid)
-                && !self.cred.has(Caps::FSETID)
+                && !self.cred.has_over(Caps::FSETID, parent.uid, gid)
             {
                 perm &= !S_ISGID;
             }

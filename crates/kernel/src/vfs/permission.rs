@@ -29,6 +29,7 @@ pub fn permission(cred: &Credentials, inode: &Inode, mask: u32) -> Result<(), Er
     if let Some(answer) = inode.ops.permission(cred, mask) {
         return answer;
     }
+    // Without a look at the attributes when every owner counts.
     let privileged = cred.has(Caps::DAC_OVERRIDE);
     if inode.kind == FileKind::Directory
         && (privileged || (mask & MAY_WRITE == 0 && cred.has(Caps::DAC_READ_SEARCH)))
@@ -55,10 +56,14 @@ pub fn by_attr(cred: &Credentials, attr: &Attr, mask: u32) -> Result<(), Errno> 
     }
     let directory = attr.kind == FileKind::Directory;
     // Root may execute only what somebody may execute.
-    if cred.has(Caps::DAC_OVERRIDE) && (directory || mask & MAY_EXEC == 0 || attr.perm & 0o111 != 0) {
+    if cred.has_over(Caps::DAC_OVERRIDE, attr.uid, attr.gid)
+        && (directory || mask & MAY_EXEC == 0 || attr.perm & 0o111 != 0)
+    {
         return Ok(());
     }
-    if cred.has(Caps::DAC_READ_SEARCH) && (mask == MAY_READ || (directory && mask & MAY_WRITE == 0)) {
+    if cred.has_over(Caps::DAC_READ_SEARCH, attr.uid, attr.gid)
+        && (mask == MAY_READ || (directory && mask & MAY_WRITE == 0))
+    {
         return Ok(());
     }
     Err(Errno::EACCES)
@@ -66,7 +71,7 @@ pub fn by_attr(cred: &Credentials, attr: &Attr, mask: u32) -> Result<(), Errno> 
 
 /// Whether `cred` owns the inode or may act as if.
 pub fn is_owner(cred: &Credentials, attr: &Attr) -> bool {
-    cred.fsuid == attr.uid || cred.has(Caps::FOWNER)
+    cred.fsuid == attr.uid || cred.has_over(Caps::FOWNER, attr.uid, attr.gid)
 }
 
 /// Whether a name may be made in the directory. `ENOENT` when it was removed.
@@ -87,7 +92,7 @@ pub(super) fn may_delete(
     permission(cred, dir, MAY_WRITE | MAY_EXEC)?;
     if !cred.has(Caps::FOWNER) {
         let dir_attr = dir.attr()?;
-        if dir_attr.perm & S_ISVTX != 0 && dir_attr.uid != cred.fsuid && victim.attr()?.uid != cred.fsuid {
+        if dir_attr.perm & S_ISVTX != 0 && dir_attr.uid != cred.fsuid && !is_owner(cred, &victim.attr()?) {
             return Err(Errno::EPERM);
         }
     }

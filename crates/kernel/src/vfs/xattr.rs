@@ -4,19 +4,29 @@ use abi::Errno;
 
 use super::permission::{MAY_READ, MAY_WRITE, S_ISVTX, is_owner, permission};
 use super::{FileKind, Path, Walker, notify};
-use crate::cred::Caps;
+use crate::cred::{Caps, FileCaps};
 
 impl Walker<'_> {
     /// getxattr(2).
     pub fn get_xattr(&self, path: &Path, name: &[u8]) -> Result<Vec<u8>, Errno> {
         self.may_xattr(path, name, false)?;
-        path.dentry.inode_ref()?.ops.get_xattr(name)
+        let value = path.dentry.inode_ref()?.ops.get_xattr(name)?;
+        if name == b"security.capability" {
+            return FileCaps::shown(value, &self.cred.user_ns);
+        }
+        Ok(value)
     }
 
     /// setxattr(2).
     pub fn set_xattr(&self, path: &Path, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
         path.mount.want_write()?;
         self.may_xattr(path, name, true)?;
+        let own = if name == b"security.capability" {
+            FileCaps::stored(value, &self.cred.user_ns)?
+        } else {
+            None
+        };
+        let value = own.as_deref().unwrap_or(value);
         path.dentry.inode_ref()?.ops.set_xattr(name, value, flags)?;
         notify::on_path(&self.kernel.vfs, path, notify::IN_ATTRIB);
         Ok(())
@@ -45,7 +55,8 @@ impl Walker<'_> {
         let denied = if write { Errno::EPERM } else { Errno::ENODATA };
         if name.starts_with(b"security.") {
             let fine = if name == b"security.capability" {
-                self.cred.has(Caps::SETFCAP)
+                let attr = inode.attr()?;
+                self.cred.has_over(Caps::SETFCAP, attr.uid, attr.gid)
             } else {
                 self.cred.has(Caps::SYS_ADMIN)
             };

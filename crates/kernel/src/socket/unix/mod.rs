@@ -163,6 +163,12 @@ impl UnixSocket {
         two.connected_to(one, link_two, two_cred, one_cred);
     }
 
+    /// SO_PEERCRED, as the caller sees it.
+    fn peer_credentials(&self) -> Ucred {
+        let peer = self.state.lock().peer_cred;
+        crate::task::current().map_or(peer, |reader| peer.shown_to(&reader))
+    }
+
     fn connected_to(&self, peer: &Arc<UnixSocket>, link: Option<Link>, cred: Ucred, peer_cred: Ucred) {
         {
             let mut state = self.state.lock();
@@ -397,7 +403,7 @@ impl SocketOps for UnixSocket {
 
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
         match (level, name) {
-            (options::SOL_SOCKET, SO_PEERCRED) => Ok(self.state.lock().peer_cred.to_bytes()),
+            (options::SOL_SOCKET, SO_PEERCRED) => Ok(self.peer_credentials().to_bytes()),
             (options::SOL_SOCKET, SO_PEERGROUPS) => Err(Errno::ENODATA),
             (options::SOL_SOCKET, _) => Err(Errno::ENOPROTOOPT),
             _ => Err(Errno::EOPNOTSUPP),
