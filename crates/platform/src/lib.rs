@@ -104,6 +104,21 @@ pub trait AddressSpace: Send + Sync {
     /// User time the address space's threads spent so far, as far as the engine can tell.
     fn cpu_time(&self) -> Duration;
 
+    /// Has the host's own tools show the address space's process under this name, and returns its host process id as the
+    /// sentry sees it; `None` for an engine without one.
+    fn show_as(&self, title: &Title) -> Option<i32>;
+
     /// Ends every thread and frees the memory; contexts report [`Event::Died`]. Idempotent; also done on drop.
     fn kill(&self);
+}
+
+/// How a process is called where the host's processes are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Title {
+    /// Its short name, at most 15 bytes.
+    pub name: Vec<u8>,
+    /// Where the strings of its arguments lie: start and end.
+    pub arguments: (u64, u64),
+    /// Where those of its environment lie.
+    pub environment: (u64, u64),
 }

@@ -9,7 +9,7 @@ use abi::{Errno, PAGE_SIZE, UserAddr};
 
 use crate::{
     AddressSpace, Context, Death, Event, Interrupter, LocalAnswers, MapOp, MapSource, Platform, Prot,
-    Registers, UserRange, Vdso, XState,
+    Registers, Title, UserRange, Vdso, XState,
 };
 
 /// Makes scripted address spaces. File mappings show zeroes: no host file is read.
@@ -81,6 +81,10 @@ impl ScriptedSpace {
 }
 
 impl AddressSpace for ScriptedSpace {
+    fn show_as(&self, _: &Title) -> Option<i32> {
+        None
+    }
+
     fn apply(&self, ops: &[MapOp]) -> Result<(), (usize, Errno)> {
         let mut pages = self.pages();
         for op in ops {

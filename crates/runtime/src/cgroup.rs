@@ -14,10 +14,12 @@ mod v2;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use sandbox::Figure;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, While};
@@ -292,21 +294,31 @@ impl Cgroup {
         self.paths.values().filter(|dir| !remove_tree(dir)).count() == 0
     }
 
-    /// Files that show the sandbox's use of memory and processor time, for the view inside: name and host path.
-    pub fn figures(&self) -> Vec<(&'static str, PathBuf)> {
-        let named: &[(&str, &str, &str)] = if self.version_2().is_some() {
+    /// Open files that show the use of memory and processor time, for the view inside.
+    pub fn figures(&self) -> Vec<(Figure, OwnedFd)> {
+        let named: &[(&str, Figure, &str)] = if self.version_2().is_some() {
             &[
-                ("memory", "memory.current", "memory.current"),
-                ("cpu", "cpu.stat", "cpu.stat"),
+                ("memory", Figure::Memory, "memory.current"),
+                ("memory", Figure::MemoryPeak, "memory.peak"),
+                ("memory", Figure::MemoryStat, "memory.stat"),
+                ("memory", Figure::MemoryEvents, "memory.events"),
+                ("cpu", Figure::CpuStat, "cpu.stat"),
             ]
         } else {
-            &[("memory", "memory.current", "memory.usage_in_bytes")]
+            &[
+                ("memory", Figure::Memory, "memory.usage_in_bytes"),
+                ("memory", Figure::MemoryPeak, "memory.max_usage_in_bytes"),
+                ("memory", Figure::MemoryStat, "memory.stat"),
+                ("memory", Figure::MemoryEvents, "memory.oom_control"),
+                ("cpu", Figure::CpuStat, "cpu.stat"),
+                ("cpuacct", Figure::CpuUsage, "cpuacct.usage"),
+            ]
         };
-        let found = named.iter().filter_map(|(controller, shown, name)| {
-            let path = self.dir(controller)?.join(name);
-            path.exists().then_some((*shown, path))
-        });
-        found.collect()
+        let open = |(controller, figure, name): &(&str, Figure, &str)| {
+            let file = fs::File::open(self.dir(controller)?.join(name)).ok()?;
+            Some((*figure, OwnedFd::from(file)))
+        };
+        named.iter().filter_map(open).collect()
     }
 }
 

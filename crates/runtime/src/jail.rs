@@ -314,6 +314,7 @@ impl Entry<'_> {
         keep.extend(io.log.iter().map(AsFd::as_fd));
         keep.extend(self.listener.map(AsFd::as_fd));
         keep.extend(io.network.iter().map(AsFd::as_fd));
+        keep.extend(io.figures.iter().map(|(_, file)| file.as_fd()));
         fd::close_all_but(&keep).while_doing("closing descriptors")
     }
 }

@@ -130,6 +130,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
         log,
         log_bounded: false,
         network: sockets,
+        figures: Vec::new(),
     };
     let process = Process {
         argv: launch.command.into_iter().map(OsString::into_vec).collect(),

@@ -1,6 +1,5 @@
 //! From closed walls to a running first process.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -8,7 +7,6 @@ use abi::Errno;
 use fs::stdio::Poller;
 use kernel::vfs::Walker;
 use kernel::{CpuModel, Kernel, KernelConfig};
-use sync::{Mutex, rank};
 use systrap::Systrap;
 
 use crate::Timing;
@@ -52,10 +50,10 @@ pub fn start(
     let log = log_of(&mut io).map_err(own("log"))?;
     let kernel = new_kernel(&config, platform, log).map_err(own("kernel"))?;
     network::start(&kernel, &config.network, std::mem::take(&mut io.network)).map_err(own("network"))?;
+    fs::cgroupfs::figures::take(std::mem::take(&mut io.figures));
     let mut container = config.container;
     *kernel.limits.write() = container.limits.clone().in_kernel();
-    let root = mounts::build(&kernel, handles.root, handles.volumes, &container)
-        .map_err(|error| failed(125, &format!("{}: {}", error.doing, words(error.errno))))?;
+    let root = mounts::build(&kernel, handles.root, handles.volumes, &container).map_err(not_set_up)?;
     let walker = Walker::as_root(&kernel, root.clone());
     if let Some(spec) = &config.user {
         let umask = container.process.user.umask;
@@ -72,6 +70,9 @@ pub fn start(
     let uid = container.process.user.uid;
     let files = Files::open(&kernel, &poller, &root, fds, io.terminal.as_ref(), uid)
         .map_err(own("standard descriptors"))?;
+    if let Some(terminal) = files.terminal.as_ref().filter(|_| container.setup.console) {
+        mounts::console(&kernel, &root, terminal.slave().path()).map_err(not_set_up)?;
+    }
     let sandbox = Arc::new(Sandbox {
         kernel,
         poller,
@@ -81,7 +82,6 @@ pub fn start(
         files,
         gate: Gate::default(),
         replies: Default::default(),
-        standing: Mutex::new(rank::LEAF, BTreeMap::new()),
     });
     match handles.listener.filter(|_| config.wait_for_start) {
         Some(listener) => start_when_told(&sandbox, listener, container.process)?,
@@ -198,6 +198,10 @@ fn new_kernel(config: &Config, platform: Systrap, log: LineLog) -> Result<Arc<Ke
     let (monotonic, boottime) = (host::clock::monotonic()?, host::clock::boottime()?);
     kernel.time.calibrate(now, monotonic, boottime);
     Ok(kernel)
+}
+
+fn not_set_up(error: mounts::SetupError) -> FromSentry {
+    failed(125, &format!("{}: {}", error.doing, words(error.errno)))
 }
 
 fn own(what: &'static str) -> impl Fn(Errno) -> FromSentry {

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use fs::cgroupfs::figures::Figure;
 use host::tty::WindowSize;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,8 @@ pub struct Io {
     pub log_bounded: bool,
     /// Packet sockets of network interfaces.
     pub network: Vec<OwnedFd>,
+    /// Files of the host's control group that the sandbox is in, for the view inside.
+    pub figures: Vec<(Figure, OwnedFd)>,
 }
 
 /// A terminal to be made for the guest, like the caller's.

@@ -69,7 +69,7 @@ impl Limits {
 pub struct Setup {
     /// Make the usual nodes and links in /dev, and `devices`.
     pub populate_dev: bool,
-    /// Further devices. Those without a driver (see [`has_driver`]) are there, and opening them answers `ENXIO`.
+    /// Further devices. Those without a driver (see [`Device::has_driver`]) are there, and opening them answers `ENXIO`.
     pub devices: Vec<Device>,
     /// Make /dev/console: there is a terminal.
     pub console: bool,
@@ -88,8 +88,8 @@ pub struct Setup {
 pub struct Device {
     /// Absolute path inside.
     pub path: Vec<u8>,
-    /// A block device, else a character device.
-    pub block: bool,
+    /// What it is.
+    pub kind: DeviceKind,
     /// Major and minor number.
     pub number: (u32, u32),
     /// Permission bits.
@@ -98,9 +98,28 @@ pub struct Device {
     pub owner: (u32, u32),
 }
 
-/// Whether the kernel of a sandbox has a driver for a character device: null, zero, full, random, urandom, the terminals.
-pub fn has_driver(block: bool, (major, minor): (u32, u32)) -> bool {
-    !block && matches!((major, minor), (1, 3 | 5 | 7 | 8 | 9) | (5, 0..=2) | (136, _))
+/// Kinds of nodes that a configuration lists as devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    /// A character device.
+    Character,
+    /// A block device.
+    Block,
+    /// A named pipe.
+    Pipe,
+}
+
+impl Device {
+    /// Whether the kernel of a sandbox can open it: pipes, null, zero, full, random, urandom, the terminals.
+    pub fn has_driver(&self) -> bool {
+        match self.kind {
+            DeviceKind::Pipe => true,
+            DeviceKind::Block => false,
+            DeviceKind::Character => {
+                matches!(self.number, (1, 3 | 5 | 7 | 8 | 9) | (5, 0..=2) | (136, _))
+            }
+        }
+    }
 }
 
 /// How a container's root is served.

@@ -33,6 +33,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 pub use config::{Config, Handles, Io, Terminal};
+pub use fs::cgroupfs::figures::Figure;
 pub use timing::Timing;
 
 /// Runs the sandbox in the calling process, which is the first of its pid namespace, inside closed walls, and has one thread.

@@ -97,6 +97,15 @@ fn write_file(walker: &Walker<'_>, path: &[u8], content: &[u8]) -> Result<(), Er
     Ok(())
 }
 
+/// Shows the terminal of the first process as /dev/console, as runc does it.
+pub fn console(kernel: &Arc<Kernel>, root: &Path, terminal: &Path) -> Result<(), SetupError> {
+    const AT: &[u8] = b"/dev/console";
+    let walker = Walker::as_root(kernel, root.clone());
+    let at = place::file(&walker, AT).map_err(doing("making", AT))?;
+    let bound = kernel.vfs.bind_at(&at, terminal, false);
+    bound.map(drop).map_err(doing("mounting", AT))
+}
+
 fn set_sysctl(kernel: &Arc<Kernel>, key: &str, value: &str) -> Result<(), SetupError> {
     fs::procfs::set_sysctl(kernel, key, value).map_err(|refused| match refused {
         Refused::Unknown => SetupError {

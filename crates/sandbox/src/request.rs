@@ -58,8 +58,6 @@ pub enum Request {
         process: Box<Process>,
         /// The terminal among the descriptors that is to be relayed.
         terminal: Option<Terminal>,
-        /// The host's process that stands for it.
-        host_pid: i32,
     },
     /// On the connection of an `Exec`: a signal for its process. No answer.
     SignalProcess(u32),
@@ -114,7 +112,7 @@ pub struct ProcessInfo {
     pub threads: usize,
     /// State as /proc/PID/stat has it.
     pub state: char,
-    /// The host's process that stands for it, where there is one.
+    /// The host's process that holds its memory, by its id in the sandbox's process namespace there; `None`: it has ended.
     pub host_pid: Option<i32>,
 }
 

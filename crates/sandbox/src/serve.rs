@@ -1,6 +1,5 @@
 //! A running sandbox: what the command sends, the end of the first process, and panics.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +9,6 @@ use fs::stdio::Poller;
 use host::ns::exit_now;
 use kernel::Kernel;
 use kernel::vfs::Path;
-use sync::Mutex;
 
 use crate::Timing;
 use crate::control::{FromSentry, MAX_PACKET, ToSentry};
@@ -40,8 +38,6 @@ pub struct Sandbox {
     pub gate: Gate,
     /// Outcomes of other processes that are still to be told.
     pub replies: AtomicUsize,
-    /// The host's processes that stand for those brought in, by process id.
-    pub standing: Mutex<BTreeMap<u32, i32>>,
 }
 
 /// A panic on any thread ends the sandbox: half-changed state must not serve a guest. The message goes to standard error.

@@ -8,6 +8,7 @@ use abi::Errno;
 use abi::signal::SIGKILL;
 use host::tty::WindowSize;
 use kernel::signal::{SigInfo, send_to_group};
+use platform::Title;
 
 use crate::config::Terminal;
 use crate::container::Process;
@@ -100,13 +101,9 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
                 container,
                 process,
                 terminal,
-                host_pid,
             } if container == sandbox.id => match Entered::start(sandbox, *process, terminal.as_ref(), fds) {
                 Ok(entered) => {
-                    let pid = entered.task.tid;
-                    sandbox.standing.lock().insert(pid, host_pid);
                     entered.serve(sandbox, connection);
-                    sandbox.standing.lock().remove(&pid);
                     return;
                 }
                 Err(why) => failed(why),
@@ -147,7 +144,6 @@ fn signal_container(sandbox: &Sandbox, signal: u32, all: bool) -> Reply {
 }
 
 fn list(sandbox: &Sandbox) -> Vec<ProcessInfo> {
-    let standing = sandbox.standing.lock().clone();
     let table = sandbox.kernel.pids.read();
     let info = |(pid, entry): (&u32, &kernel::task::GroupEntry)| ProcessInfo {
         pid: *pid,
@@ -159,9 +155,27 @@ fn list(sandbox: &Sandbox) -> Vec<ProcessInfo> {
             Some(_) => 'Z',
             None => char::from_u32(entry.leader.run_state.load(Ordering::Relaxed)).unwrap_or('?'),
         },
-        host_pid: standing.get(pid).copied(),
+        host_pid: None,
     };
-    table.groups.iter().map(info).collect()
+    let mut processes: Vec<ProcessInfo> = table.groups.iter().map(info).collect();
+    let leaders: Vec<_> = table.groups.values().map(|entry| entry.leader.clone()).collect();
+    drop(table);
+    for (process, leader) in processes.iter_mut().zip(leaders) {
+        process.host_pid = show_outside(&leader);
+    }
+    processes
+}
+
+/// Has the host's tools show a process as the guest's would; its process on the host.
+fn show_outside(leader: &kernel::task::Task) -> Option<i32> {
+    let mm = leader.mm()?;
+    let layout = mm.layout();
+    let title = Title {
+        name: leader.comm.lock().to_vec(),
+        arguments: (layout.arg_start, layout.arg_end),
+        environment: (layout.env_start, layout.env_end),
+    };
+    mm.space.show_as(&title)
 }
 
 /// A process that was brought in.

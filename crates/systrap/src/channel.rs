@@ -94,6 +94,14 @@ impl Channel {
         }
     }
 
+    /// Stores what the next orders point to, at [`command::DATA`].
+    pub fn store(&mut self, data: &[u64; command::DATA_LEN / 8]) {
+        for (index, value) in data.iter().enumerate() {
+            self.quad(command::DATA + 8 * index)
+                .store(*value, Ordering::Relaxed);
+        }
+    }
+
     /// Posts orders without waiting.
     pub fn post(&mut self, ops: &[Op]) {
         for (index, op) in ops.iter().enumerate() {

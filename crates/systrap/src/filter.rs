@@ -77,8 +77,8 @@ pub fn helper_calls() -> Vec<Allowed> {
         },
         Allowed {
             name: "prctl",
-            conditions: "PR_SET_PDEATHSIG, SIGKILL",
-            reason: "die with the sentry",
+            conditions: "PR_SET_PDEATHSIG, SIGKILL; PR_SET_NAME; PR_SET_MM_MAP",
+            reason: "die with the sentry; have the guest's name in the host's lists",
         },
     ];
     plain.chain(checked).collect()
@@ -115,9 +115,14 @@ pub fn helper(fork_flags: u32, thread_flags: u32) -> Result<Vec<Insn>, Errno> {
     asm.equal(libc::SYS_clone as u32, To::Label("clone"), To::Next)
         .equal(libc::SYS_prctl as u32, To::Next, To::Label("trap"))
         .load(arg_low(0))
+        .equal(libc::PR_SET_NAME as u32, To::Label("allow"), To::Next)
+        .equal(libc::PR_SET_MM as u32, To::Label("mm"), To::Next)
         .equal(libc::PR_SET_PDEATHSIG as u32, To::Next, To::Label("trap"))
         .load(arg_low(1))
         .equal(libc::SIGKILL as u32, To::Label("allow"), To::Label("trap"))
+        .label("mm")
+        .load(arg_low(1))
+        .equal(libc::PR_SET_MM_MAP as u32, To::Label("allow"), To::Label("trap"))
         .label("clone")
         .load(arg_high(0))
         .equal(0, To::Next, To::Label("trap"))

@@ -162,8 +162,12 @@ pub mod command {
     pub const OPS: usize = 64;
     /// Bytes of an op: number and six arguments, padded.
     pub const OP_LEN: usize = 64;
+    /// What ops point to.
+    pub const DATA: usize = super::COMMAND_LEN - DATA_LEN;
+    /// Bytes of it.
+    pub const DATA_LEN: usize = 128;
     /// Most ops in a batch.
-    pub const MAX_OPS: usize = (super::COMMAND_LEN - OPS) / OP_LEN;
+    pub const MAX_OPS: usize = (DATA - OPS) / OP_LEN;
 }
 
 /// Op: compare and exchange a word of guest memory (addr, old, new).

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use abi::Errno;
 use host::futex;
 use host::process::{self, CpuSet, Exit};
-use platform::Death;
+use platform::{Death, Title};
 
 use crate::area::Area;
 use crate::channel::{Channel, Op};
 use crate::engine::Engine;
-use crate::layout::{KICK_SIGNAL, OP_FORK, area, state};
+use crate::layout::{
+    COMMAND_ADDR, KICK_SIGNAL, OP_FORK, STUB_ADDR, USER_END, USER_START, area, command, state,
+};
 use crate::patch::Patches;
 use crate::regions::Regions;
 
@@ -73,6 +75,33 @@ pub struct Slots {
     pub idle: Vec<Arc<Slot>>,
 }
 
+/// Bytes of `struct prctl_mm_map` (include/uapi/linux/prctl.h); the name comes behind it.
+const TITLE_NAME: u64 = 104;
+
+/// A `struct prctl_mm_map` and a name. Where code, data and heap are matters to nobody; the auxiliary vector and the program
+/// stay as they are.
+fn title_data(title: &Title) -> [u64; command::DATA_LEN / 8] {
+    let inside = |(start, end): (u64, u64)| {
+        let there = (USER_START..USER_END).contains(&start) && (start..USER_END).contains(&end);
+        if there { [start, end] } else { [USER_START; 2] }
+    };
+    let mut data = [0; command::DATA_LEN / 8];
+    data[..7].fill(STUB_ADDR);
+    data[1] += 1;
+    data[7..9].copy_from_slice(&inside(title.arguments));
+    data[9..11].copy_from_slice(&inside(title.environment));
+    // No auxiliary vector; its length is 0, and the descriptor of the program is -1.
+    data[12] = 0xffff_ffff << 32;
+    let mut name = [0; 16];
+    for (to, from) in name.iter_mut().take(15).zip(&title.name) {
+        *to = *from;
+    }
+    for (slot, bytes) in data[13..].iter_mut().zip(name.chunks_exact(8)) {
+        *slot = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    }
+    data
+}
+
 impl Process {
     /// Takes charge of the child `pid`, whose helper listens to `channel`.
     pub fn adopt(
@@ -131,6 +160,36 @@ impl Process {
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
         self.fetch_helper();
         channel.execute(ops, || self.is_dead())
+    }
+
+    /// Names the process for the host's tools: prctl(2) by its helper, which is its first thread.
+    pub fn show_as(&self, title: &Title) -> Result<(), Errno> {
+        if self.is_dead() {
+            return Err(Errno::ESRCH);
+        }
+        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.store(&title_data(title));
+        let at = COMMAND_ADDR + command::DATA as u64;
+        let ops = [
+            Op::call(
+                libc::SYS_prctl,
+                [libc::PR_SET_NAME as u64, at + TITLE_NAME, 0, 0, 0, 0],
+            ),
+            Op::call(
+                libc::SYS_prctl,
+                [
+                    libc::PR_SET_MM as u64,
+                    libc::PR_SET_MM_MAP as u64,
+                    at,
+                    TITLE_NAME,
+                    0,
+                    0,
+                ],
+            ),
+        ];
+        self.fetch_helper();
+        let done = channel.execute(&ops, || self.is_dead());
+        done.map(drop).map_err(|(_, error)| error)
     }
 
     /// Brings the helper to the caller's core: there it runs when the caller waits, and no idle core is woken.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use abi::{Errno, PAGE_SIZE, UserAddr};
 use host::{process, vm};
 use platform::{
-    AddressSpace, Advice, Context, HostFile, MapFlags, MapOp, MapSource, Prot, Registers, XState,
+    AddressSpace, Advice, Context, HostFile, MapFlags, MapOp, MapSource, Prot, Registers, Title, XState,
 };
 
 use crate::channel::Op;
@@ -531,6 +531,12 @@ impl AddressSpace for Space {
 
     fn cpu_time(&self) -> Duration {
         process::cpu_time(self.process.pid).unwrap_or(Duration::ZERO)
+    }
+
+    fn show_as(&self, title: &Title) -> Option<i32> {
+        // A host that does not let processes rename themselves shows another name, and is right otherwise.
+        let _ = self.process.show_as(title);
+        (!self.process.is_dead()).then_some(self.process.pid)
     }
 
     fn kill(&self) {

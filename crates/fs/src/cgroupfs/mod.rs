@@ -2,6 +2,8 @@
 //!
 //! Limits are enforced by the host's cgroup that the sandbox is in; guests cannot make groups of their own.
 
+pub mod figures;
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +19,7 @@ use crate::procfs::meminfo::Usage;
 use crate::procfs::pid_stat::cpu_list;
 use crate::procfs::stat::busy_ns;
 use crate::procfs::system::System;
+use figures::Figure;
 
 /// CGROUP2_SUPER_MAGIC.
 const MAGIC: u64 = 0x6367_7270;
@@ -93,15 +96,13 @@ static ENTRIES: &[Entry<System>] = &[
     text("io.stat", 0o444, |_| Ok(Vec::new())),
     text("io.weight", 0o444, |_| line("default 100")),
     text("memory.current", 0o444, memory_current),
-    text("memory.events", 0o444, |_| {
-        line("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0")
-    }),
+    text("memory.events", 0o444, |_| memory_events()),
     text("memory.high", 0o444, |_| line("max")),
     text("memory.low", 0o444, |at| line(limits(at)?.reservation)),
     text("memory.max", 0o444, |at| line(most(limits(at)?.memory))),
     text("memory.min", 0o444, |_| line(0)),
     text("memory.oom.group", 0o444, |_| line(0)),
-    text("memory.peak", 0o444, memory_current),
+    text("memory.peak", 0o444, memory_peak),
     text("memory.stat", 0o444, memory_stat),
     text("memory.swap.current", 0o444, |_| line(0)),
     text("memory.swap.max", 0o444, |at| line(most(limits(at)?.swap))),
@@ -142,21 +143,50 @@ fn cpus(at: &System) -> Result<Vec<u8>, Errno> {
 
 fn cpu_stat(at: &System) -> Result<Vec<u8>, Errno> {
     let (user, system) = busy_ns(&*at.kernel()?);
+    let (user, system) = (user / 1000, system / 1000);
+    let host = figures::keyed(Figure::CpuStat).unwrap_or_default();
+    // The host's sum counts the sandbox's own work, too: that is what a quota takes away from.
+    let usage = host.get("usage_usec").copied();
+    let usage = usage.or_else(|| figures::number(Figure::CpuUsage).map(|nanoseconds| nanoseconds / 1000));
+    let user = host.get("user_usec").copied().unwrap_or(user);
+    let system = host.get("system_usec").copied().unwrap_or(system);
+    let [periods, throttled, time] = figures::throttling(&host);
     line(format!(
-        "usage_usec {}\nuser_usec {}\nsystem_usec {}\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\nnr_bursts 0\nburst_usec 0",
-        (user + system) / 1000,
-        user / 1000,
-        system / 1000
+        "usage_usec {}\nuser_usec {user}\nsystem_usec {system}\nnr_periods {periods}\nnr_throttled {throttled}\nthrottled_usec {time}\nnr_bursts 0\nburst_usec 0",
+        usage.unwrap_or(user + system),
     ))
 }
 
 fn memory_current(at: &System) -> Result<Vec<u8>, Errno> {
-    line(Usage::now(&*at.kernel()?).anonymous)
+    match figures::number(Figure::Memory) {
+        Some(bytes) => line(bytes),
+        None => line(Usage::now(&*at.kernel()?).anonymous),
+    }
+}
+
+fn memory_peak(at: &System) -> Result<Vec<u8>, Errno> {
+    figures::number(Figure::MemoryPeak).map_or_else(|| memory_current(at), line)
+}
+
+fn memory_events() -> Result<Vec<u8>, Errno> {
+    const KEYS: [&str; 6] = ["low", "high", "max", "oom", "oom_kill", "oom_group_kill"];
+    let host = figures::keyed(Figure::MemoryEvents).unwrap_or_default();
+    let lines = KEYS.map(|key| format!("{key} {}", host.get(key).copied().unwrap_or(0)));
+    line(lines.join("\n"))
 }
 
 fn memory_stat(at: &System) -> Result<Vec<u8>, Errno> {
-    let anonymous = Usage::now(&*at.kernel()?).anonymous;
-    line(format!(
-        "anon {anonymous}\nfile 0\nkernel 0\nkernel_stack 0\npagetables 0\nsock 0\nshmem 0\nfile_mapped 0\nfile_dirty 0\nfile_writeback 0\nswapcached 0\nanon_thp 0\ninactive_anon 0\nactive_anon {anonymous}\ninactive_file 0\nactive_file 0\nunevictable 0\nslab_reclaimable 0\nslab_unreclaimable 0\nslab 0\npgfault 0\npgmajfault 0"
-    ))
+    let host = match figures::keyed(Figure::MemoryStat) {
+        Some(host) => host,
+        None => {
+            let anonymous = Usage::now(&*at.kernel()?).anonymous;
+            let keys = ["anon", "active_anon"].map(|key| (key.to_string(), anonymous));
+            keys.into_iter().collect()
+        }
+    };
+    let mut text = String::new();
+    for (key, value) in figures::memory_stat(&host) {
+        let _ = writeln!(text, "{key} {value}");
+    }
+    Ok(text.into_bytes())
 }

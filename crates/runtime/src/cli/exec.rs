@@ -148,13 +148,13 @@ fn process(known: &Known, given: &Given) -> Result<(sandbox::container::Process,
         let spec: SpecProcess = serde_json::from_slice(&text)
             .map_err(|error| Failure::own(format!("'{}': {error}", file.display())))?;
         let terminal = spec.terminal().unwrap_or(false) || given.terminal;
-        let bundle = Bundle::read(&known.saved.bundle)?;
+        let bundle = Bundle::kept(&known.dir, &known.saved)?;
         return Ok((bundle.process_of(&spec)?, terminal));
     }
     if given.command.is_empty() {
         return Err(Failure::own("process args cannot be empty"));
     }
-    let bundle = Bundle::read(&known.saved.bundle)?;
+    let bundle = Bundle::kept(&known.dir, &known.saved)?;
     let mut spec = bundle.process()?.clone();
     spec.set_args(Some(vec![String::new()]));
     if given.no_new_privs {

@@ -70,26 +70,29 @@ pub fn is_json(format: &str) -> Result<bool, Failure> {
 }
 
 fn table(known: &[Known]) -> String {
-    let width = known
-        .iter()
-        .map(|known| known.saved.id.len())
-        .max()
-        .unwrap_or(0)
-        .max(2)
-        + 4;
-    let mut text = format!(
-        "{:<width$}{:<12}{:<12}{:<40}CREATED\n",
-        "ID", "PID", "STATUS", "BUNDLE"
-    );
-    for Known { saved, status, .. } in known {
-        text.push_str(&format!(
-            "{:<width$}{:<12}{:<12}{:<40}{}\n",
-            saved.id,
-            saved.pid(*status),
-            status.name(),
-            saved.bundle.display(),
-            saved.created
-        ));
+    let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_string);
+    let rows = known.iter().map(|Known { saved, status, .. }| {
+        [
+            saved.id.clone(),
+            saved.pid(*status).to_string(),
+            status.name().to_string(),
+            saved.bundle.display().to_string(),
+            saved.created.clone(),
+            saved.owner_name(),
+        ]
+    });
+    let rows: Vec<[String; 6]> = [head].into_iter().chain(rows).collect();
+    // As other runtimes lay it out: columns of at least 12, three apart.
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0).max(9) + 3;
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<String>().trim_end());
+        text.push('\n');
     }
     text
 }

@@ -12,6 +12,7 @@ use sandbox::container::{Container, Privileges, Process, Root, User};
 use sandbox::network::NetworkConfig;
 
 use super::mounts::Mounts;
+use super::state::{Saved, StateDir};
 use super::{privileges, resources, setup};
 use crate::cgroup::{Cgroup, Driver, Limits};
 use crate::failure::{Failure, While};
@@ -24,6 +25,8 @@ pub struct Bundle {
     pub directory: PathBuf,
     /// Its config.json.
     pub spec: Spec,
+    /// The same as it is written.
+    pub text: Vec<u8>,
 }
 
 /// The network namespace of a container.
@@ -44,10 +47,23 @@ impl Bundle {
             .canonicalize()
             .while_doing(&format!("bundle '{}'", directory.display()))?;
         let file = directory.join("config.json");
-        let text = fs::read(&file).while_doing(&format!("reading '{}'", file.display()))?;
+        Bundle::of_file(directory, &file)
+    }
+
+    /// That of a container that exists, with the configuration that it was made from.
+    pub fn kept(state: &StateDir, saved: &Saved) -> Result<Bundle, Failure> {
+        Bundle::of_file(saved.bundle.clone(), &state.config())
+    }
+
+    fn of_file(directory: PathBuf, file: &Path) -> Result<Bundle, Failure> {
+        let text = fs::read(file).while_doing(&format!("reading '{}'", file.display()))?;
         let spec = serde_json::from_slice(&text)
             .map_err(|error| Failure::own(format!("'{}': {error}", file.display())))?;
-        Ok(Bundle { directory, spec })
+        Ok(Bundle {
+            directory,
+            spec,
+            text,
+        })
     }
 
     /// The root directory on the host.

@@ -101,6 +101,7 @@ fn create_in(
     };
     saved.cgroup = bundle.planned_cgroup(&options.id, driver);
     state.save(saved)?;
+    state.keep_config(&bundle.text)?;
     saved.cgroup = Some(bundle.cgroup(&options.id, limits, driver)?);
     state.save(saved)?;
     let cgroup = saved.cgroup.clone();
@@ -134,11 +135,11 @@ fn create_in(
     run_early_hooks(&hooks, saved)?;
     saved.sentry = wait_until_ready(&making)?;
     let text = saved.report_json(Status::Creating);
-    hooks::run(
-        "createContainer",
-        hooks.create_container().as_deref().unwrap_or_default(),
-        &text,
-    )?;
+    let create_container = hooks.create_container().as_deref().unwrap_or_default();
+    match bundle.network() {
+        Network::Host => hooks::run("createContainer", create_container, &text)?,
+        _ => hooks::run_inside("createContainer", create_container, &text, pid)?,
+    }
     saved.complete = true;
     state.save(saved)?;
     if let Some(file) = &options.pid_file {
@@ -214,6 +215,8 @@ fn standard(
         stdio: [launch::stdio(0)?, launch::stdio(1)?, launch::stdio(2)?],
         more: preserved(options.preserve_fds)?,
         network: Vec::new(),
+        // Of the group, which the monitor joins.
+        figures: Vec::new(),
         terminal: None,
         log: Some(log),
         log_bounded,

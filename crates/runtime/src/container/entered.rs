@@ -203,7 +203,6 @@ fn enter(known: &Known, options: &Options, standard: &Standard) -> Result<(Conne
         container: known.saved.id.clone(),
         process: Box::new(options.process.clone()),
         terminal: standard.description.clone(),
-        host_pid: own_pid(),
     };
     let fds: Vec<_> = standard.fds.iter().map(AsFd::as_fd).collect();
     connection.send(&request, &fds).while_doing("control socket")?;
@@ -270,7 +269,6 @@ pub fn run_hook(known: &Known, hook: &Hook, input: &str) -> Result<(), Failure> 
         container: known.saved.id.clone(),
         process: Box::new(process),
         terminal: None,
-        host_pid: own_pid(),
     };
     let fds: Vec<_> = standard.fds.iter().map(AsFd::as_fd).collect();
     connection.send(&request, &fds).while_doing(&doing)?;

@@ -1,10 +1,13 @@
 //! Hooks of config.json: programs of the host that are run at points of a container's life, with its state on their input.
 
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use host::ns;
 use oci_spec::runtime::Hook;
 
 use crate::failure::{Failure, While};
@@ -19,6 +22,25 @@ pub fn run(kind: &str, hooks: &[Hook], state: &str) -> Result<(), Failure> {
         run_one(hook, state).map_err(|failure| failed(failure.message))?;
     }
     Ok(())
+}
+
+/// Likewise in the network namespace of process `pid`: that of the container's namespaces which the host's programs can
+/// be in.
+pub fn run_inside(kind: &str, hooks: &[Hook], state: &str, pid: i32) -> Result<(), Failure> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let path = format!("/proc/{pid}/ns/net");
+    let namespace = File::open(&path).while_doing(&path)?;
+    // Namespaces are a thread's own, and what it starts is in its.
+    let inside = || {
+        ns::enter_network(namespace.as_fd()).while_doing("network namespace of a hook")?;
+        run(kind, hooks, state)
+    };
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(inside).join();
+        ended.unwrap_or_else(|_| Err(Failure::own(format!("{kind} hooks: a thread failed"))))
+    })
 }
 
 /// Runs hooks one after the other; failures are told to `warn` only.

@@ -1,5 +1,7 @@
 //! Start, signals and removal of containers that were created.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -41,19 +43,38 @@ impl Known {
         Ok(Known { dir, saved, status })
     }
 
-    /// The host's processes that stand for those of the container: the monitor, and those of `exec`.
+    /// The host's processes that are the container's: those that hold the memory of its own. The sandbox says which of the
+    /// control group's they are, and has them show the guest's names; no process of another group is ever listed.
     pub fn host_processes(&self) -> Vec<i32> {
-        let monitor = self.saved.monitor.filter(|monitor| monitor.lives());
-        let mut pids: Vec<i32> = monitor.map(|monitor| monitor.pid).into_iter().collect();
+        let group = self.saved.cgroup.as_ref().map(Cgroup::processes);
+        let group = group.unwrap_or_default();
         let request = Request::List {
             container: self.saved.id.clone(),
         };
-        // One that stands still answers nothing.
-        if self.status != Status::Paused
-            && let Ok(Reply::Processes(processes)) = self.ask(&request)
-        {
-            pids.extend(processes.iter().filter_map(|process| process.host_pid));
+        let mut pids = match self.status {
+            Status::Stopped => Vec::new(),
+            // It answers nothing: all but those known to be the sandbox's own.
+            Status::Paused => {
+                let own = [self.saved.monitor, self.saved.sentry].map(|own| own.map(|own| own.pid));
+                let mut group = group;
+                group.retain(|pid| !own.contains(&Some(*pid)) && !is_standing(*pid));
+                group
+            }
+            _ => match self.ask(&request) {
+                Ok(Reply::Processes(processes)) => {
+                    let inner: BTreeSet<i32> = processes.iter().filter_map(|p| p.host_pid).collect();
+                    let named = |pid: &i32| inner_pid(*pid).is_some_and(|pid| inner.contains(&pid));
+                    group.into_iter().filter(named).collect()
+                }
+                _ => Vec::new(),
+            },
+        };
+        if pids.is_empty() {
+            // Without a control group: the process that stands for it.
+            let monitor = self.saved.monitor.filter(|monitor| monitor.lives());
+            pids.extend(monitor.map(|monitor| monitor.pid));
         }
+        pids.sort_unstable();
         pids
     }
 
@@ -91,6 +112,20 @@ impl Known {
             Err(error) => Err(error).while_doing("control socket"),
         }
     }
+}
+
+/// A process's id in the innermost process namespace that it is in; `None`: it is in the caller's own, or gone.
+fn inner_pid(pid: i32) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let mut ids = line.split_whitespace();
+    ids.next()?;
+    ids.next_back()?.parse().ok()
+}
+
+/// Whether a process of the control group stands for one of `exec`.
+fn is_standing(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "tegmen-exec")
 }
 
 /// Starts the first process of a created container.

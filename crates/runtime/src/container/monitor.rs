@@ -153,7 +153,7 @@ fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
     let Plan {
         trees,
         config,
-        io,
+        mut io,
         listener,
         network,
         cgroup,
@@ -164,6 +164,7 @@ fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
     ns::new_session().while_doing("new session")?;
     if let Some(cgroup) = &cgroup {
         cgroup.join(i32::try_from(std::process::id()).unwrap_or(0))?;
+        io.figures = cgroup.figures();
     }
     if let Network::Joined(path) = &network {
         let doing = format!("network namespace '{}'", path.display());

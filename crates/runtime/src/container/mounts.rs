@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use sandbox::container::{Device, Mount, Source, flags, has_driver};
+use sandbox::container::{Device, DeviceKind, Mount, Source, flags};
 
 use crate::failure::{Failure, While};
 use crate::jail::Tree;
@@ -190,18 +190,22 @@ impl Mounts {
                 ((rdev >> 8) & 0xfff) as u32,
                 ((rdev & 0xff) | ((rdev >> 12) & 0xf_ff00)) as u32,
             );
-            if !has_driver(kind.is_block_device(), number) {
+            let device = Device {
+                path: Vec::new(),
+                kind: match kind.is_block_device() {
+                    true => DeviceKind::Block,
+                    false => DeviceKind::Character,
+                },
+                number,
+                perm: meta.permissions().mode() & 0o777,
+                owner: (meta.uid(), meta.gid()),
+            };
+            if !device.has_driver() {
                 return Err(Failure::own(format!(
                     "{doing}: a device of the host, which sandboxes do not reach"
                 )));
             }
-            return Ok(Source::Device(Device {
-                path: Vec::new(),
-                block: false,
-                number,
-                perm: meta.permissions().mode() & 0o777,
-                owner: (meta.uid(), meta.gid()),
-            }));
+            return Ok(Source::Device(device));
         }
         let read_only = options.flags & flags::RDONLY != 0;
         let index = self.trees.len();

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Spec};
-use sandbox::container::{Device, Setup, has_driver};
+use sandbox::container::{Device, DeviceKind, Setup};
 
 use crate::failure::Failure;
 
@@ -42,45 +42,41 @@ pub fn of_spec(spec: &Spec) -> Result<(Setup, Vec<String>), Failure> {
 
 fn devices(linux: &Linux, setup: &mut Setup, warnings: &mut Vec<String>) -> Result<(), Failure> {
     for device in linux.devices().iter().flatten() {
-        let path = device.path().display();
-        match of_device(device)? {
-            Some(device) => {
-                if !has_driver(device.block, device.number) {
-                    warnings.push(format!(
-                        "device '{path}' cannot be opened: devices of the host are not reachable from a sandbox"
-                    ));
-                }
-                setup.devices.push(device);
-            }
-            None => warnings.push(format!("device '{path}' is left out: its type is not supported")),
+        let made = of_device(device)?;
+        if !made.has_driver() {
+            warnings.push(format!(
+                "device '{}' cannot be opened: devices of the host are not reachable from a sandbox",
+                device.path().display()
+            ));
         }
+        setup.devices.push(made);
     }
     Ok(())
 }
 
-fn of_device(device: &LinuxDevice) -> Result<Option<Device>, Failure> {
-    let path = device.path();
-    if !path.is_absolute() {
-        return Err(Failure::own(format!(
-            "device '{}': the path is not absolute",
-            path.display()
-        )));
+fn of_device(device: &LinuxDevice) -> Result<Device, Failure> {
+    let wrong = |why: &str| Failure::own(format!("device '{}': {why}", device.path().display()));
+    if !device.path().is_absolute() {
+        return Err(wrong("the path is not absolute"));
     }
-    let block = match device.typ() {
-        LinuxDeviceType::C | LinuxDeviceType::U => false,
-        LinuxDeviceType::B => true,
-        _ => return Ok(None),
+    let kind = match device.typ() {
+        LinuxDeviceType::C | LinuxDeviceType::U => DeviceKind::Character,
+        LinuxDeviceType::B => DeviceKind::Block,
+        LinuxDeviceType::P => DeviceKind::Pipe,
+        LinuxDeviceType::A => return Err(wrong("type 'a' is no kind of device")),
     };
-    let (Ok(major), Ok(minor)) = (u32::try_from(device.major()), u32::try_from(device.minor())) else {
-        return Ok(None);
+    let part = |number: i64| u32::try_from(number).map_err(|_| wrong("a number below zero"));
+    let number = match kind {
+        DeviceKind::Pipe => (0, 0),
+        _ => (part(device.major())?, part(device.minor())?),
     };
-    Ok(Some(Device {
-        path: path.as_os_str().as_bytes().to_vec(),
-        block,
-        number: (major, minor),
+    Ok(Device {
+        path: device.path().as_os_str().as_bytes().to_vec(),
+        kind,
+        number,
         perm: device.file_mode().unwrap_or(0o666) & 0o7777,
         owner: (device.uid().unwrap_or(0), device.gid().unwrap_or(0)),
-    }))
+    })
 }
 
 /// Settings that do not apply to a sandbox. None of them would keep a container in that gets out without it.

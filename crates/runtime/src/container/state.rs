@@ -99,7 +99,7 @@ pub struct Report<'a> {
     created: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: &'a BTreeMap<String, String>,
-    owner: &'a str,
+    owner: String,
 }
 
 /// A container's directory.
@@ -218,6 +218,16 @@ impl StateDir {
         write_whole(&self.path.join("state.json"), &text).while_doing("writing state.json")
     }
 
+    /// Keeps the configuration as it is now: changes of the bundle's do not reach the container.
+    pub fn keep_config(&self, text: &[u8]) -> Result<(), Failure> {
+        write_whole(&self.config(), text).while_doing("writing config.json to the state directory")
+    }
+
+    /// Where [`StateDir::keep_config`] keeps it.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.json")
+    }
+
     /// The path of the control socket, short enough for an address whatever the directory's own path. Valid while `self` lives.
     pub fn socket(&self) -> PathBuf {
         PathBuf::from(format!(
@@ -310,6 +320,18 @@ impl Saved {
         monitor.map_or(0, |monitor| monitor.pid)
     }
 
+    /// Who created it, by name as far as the host's list of users has one.
+    pub fn owner_name(&self) -> String {
+        let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let id = self.owner.to_string();
+        let name = users.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == id).then_some(name)
+        });
+        name.map_or_else(|| format!("#{id}"), str::to_string)
+    }
+
     /// What is told of it.
     pub fn report(&self, status: Status) -> Report<'_> {
         Report {
@@ -321,7 +343,7 @@ impl Saved {
             rootfs: &self.rootfs,
             created: &self.created,
             annotations: &self.annotations,
-            owner: if self.owner == 0 { "root" } else { "" },
+            owner: self.owner_name(),
         }
     }
 

@@ -29,9 +29,10 @@ const CASES: &[Case] = &[
             config["linux"]["devices"] = json!([
                 { "path": "/dev/own", "type": "c", "major": 1, "minor": 5, "fileMode": 0o644, "uid": 3, "gid": 4 },
                 { "path": "/dev/disk", "type": "b", "major": 99, "minor": 5, "fileMode": 0o600, "uid": 0, "gid": 0 },
+                { "path": "/dev/pipe", "type": "p", "fileMode": 0o640, "uid": 5, "gid": 6 },
             ]);
         },
-        "stat -c '%F %a %u %g %t %T' /dev/own /dev/disk; head -c 3 /dev/own | wc -c; for l in ptmx stdin fd; do readlink /dev/$l; done",
+        "stat -c '%F %a %u %g %t %T' /dev/own /dev/disk /dev/pipe; echo through > /dev/pipe & cat /dev/pipe; wait; head -c 3 /dev/own | wc -c; for l in ptmx stdin fd; do readlink /dev/$l; done",
     ),
     (
         "a directory in memory that starts with what it covers",

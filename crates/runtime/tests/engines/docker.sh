@@ -108,10 +108,23 @@ d stats --no-stream --format '{{.MemPerc}}' $id | grep -c %
 d update --memory 100m --memory-swap 200m $id >/dev/null; echo updated $?
 echo copied > $SHARED/copied; d cp $SHARED/copied $id:/tmp/copied 2>/dev/null; d exec $id cat /tmp/copied
 d cp $id:/etc/passwd - 2>/dev/null | tar t
-d top $id | tail -n +2 | head -1 | grep -o 'echo started'
 d stop -t 10 $id >/dev/null; d inspect -f '{{.State.ExitCode}}' $id
 d logs $id | tail -1
 d rm $id >/dev/null
+
+section top
+id=$(start $IMAGE sh -c 'sleep 500 & exec sleep 600'); sleep 1
+d exec -d $id sleep 700; sleep 0.5
+d top $id | awk 'NR > 1 { print $8, $9 }' | sort
+d top $id -o pid,comm,args | awk 'NR > 1 { print $2, $3, $4 }' | sort
+d rm -f $id >/dev/null
+
+section stop
+id=$(start $IMAGE sleep 600); d stop -t 1 $id >/dev/null; d inspect -f '{{.State.ExitCode}}' $id; d rm $id >/dev/null
+id=$(start $IMAGE sh -c 'trap "" TERM; while true; do sleep 0.1; done'); sleep 1
+d stop -t 1 $id >/dev/null; d inspect -f '{{.State.ExitCode}}' $id; d rm $id >/dev/null
+id=$(start --stop-signal USR1 $IMAGE sh -c 'trap "exit 9" USR1; while true; do sleep 0.1; done'); sleep 1
+d stop $id >/dev/null; d wait $id; d rm $id >/dev/null
 
 section kill
 id=$(start $IMAGE sleep 100); d kill $id >/dev/null; d wait $id; d rm $id >/dev/null
@@ -137,7 +150,7 @@ d inspect -f '{{.State.Health.Status}}' $id
 d rm -f $id >/dev/null
 
 section terminal
-script -qec "docker run --rm --network none -t --runtime $runtime $IMAGE sh -c 'tty; test -t 0 && echo terminal'" /dev/null | tr -d '\r'
+script -qec "docker run --rm --network none -t --runtime $runtime $IMAGE sh -c 'tty; test -t 0 && echo terminal; stat -c \"%F %t %T %a %g\" /dev/console; grep -c /dev/console /proc/mounts; echo to the console > /dev/console'" /dev/null | tr -d '\r'
 
 section the same container again
 id=$(d create --network none --runtime "$runtime" $IMAGE sh -c 'echo x >> /log; wc -l < /log')
@@ -145,3 +158,43 @@ d start -a $id; d start -a $id
 d diff $id
 d commit $id changed >/dev/null; run changed wc -l /log
 d rm $id >/dev/null; d rmi changed >/dev/null
+
+section shm
+run --shm-size 8m $IMAGE sh -c 'df -k /dev/shm | tail -1 | awk "{print \$2}"; dd if=/dev/zero of=/dev/shm/x bs=1M count=10 2>&1 | grep -o "No space.*"; ls -l /dev/shm/x | awk "{print \$5}"; df -k /dev/shm | tail -1 | awk "{print \$3, \$4, \$5}"; rm /dev/shm/x; df -k /dev/shm | tail -1 | awk "{print \$3, \$4, \$5}"'
+
+section ulimits
+run --ulimit nofile=50:60 --ulimit core=0 --ulimit nproc=100 --ulimit stack=1000000 $IMAGE sh -c 'ulimit -a'
+
+section seccomp file
+cat > $SHARED/prof.json <<X
+{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO","errnoRet":5}]}
+X
+run --security-opt seccomp=$SHARED/prof.json $IMAGE sh -c 'mkdir /tmp/x' 2>&1
+run --security-opt no-new-privileges --security-opt seccomp=unconfined $IMAGE grep -E 'NoNew|Seccomp:' /proc/self/status
+
+section hosts
+run --add-host foo:1.2.3.4 --hostname hh $IMAGE sh -c 'grep -E "foo|hh" /etc/hosts; hostname; cat /proc/sys/kernel/hostname'
+run --domainname dd.test $IMAGE cat /proc/sys/kernel/domainname
+
+section oom score
+run --oom-score-adj 500 $IMAGE cat /proc/self/oom_score_adj
+
+section named volume
+d volume create vol >/dev/null; run -v vol:/data $IMAGE sh -c 'echo kept > /data/f'; run -v vol:/data:ro $IMAGE sh -c 'cat /data/f; touch /data/g' 2>&1; d volume rm vol >/dev/null
+run -v /etc/anon $IMAGE sh -c 'ls /etc/anon; touch /etc/anon/x; mount | grep -c /etc/anon'
+run --mount type=tmpfs,destination=/tt,tmpfs-size=1m,tmpfs-mode=1770 $IMAGE stat -c %a /tt
+run --mount type=bind,source=$SHARED,target=/s,readonly $IMAGE sh -c 'touch /s/no' 2>&1
+
+section attach
+id=$(start -i $IMAGE sh -c 'read x; echo got $x; exit 6'); sleep 0.5
+echo hello | d attach $id; echo $?
+d rm -f $id > /dev/null
+
+section wait and rename
+d rm -f rn rn2 >/dev/null 2>&1
+id=$(start --name rn $IMAGE sh -c 'sleep 1; exit 5'); d rename rn rn2; d wait rn2; d inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}}' rn2; d rm rn2 >/dev/null
+
+section detach keys
+id=$(start -i -t $IMAGE sh); sleep 0.5
+(sleep 1; printf 'echo hi\r'; sleep 1; printf '\020\021') | script -qec "docker attach $id" /dev/null | tr -d '\r' | grep -c 'read escape'
+d inspect -f '{{.State.Status}}' $id; d rm -f $id >/dev/null

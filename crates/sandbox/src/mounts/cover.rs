@@ -4,7 +4,7 @@ use abi::Errno;
 use kernel::vfs::{FileKind, LookupFlags, MountFlags, Path, Walker};
 
 use super::dev;
-use crate::container::Device;
+use crate::container::{Device, DeviceKind};
 
 /// Hides what is at a path: a directory under an empty one, anything else under the null device. Nothing there: nothing done.
 pub fn mask(walker: &Walker<'_>, path: &[u8]) -> Result<(), Errno> {
@@ -22,7 +22,7 @@ pub fn mask(walker: &Walker<'_>, path: &[u8]) -> Result<(), Errno> {
     } else {
         let null = Device {
             path: Vec::new(),
-            block: false,
+            kind: DeviceKind::Character,
             number: (1, 3),
             perm: 0o666,
             owner: (0, 0),

@@ -10,7 +10,7 @@ use kernel::Kernel;
 use kernel::vfs::{FileKind, Inode, LookupFlags, MountFlags, NewInode, Walker, make_dev};
 
 use super::place;
-use crate::container::Device;
+use crate::container::{Device, DeviceKind};
 
 /// The devices that every container has: name, major and minor number.
 const ALWAYS: &[(&str, u32, u32)] = &[
@@ -35,7 +35,7 @@ const LINKS: &[(&str, &str)] = &[
 pub fn populate(walker: &Walker<'_>, more: &[Device], console: bool) -> Result<(), (Vec<u8>, Errno)> {
     let usual = |(path, major, minor): &(&str, u32, u32)| Device {
         path: path.as_bytes().to_vec(),
-        block: false,
+        kind: DeviceKind::Character,
         number: (*major, *minor),
         perm: 0o666,
         owner: (0, 0),
@@ -103,10 +103,10 @@ fn make(walker: &Walker<'_>, device: &Device) -> Result<(), Errno> {
 }
 
 fn kind(device: &Device) -> FileKind {
-    if device.block {
-        FileKind::BlockDevice
-    } else {
-        FileKind::CharDevice
+    match device.kind {
+        DeviceKind::Character => FileKind::CharDevice,
+        DeviceKind::Block => FileKind::BlockDevice,
+        DeviceKind::Pipe => FileKind::Fifo,
     }
 }
 

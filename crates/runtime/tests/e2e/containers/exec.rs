@@ -82,7 +82,11 @@ fn a_detached_process_is_stood_for_and_dies_with_who_stands_for_it() {
     let count = |bundle: &Bundle| bundle.verb(&["ps"]).stdout.matches("sleep").count();
     assert_eq!(count(&bundle), 2);
     let pids = bundle.verb(&["ps", "--format", "json"]).stdout;
-    assert!(pids.contains(&pid.to_string()), "{pids}");
+    let pids: Vec<i32> = serde_json::from_str(&pids).unwrap();
+    let titles = pids
+        .iter()
+        .map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default());
+    assert_eq!(titles.filter(|title| title.contains("sleep\x002000")).count(), 1);
     signal(pid, "KILL");
     wait_for("the guest process's end", || count(&bundle) == 1);
 }
@@ -152,4 +156,16 @@ fn the_end_of_the_first_process_ends_the_others() {
     bundle.quiet_kill("KILL");
     let ended = crate::harness::wait(&mut child, LIMIT).unwrap();
     assert_eq!(crate::harness::shell_status(ended), 137);
+}
+
+#[test]
+fn changes_of_the_bundle_do_not_reach_a_container_that_exists() {
+    let mut bundle = running();
+    bundle.config["process"]["env"] = serde_json::json!(["PATH=/usr/bin:/bin", "CHANGED=1"]);
+    bundle.write();
+    let shown = exec(&bundle, &[], &["sh", "-c", "echo x$CHANGED"]).stdout;
+    assert_eq!(shown, "x\n");
+    fs::remove_file(bundle.dir.join("config.json")).unwrap();
+    let shown = exec(&bundle, &[], &["echo", "still"]).stdout;
+    assert_eq!(shown, "still\n");
 }

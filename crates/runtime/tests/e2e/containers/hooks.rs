@@ -112,3 +112,24 @@ fn late_hooks_that_fail_are_only_told() {
     let log = fs::read_to_string(bundle.dir.join("log.json")).unwrap();
     assert_eq!(log.matches("\"warning\"").count(), 2, "{log}");
 }
+
+#[test]
+fn hooks_of_the_container_are_in_its_network() {
+    let mut bundle = Bundle::new("exec sleep 1000");
+    let link = |name: &str| {
+        let file = bundle.dir.join(name);
+        let script = format!("readlink /proc/self/ns/net > {}", file.display());
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"] }])
+    };
+    let hooks = json!({ "createRuntime": link("outside"), "createContainer": link("inside") });
+    bundle.config["hooks"] = hooks;
+    bundle.write();
+    bundle.created();
+    let noted = |name: &str| fs::read_to_string(bundle.dir.join(name)).unwrap();
+    let of = |pid: String| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    let own = of("self".to_string());
+    let of_container = of(bundle.state()["pid"].to_string());
+    assert_eq!(noted("outside").trim(), own.to_str().unwrap());
+    assert_eq!(noted("inside").trim(), of_container.to_str().unwrap());
+    assert_ne!(own, of_container);
+}

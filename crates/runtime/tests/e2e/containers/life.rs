@@ -210,9 +210,11 @@ fn list_and_ps_tell_what_runs() {
     assert_eq!(list[0]["status"], "running");
     let pids = bundle.verb(&["ps", "--format", "json"]).stdout;
     let pids: Vec<i32> = serde_json::from_str(&pids).unwrap();
-    assert_eq!(i64::from(pids[0]), bundle.state()["pid"].as_i64().unwrap());
-    let title = fs::read(format!("/proc/{}/cmdline", pids[0])).unwrap();
-    assert!(title.starts_with(b"/bin/sh\0-c\0"), "{title:?}");
+    assert_eq!(pids.len(), 1);
+    // The host's own tools show what runs inside.
+    let of_host = |file: &str| fs::read(format!("/proc/{}/{file}", pids[0])).unwrap();
+    assert_eq!(of_host("cmdline"), b"sleep\x001000\0");
+    assert_eq!(of_host("comm"), b"sleep\n");
     assert!(bundle.verb(&["ps"]).stdout.contains("sleep"));
 }
 
