@@ -67,7 +67,7 @@ impl Cgroup {
         driver: Driver,
     ) -> Result<Cgroup, Failure> {
         if driver == Driver::Systemd {
-            // systemd makes it for a process, which `join` names.
+            // systemd makes it for a process, which `begin` names.
             let mut group = Cgroup::of_unit(Unit::parse(path, id, lenient)?)?;
             group.limits = limits;
             return Ok(group);
@@ -161,11 +161,16 @@ impl Cgroup {
         &self.paths
     }
 
-    /// Puts a process, and what it starts from now on, into the group.
-    pub fn join(&self, pid: i32) -> Result<(), Failure> {
+    /// Puts the first process, and what it starts from now on, into the group: one of systemd's is made around it.
+    pub fn begin(&self, pid: i32) -> Result<(), Failure> {
         if let Some(unit) = &self.unit {
             self.start_unit(unit, pid)?;
         }
+        self.join(pid)
+    }
+
+    /// Puts a process, and what it starts from now on, into the group that is there.
+    pub fn join(&self, pid: i32) -> Result<(), Failure> {
         for dir in self.paths.values() {
             file::write(dir, "cgroup.procs", &pid.to_string())?;
         }

@@ -163,7 +163,7 @@ fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
     } = plan;
     ns::new_session().while_doing("new session")?;
     if let Some(cgroup) = &cgroup {
-        cgroup.join(i32::try_from(std::process::id()).unwrap_or(0))?;
+        cgroup.begin(i32::try_from(std::process::id()).unwrap_or(0))?;
         io.figures = cgroup.figures();
     }
     if let Network::Joined(path) = &network {
