@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -64,6 +65,47 @@ static void opening(void)
     FAILS(read(path, buf, 1), EBADF);
     CHECK(fstat(path, &st) == 0 && st.st_size == 11);
     close(path);
+}
+
+/* Reads of all lengths into whole, split, read-only and half-mapped memory. */
+static void reading(void)
+{
+    enum { LEN = 200000 };
+    static unsigned char want[LEN], got[LEN];
+    for (int i = 0; i < LEN; i++) want[i] = i * 7 + i / 251;
+    int fd = open("bytes", O_RDWR | O_CREAT | O_TRUNC, 0644);
+    CHECK(fd >= 0 && write(fd, want, LEN) == LEN);
+    int image = open("/proc/self/exe", O_RDONLY);
+    unsigned char head[4];
+    CHECK(image >= 0 && pread(image, head, 4, 0) == 4 && memcmp(head, "\177ELF", 4) == 0);
+    const int lengths[] = {1, 255, 4096, 16385, 52992, 65536, 69376, 69377, LEN};
+    for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        for (int at = 0; at < LEN; at += 61234) {
+            int len = lengths[i], there = len < LEN - at ? len : LEN - at;
+            memset(got, 0xee, LEN);
+            CHECK(pread(fd, got, len, at) == there && memcmp(got, want + at, there) == 0);
+            CHECK(there == LEN || got[there] == 0xee);
+        }
+    }
+    CHECK(pread(fd, got, 100, LEN) == 0 && pread(fd, got, 100, LEN - 30) == 30);
+    struct iovec vec[3] = {{got, 3}, {got + 100, 0}, {got + 1000, 70000}};
+    CHECK(preadv(fd, vec, 3, 5) == 70003 && memcmp(got, want + 5, 3) == 0 && memcmp(got + 1000, want + 8, 70000) == 0);
+    long page = sysconf(_SC_PAGESIZE);
+    char *map = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(map != MAP_FAILED && mprotect(map + page, page, PROT_READ) == 0 && munmap(map + 2 * page, page) == 0);
+    FAILS(pread(fd, map + page, 10, 0), EFAULT);
+    FAILS(pread(fd, map + 2 * page, 10, 0), EFAULT);
+    FAILS(pread(image, map + page, 10, 0), EFAULT);
+    long some = pread(fd, map + page - 10, 100, 0);
+    CHECK((some == 10 || (some == -1 && errno == EFAULT)) && map[page] == 0);
+    /* A file may be read into itself. */
+    CHECK(ftruncate(fd, 2 * page) == 0);
+    char *own = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(own != MAP_FAILED && pread(fd, own + page, page, 0) == page && memcmp(own, own + page, page) == 0);
+    /* Holes. */
+    CHECK(ftruncate(fd, LEN) == 0 && pread(fd, got, LEN, 0) == LEN && got[2 * page] == 0 && got[LEN - 1] == 0);
+    close(image);
+    close(fd);
 }
 
 static void links(void)
@@ -285,6 +327,7 @@ int main(void)
 {
     CHECK(mkdtemp(base) && chdir(base) == 0);
     opening();
+    reading();
     links();
     directories();
     renames();

@@ -126,12 +126,18 @@ fn write_with(fd: BorrowedFd<'_>, data: &[u8], offset: Option<u64>, flags: i32) 
 
 /// Reads at `offset`.
 pub fn read_at(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    read_with(fd, buf, Some(offset), 0)
+    let at = offset_of(offset)?;
+    // SAFETY: the buffer is writable.
+    let got = unsafe { libc::pread64(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), at) };
+    check(got as libc::c_long).map(|got| got as usize)
 }
 
 /// Writes at `offset`.
 pub fn write_at(fd: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Errno> {
-    write_with(fd, data, Some(offset), 0)
+    let at = offset_of(offset)?;
+    // SAFETY: the call only reads the bytes.
+    let put = unsafe { libc::pwrite64(fd.as_raw_fd(), data.as_ptr().cast(), data.len(), at) };
+    check(put as libc::c_long).map(|put| put as usize)
 }
 
 /// Writes at the end of the file, atomically.

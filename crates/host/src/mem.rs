@@ -1,7 +1,7 @@
 //! Memory shared with other processes: memfd_create(2), mmap(2), and file offsets as a one-way signal.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use abi::Errno;
 
@@ -126,6 +126,18 @@ impl Shared {
     /// Whether it is empty (it never is).
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Fills `len` bytes from `at` on with what `fd` holds at `offset`; returns how many there were.
+    pub fn fill(&self, at: usize, len: usize, fd: BorrowedFd<'_>, offset: u64) -> Result<usize, Errno> {
+        let offset = i64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+        if at.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: the range was just checked to lie inside this mapping, which only the host's kernel writes here: no
+        // reference into it exists by contract.
+        let got = unsafe { libc::pread64(fd.as_raw_fd(), self.start.add(at).cast(), len, offset) };
+        crate::check(got as libc::c_long).map(|got| got as usize)
     }
 
     /// Gives back the memory behind a page-aligned part of a shared file mapping; it reads as zeroes afterwards.

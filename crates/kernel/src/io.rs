@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use abi::Errno;
+use platform::HostFile;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -26,6 +27,12 @@ pub trait Sink {
     /// Takes up to `data.len()` bytes and returns how many it took: fewer at the end of its room or
     /// at a bad guest address after some bytes; `EFAULT` when the very first byte cannot be stored.
     fn write(&mut self, data: &[u8]) -> Result<usize, Errno>;
+    /// Takes up to `len` bytes (no more than remain) of the host file from `offset` on, without a buffer in between; returns
+    /// how many there were: less than `len` at the end of the file only. `None`: not possible now, read and [`Sink::write`].
+    fn write_from_file(&mut self, file: &HostFile, offset: u64, len: usize) -> Option<Result<usize, Errno>> {
+        let _ = (file, offset, len);
+        None
+    }
 }
 
 /// Gives bytes that a file takes.

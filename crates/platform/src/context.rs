@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use abi::{Errno, UserAddr};
 
-use crate::{Event, Registers, XState};
+use crate::{Event, HostFile, Registers, XState};
 
 /// A guest thread. Owned by exactly one sentry thread; dropping it ends the guest thread.
 pub trait Context: Send {
@@ -38,6 +38,20 @@ pub trait Context: Send {
     /// The bytes are visible to the guest at the latest when `run` continues it; to other threads of the
     /// sentry at the latest after [`Context::flush`].
     fn write(&mut self, addr: UserAddr, data: &[u8]) -> Result<usize, Errno>;
+
+    /// Like [`Context::write`] with up to `len` bytes of the host file from `offset` on, read to where the guest thread
+    /// takes them from: no copy in between. Returns how many there were (less than `len` at the end of the file only).
+    /// `ENOSYS`: not here and now, read them into a buffer.
+    fn write_from_file(
+        &mut self,
+        addr: UserAddr,
+        len: usize,
+        file: &HostFile,
+        offset: u64,
+    ) -> Result<usize, Errno> {
+        let _ = (addr, len, file, offset);
+        Err(Errno::ENOSYS)
+    }
 
     /// Makes earlier `write`s visible to every reader of the address space, and later `read`s see what it holds then.
     fn flush(&mut self) -> Result<(), Errno>;

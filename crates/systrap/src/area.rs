@@ -3,7 +3,7 @@
 //! The guest can write its area at any time, so every value is read once and checked, and nothing in it is a host
 //! pointer. A slot belongs to one guest process until that process has been reaped; then it is wiped.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -121,6 +121,17 @@ impl Area {
         let to = self.pointer(at, from.len(), 1);
         // SAFETY: the destination lies in the shared mapping, to which no Rust reference but atomics exists.
         unsafe { libc::memcpy(to.cast(), from.as_ptr().cast(), from.len()) };
+    }
+}
+
+impl Area {
+    /// Fills `len` bytes at `at` with what `file` holds at `offset`; returns how many there were.
+    pub fn fill(&self, at: usize, len: usize, file: BorrowedFd<'_>, offset: u64) -> Result<usize, Errno> {
+        if at.checked_add(len).is_none_or(|end| end > AREA_LEN) {
+            return Err(Errno::EINVAL);
+        }
+        let start = self.slot as usize * AREA_LEN + at;
+        self.areas.memory.fill(start, len, file, offset)
     }
 }
 

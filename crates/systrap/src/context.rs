@@ -1,12 +1,13 @@
 //! A guest thread: handing it its registers, waiting for its next event, reading what happened.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use abi::{Errno, UserAddr};
 use host::vm;
-use platform::{Context, Death, Event, Fault, Interrupter, LocalAnswers, Registers, XState};
+use platform::{Context, Death, Event, Fault, HostFile, Interrupter, LocalAnswers, Registers, XState};
 
 use crate::frame;
 use crate::handoff::Pair;
@@ -517,6 +518,30 @@ impl Context for Thread {
             self.flush()?;
         }
         Err(Errno::ENOSYS)
+    }
+
+    fn write_from_file(
+        &mut self,
+        addr: UserAddr,
+        len: usize,
+        file: &HostFile,
+        offset: u64,
+    ) -> Result<usize, Errno> {
+        if !self.process.engine.tuning.windows {
+            return Err(Errno::ENOSYS);
+        }
+        // Not held while the host reads, which may take long. What goes meanwhile is noticed when the bytes are copied out.
+        let room = self
+            .process
+            .try_regions()
+            .and_then(|regions| self.windows.room(&regions, addr.0, len));
+        let at = room.ok_or(Errno::ENOSYS)?;
+        self.windows.forget();
+        let got = self.slot.area.fill(at, len, file.0.as_fd(), offset)?;
+        if got > 0 {
+            self.windows.put(addr.0, got);
+        }
+        Ok(got)
     }
 
     fn flush(&mut self) -> Result<(), Errno> {

@@ -107,8 +107,9 @@ pub mod area {
     pub const WINDOW_MAX: usize = 0x100;
     /// What the stub is to copy to guest memory; its start shares a page with the window.
     pub const OUT: usize = 0xf100;
-    /// Bytes of it.
-    pub const OUT_MAX: usize = BULK - OUT;
+    /// Bytes of it: a read of 64 KiB and a little. They end where [`BULK`] does, for what was copied in is read no more
+    /// once something is on its way out.
+    pub const OUT_MAX: usize = super::AREA_LEN - OUT;
     /// Likewise as [`WINDOW`], for longer buffers of calls that write.
     pub const BULK: usize = 0x1_c000;
     /// Bytes of it.

@@ -85,32 +85,41 @@ impl Windows {
 
     /// Puts bytes on their way to guest memory that can be written now; false when there is no room, or no such memory.
     pub fn write(&mut self, memory: &Area, regions: &Regions, to: u64, data: &[u8]) -> bool {
-        let end = to.saturating_add(data.len() as u64);
-        if data.len() > area::OUT_MAX - self.used || to < USER_START || end > USER_END {
+        let Some(at) = self.room(regions, to, data.len()) else {
             return false;
-        }
-        let follows = self
-            .chunks
-            .last()
-            .is_some_and(|last| last.to + last.len as u64 == to);
-        if !follows && self.chunks.len() == area::OUT_CHUNKS {
-            return false;
-        }
-        if !regions.allow(to, end, Prot::WRITE) {
-            return false;
-        }
-        let at = area::OUT + self.used;
+        };
         memory.copy_in(at, data);
-        self.used += data.len();
-        match self.chunks.last_mut() {
-            Some(last) if follows => last.len += data.len(),
-            _ => self.chunks.push(Chunk {
-                to,
-                len: data.len(),
-                at,
-            }),
-        }
+        self.put(to, data.len());
         true
+    }
+
+    /// Where in the area up to `len` bytes for `to` can be put, on their way out with [`Windows::put`].
+    pub fn room(&self, regions: &Regions, to: u64, len: usize) -> Option<usize> {
+        let end = to.saturating_add(len as u64);
+        if len > area::OUT_MAX - self.used || to < USER_START || end > USER_END {
+            return None;
+        }
+        if !self.follows(to) && self.chunks.len() == area::OUT_CHUNKS {
+            return None;
+        }
+        regions
+            .allow(to, end, Prot::WRITE)
+            .then_some(area::OUT + self.used)
+    }
+
+    fn follows(&self, to: u64) -> bool {
+        let last = self.chunks.last();
+        last.is_some_and(|last| last.to + last.len as u64 == to)
+    }
+
+    /// The `len` bytes where there was room are on their way.
+    pub fn put(&mut self, to: u64, len: usize) {
+        let (follows, at) = (self.follows(to), area::OUT + self.used);
+        self.used += len;
+        match self.chunks.last_mut() {
+            Some(last) if follows => last.len += len,
+            _ => self.chunks.push(Chunk { to, len, at }),
+        }
     }
 
     /// Has the stub copy what is pending when the thread continues.

@@ -1,6 +1,6 @@
 //! Open regular files of a host tree: reads and writes on the real descriptor, by position.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use abi::Errno;
@@ -17,7 +17,7 @@ use super::transfer::{read_into, write_from};
 pub struct HostData {
     fs: Arc<HostFs>,
     node: Arc<Node>,
-    fd: Arc<OwnedFd>,
+    file: HostFile,
 }
 
 impl HostData {
@@ -25,29 +25,34 @@ impl HostData {
         HostData {
             fs: fs.clone(),
             node: node.clone(),
-            fd,
+            file: HostFile(fd),
         }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.file.0.as_fd()
     }
 }
 
 impl FileOps for HostData {
     fn read(&self, _: &FileDescription, offset: u64, dst: &mut dyn Sink) -> Result<usize, Errno> {
-        read_into(dst, offset, |buffer, at| {
-            file::read_at(self.fd.as_fd(), buffer, at)
-        })
+        if let Some(done) = dst.write_from_file(&self.file, offset, dst.remaining()) {
+            return done;
+        }
+        read_into(dst, offset, |buffer, at| file::read_at(self.fd(), buffer, at))
     }
 
     fn write(&self, _: &FileDescription, offset: u64, src: &mut dyn Source) -> Result<usize, Errno> {
         self.fs.writable()?;
         write_from(src, |data, done| {
-            file::write_at(self.fd.as_fd(), data, offset.saturating_add(done))
+            file::write_at(self.fd(), data, offset.saturating_add(done))
         })
     }
 
     fn append(&self, _: &FileDescription, src: &mut dyn Source) -> Result<(usize, u64), Errno> {
         self.fs.writable()?;
-        let done = write_from(src, |data, _| file::append(self.fd.as_fd(), data))?;
-        Ok((done, file::stat(self.fd.as_fd())?.size))
+        let done = write_from(src, |data, _| file::append(self.fd(), data))?;
+        Ok((done, file::stat(self.fd())?.size))
     }
 
     fn seekable(&self) -> bool {
@@ -59,8 +64,8 @@ impl FileOps for HostData {
             Whence::Set => 0,
             Whence::Current => current,
             Whence::End => self.node.attr(&self.fs)?.size,
-            Whence::Data => return file::seek(self.fd.as_fd(), offset, Seek::Data),
-            Whence::Hole => return file::seek(self.fd.as_fd(), offset, Seek::Hole),
+            Whence::Data => return file::seek(self.fd(), offset, Seek::Data),
+            Whence::Hole => return file::seek(self.fd(), offset, Seek::Hole),
         };
         let at = base.checked_add_signed(offset).ok_or(Errno::EINVAL)?;
         i64::try_from(at).map_err(|_| Errno::EINVAL)?;
@@ -82,7 +87,7 @@ impl FileOps for HostData {
         if shared && prot.contains(Prot::WRITE) {
             self.fs.writable().map_err(|_| Errno::EACCES)?;
         }
-        let file = HostFile(self.fd.clone());
+        let file = self.file.clone();
         Ok(vec![MapPiece {
             len,
             source: MapSource::File { file, offset },
@@ -93,11 +98,11 @@ impl FileOps for HostData {
         if self.fs.options.read_only {
             return Ok(());
         }
-        file::sync(self.fd.as_fd(), data_only)
+        file::sync(self.fd(), data_only)
     }
 
     fn fallocate(&self, _: &FileDescription, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
         self.fs.writable()?;
-        file::fallocate(self.fd.as_fd(), mode, offset, len)
+        file::fallocate(self.fd(), mode, offset, len)
     }
 }

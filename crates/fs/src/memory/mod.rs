@@ -75,7 +75,7 @@ struct Window {
 
 impl Window {
     /// The offset in the memory file of `[offset, offset + len)` of this file; `EFBIG` beyond the window.
-    fn place(&self, offset: u64, len: u64) -> Result<u64, Errno> {
+    fn offset_of(&self, offset: u64, len: u64) -> Result<u64, Errno> {
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
         if end > WINDOW {
             return Err(Errno::EFBIG);
@@ -91,11 +91,11 @@ impl Window {
 impl FileMemory for Window {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Errno> {
         let len = buf.len() as u64;
-        self.pool.file.read_at(self.place(offset, len)?, buf)
+        self.pool.file.read_at(self.offset_of(offset, len)?, buf)
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), Errno> {
-        let place = self.place(offset, data.len() as u64)?;
+        let place = self.offset_of(offset, data.len() as u64)?;
         // The host reports a lack of memory for its files as either.
         self.pool.file.write_at(place, data).map_err(|error| match error {
             Errno::ENOMEM => Errno::ENOSPC,
@@ -126,8 +126,13 @@ impl FileMemory for Window {
     }
 
     fn map(&self, offset: u64, len: u64) -> Result<Vec<(HostFile, u64, u64)>, Errno> {
-        let place = self.place(offset, len)?;
+        let place = self.offset_of(offset, len)?;
         Ok(vec![(self.pool.mappable.clone(), place, len)])
+    }
+
+    fn place(&self, offset: u64, len: u64) -> Option<(HostFile, u64)> {
+        let place = self.offset_of(offset, len).ok()?;
+        Some((self.pool.mappable.clone(), place))
     }
 
     fn seek(&self, offset: u64, end: u64, data: bool) -> Option<u64> {

@@ -27,6 +27,11 @@ pub trait FileMemory: Send + Sync {
     fn allocated(&self) -> u64;
     /// The host file pieces that show `[offset, offset+len)` (page aligned), in order: host file, offset in it, length.
     fn map(&self, offset: u64, len: u64) -> Result<Vec<(HostFile, u64, u64)>, Errno>;
+    /// The host file that holds `[offset, offset+len)` and the offset there, for reading. `None`: it is in no host file.
+    fn place(&self, offset: u64, len: u64) -> Option<(HostFile, u64)> {
+        let _ = (offset, len);
+        None
+    }
     /// First data (or hole) at or after `offset` and before `end`, for SEEK_DATA and SEEK_HOLE. `None`: there is none.
     fn seek(&self, offset: u64, end: u64, data: bool) -> Option<u64> {
         if data {

@@ -117,9 +117,15 @@ impl MemoryFile {
             if want == 0 {
                 return Ok(done);
             }
-            let took = io::with_buffer(want, |buf| {
-                self.memory.read_at(at, buf)?;
-                dst.write(buf)
+            let direct = self
+                .memory
+                .place(at, want as u64)
+                .and_then(|(file, place)| dst.write_from_file(&file, place, want));
+            let took = direct.unwrap_or_else(|| {
+                io::with_buffer(want, |buf| {
+                    self.memory.read_at(at, buf)?;
+                    dst.write(buf)
+                })
             });
             match took {
                 Ok(took) => {

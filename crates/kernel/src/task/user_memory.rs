@@ -1,6 +1,7 @@
 //! Guest memory from a system call: copies in and out, strings, vectors.
 
 use abi::{AbiField, Errno, UserAddr};
+use platform::HostFile;
 
 use super::CurrentTask;
 use crate::io::{Sink, Source};
@@ -222,6 +223,19 @@ impl Sink for UserBuffers<'_> {
             }
         }
         Ok(stored)
+    }
+
+    fn write_from_file(&mut self, file: &HostFile, offset: u64, len: usize) -> Option<Result<usize, Errno>> {
+        // Bytes that several buffers share are put in place one after the other.
+        let head = self.head().filter(|head| head.len >= len)?;
+        let mut context = self.task.context.borrow_mut();
+        match context.write_from_file(head.addr, len, file, offset) {
+            Err(Errno::ENOSYS) => None,
+            done => {
+                drop(context);
+                Some(done.inspect(|got| self.advance(*got)))
+            }
+        }
     }
 }
 
