@@ -6,11 +6,11 @@ pub mod devfs;
 pub mod devpts;
 pub mod hostfs;
 pub mod kernfs;
+mod listing;
 pub mod memory;
 pub mod mqueue;
 pub mod overlay;
 pub mod procfs;
-mod snapshot;
 pub mod stdio;
 pub mod sysfs;
 #[cfg(test)]

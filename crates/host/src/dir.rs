@@ -195,25 +195,25 @@ pub fn rename(
         .map(drop)
 }
 
-/// An entry of a listing: name, inode number, d_type.
-pub type Entry = (Box<[u8]>, u64, u8);
-
-/// Bytes asked of the host at once while listing.
-const LIST_BYTES: usize = 64 << 10;
-/// Bytes of struct linux_dirent64 before the name.
+/// Room for a good many entries.
+pub const LIST_BYTES: usize = 64 << 10;
+/// Bytes before the name in a `struct linux_dirent64`.
 const DIRENT_HEAD: usize = 19;
 
-/// All entries from the descriptor's position on, without `.` and `..`; at most `limit` (`ENOMEM` beyond).
-pub fn list(dir: BorrowedFd<'_>, limit: usize) -> Result<Vec<Entry>, Errno> {
-    let mut entries = Vec::new();
-    let mut buf = vec![0u8; LIST_BYTES];
+/// Tells `each` of all entries from the descriptor's position on, but `.` and `..`: name, inode number and type (DT_*).
+/// `buf` is for the host's answers, as large as [`LIST_BYTES`].
+pub fn list(
+    dir: BorrowedFd<'_>,
+    buf: &mut [u8],
+    mut each: impl FnMut(&[u8], u64, u8) -> Result<(), Errno>,
+) -> Result<(), Errno> {
     loop {
         let raw = dir.as_raw_fd();
         // SAFETY: pointer and length describe `buf`.
         let got = unsafe { libc::syscall(libc::SYS_getdents64, raw, buf.as_mut_ptr(), buf.len()) };
         let mut rest = &buf[..check(got)? as usize];
         if rest.is_empty() {
-            return Ok(entries);
+            return Ok(());
         }
         while rest.len() > DIRENT_HEAD {
             let ino = u64::from_le_bytes(rest[..8].try_into().map_err(|_| Errno::EIO)?);
@@ -227,10 +227,7 @@ pub fn list(dir: BorrowedFd<'_>, limit: usize) -> Result<Vec<Entry>, Errno> {
                 .next()
                 .unwrap_or_default();
             if !matches!(name, b"." | b"..") {
-                if entries.len() == limit {
-                    return Err(Errno::ENOMEM);
-                }
-                entries.push((name.into(), ino, record[18]));
+                each(name, ino, record[18])?;
             }
             rest = &rest[len..];
         }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use abi::Errno;
-use host::dir::{self, Entry, Open};
+use host::dir::Open;
 use host::file;
 use kernel::file::{DirSink, FileDescription, FileOps, Whence};
 use kernel::io::Sink;
@@ -13,18 +13,13 @@ use sync::{Mutex, rank};
 
 use super::HostFs;
 use super::node::Node;
-use crate::snapshot::Snapshot;
-
-/// Most entries of one directory that are listed; a listing of this size takes about 400 MiB.
-const MAX_ENTRIES: usize = 4 << 20;
-/// Longest listing that is remembered with its directory.
-const MAX_REMEMBERED: usize = 4096;
+use crate::listing::Listing;
 
 /// An open directory. Its entries are taken when reading starts at 0, so that positions stay what they were.
 pub struct HostDirectory {
     fs: Arc<HostFs>,
     node: Arc<Node>,
-    entries: Mutex<Option<Arc<Snapshot<Entry>>>>,
+    entries: Mutex<Option<Arc<Listing>>>,
 }
 
 impl HostDirectory {
@@ -36,35 +31,11 @@ impl HostDirectory {
         }
     }
 
-    fn entries(&self, restart: bool) -> Result<Arc<Snapshot<Entry>>, Errno> {
+    fn entries(&self, restart: bool) -> Result<Arc<Listing>, Errno> {
         if !restart && let Some(entries) = &*self.entries.lock() {
             return Ok(entries.clone());
         }
-        let shared = self.fs.options.shared;
-        let generation = if shared {
-            self.node.watch(&self.fs)
-        } else {
-            Some(0)
-        };
-        let (known, changes) = {
-            let state = self.node.state.lock();
-            (state.list.clone(), state.changes)
-        };
-        let entries = match known {
-            Some((entries, of)) if Some(of) == generation => entries,
-            _ => {
-                let fd = self.node.open_list(&self.fs)?;
-                let fresh = self.fs.listed.keep(dir::list(fd.as_fd(), MAX_ENTRIES)?)?;
-                let small = fresh.len() <= MAX_REMEMBERED && self.fs.listed.has_room();
-                let kept = generation.filter(|_| small).map(|of| (fresh.clone(), of));
-                let mut state = self.node.state.lock();
-                let kept = kept.filter(|_| state.changes == changes);
-                let old = std::mem::replace(&mut state.list, kept);
-                drop(state);
-                drop(old);
-                fresh
-            }
-        };
+        let entries = self.node.listing(&self.fs)?;
         let old = self.entries.lock().replace(entries.clone());
         drop(old);
         Ok(entries)
@@ -115,9 +86,8 @@ impl FileOps for HostDirectory {
             }
         }
         let start = usize::try_from(at - 2).unwrap_or(usize::MAX);
-        for (name, ino, kind) in entries.iter().skip(start) {
-            let kind = FileKind::from_mode(u32::from(*kind) << 12).unwrap_or(FileKind::Regular);
-            if !sink.entry(name, *ino, kind, at + 1) {
+        for (name, ino, kind) in entries.from(start) {
+            if !sink.entry(name, ino, kind, at + 1) {
                 return Ok(at);
             }
             at += 1;

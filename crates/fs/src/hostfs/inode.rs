@@ -14,12 +14,13 @@ use super::HostFs;
 use super::data::HostData;
 use super::directory::HostDirectory;
 use super::node::Node;
+use crate::listing::Listing;
 
 /// RENAME_EXCHANGE.
 const EXCHANGE: u32 = 2;
 
 /// A file of a host tree.
-pub struct HostInode {
+pub(crate) struct HostInode {
     pub fs: Arc<HostFs>,
     pub node: Arc<Node>,
 }
@@ -38,6 +39,11 @@ impl HostInode {
             let _ = dir::remove(dir.as_fd(), name, new.kind == FileKind::Directory);
         })?;
         self.fs.inode(&stat, Some((self.node.clone(), name.into())))
+    }
+
+    /// The entries of this directory, as of now.
+    pub fn listing(&self) -> Result<Arc<Listing>, Errno> {
+        self.node.listing(&self.fs)
     }
 
     /// A descriptor for extended attributes; only files and directories can be opened for that.

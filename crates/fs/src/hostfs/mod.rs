@@ -24,9 +24,9 @@ use host::file::{self, Stat};
 use kernel::vfs::{FileKind, Inode, StatFs, Superblock, SuperblockOps};
 use sync::{Mutex, rank};
 
-use crate::snapshot::Budget;
+use crate::listing::Budget;
 use handles::Handles;
-use inode::HostInode;
+pub(crate) use inode::HostInode;
 use node::Node;
 pub use watch::start as watch_changes;
 

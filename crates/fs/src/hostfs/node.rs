@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use abi::Errno;
-use host::dir::{self, Entry, Open};
+use host::dir::{self, Open};
 use host::file::{self, Stat};
 use kernel::vfs::{Attr, FileKind, Inode};
 use sync::{Mutex, rank};
 
 use super::HostFs;
-use crate::snapshot::Snapshot;
+use super::transfer::with_buffer;
+use crate::listing::{Entries, Listing};
 
 /// Where a file is: its directory and its name there.
 pub type Place = (Arc<Node>, Box<[u8]>);
@@ -56,7 +57,7 @@ pub struct NodeState {
     /// A symbolic link's text, which never changes.
     pub text: Option<Arc<[u8]>>,
     /// A directory's entries, and the generation they are of (0 in exclusive mode).
-    pub list: Option<(Arc<Snapshot<Entry>>, u64)>,
+    pub list: Option<(Arc<Listing>, u64)>,
     /// Known to have no extended attributes (exclusive mode).
     pub plain: bool,
 }
@@ -247,6 +248,40 @@ impl Node {
             return Err(Errno::ESTALE);
         }
         Ok(fd)
+    }
+
+    /// The entries of this directory, as of now.
+    pub(super) fn listing(self: &Arc<Self>, fs: &HostFs) -> Result<Arc<Listing>, Errno> {
+        let generation = if fs.options.shared {
+            self.watch(fs)
+        } else {
+            Some(0)
+        };
+        let (known, changes) = {
+            let state = self.state.lock();
+            (state.list.clone(), state.changes)
+        };
+        if let Some((list, of)) = known
+            && Some(of) == generation
+        {
+            return Ok(list);
+        }
+        let dir = self.open_list(fs)?;
+        let mut entries = Entries::default();
+        with_buffer(dir::LIST_BYTES, |buffer| {
+            dir::list(dir.as_fd(), buffer, |name, ino, kind| {
+                let kind = FileKind::from_mode(u32::from(kind) << 12).unwrap_or(FileKind::Regular);
+                entries.push(name, ino, kind)
+            })
+        })?;
+        let fresh = fs.listed.keep(entries)?;
+        let remembered = generation.filter(|_| fs.listed.remembers(&fresh));
+        let mut state = self.state.lock();
+        let remembered = remembered.filter(|_| state.changes == changes);
+        let old = std::mem::replace(&mut state.list, remembered.map(|of| (fresh.clone(), of)));
+        drop(state);
+        drop(old);
+        Ok(fresh)
     }
 
     /// This directory opened to list it, from its start. The descriptor serves as its handle from now on, if it has none.

@@ -12,17 +12,8 @@ use sync::{Mutex, rank};
 
 use super::node::Node;
 use super::{Overlay, open_layer};
-use crate::snapshot::Snapshot;
-
-/// Most entries of one directory that are listed; what the guest adds takes its memory elsewhere too.
-const MAX_ENTRIES: usize = 4 << 20;
-/// Longest listing that is remembered with its directory.
-const MAX_REMEMBERED: usize = 4096;
-
-/// An entry: name, inode number, type.
-type Entry = (Box<[u8]>, u64, FileKind);
-/// All entries.
-pub type List = Snapshot<Entry>;
+use crate::hostfs::HostInode;
+use crate::listing::{Entries, Listing};
 
 /// Collects a layer's entries.
 struct Collect<'a> {
@@ -30,8 +21,8 @@ struct Collect<'a> {
     layer: u32,
     dev: u64,
     seen: Option<&'a mut HashSet<Box<[u8]>>>,
-    list: &'a mut Vec<Entry>,
-    overflow: bool,
+    entries: &'a mut Entries,
+    failed: Option<Errno>,
 }
 
 impl DirSink for Collect<'_> {
@@ -44,34 +35,38 @@ impl DirSink for Collect<'_> {
         {
             return true;
         }
-        if self.list.len() == MAX_ENTRIES {
-            self.overflow = true;
-            return false;
-        }
         let key = (self.layer, self.dev, ino);
         // What was copied up shows the number it had before.
-        let ino = match self.overlay.known(&key) {
-            Some(node) => node.ino,
-            None => self.overlay.number(&key),
+        let before = match self.layer {
+            0 => self.overlay.known(&key).map(|node| node.ino),
+            _ => None,
         };
-        self.list.push((name.into(), ino, kind));
-        true
+        let ino = before.unwrap_or_else(|| self.overlay.number(&key));
+        self.failed = self.entries.push(name, ino, kind).err();
+        self.failed.is_none()
     }
 }
 
 impl Overlay {
     /// The entries of a directory.
-    pub(super) fn list(&self, node: &Node) -> Result<Arc<List>, Errno> {
-        let (upper, lowers, hidden) = {
+    pub(super) fn list(&self, node: &Node) -> Result<Arc<Listing>, Errno> {
+        let (upper, lowers, hidden, changes) = {
             let state = node.state.lock();
             if let Some(list) = &state.list {
                 return Ok(list.clone());
             }
-            (state.upper.clone(), state.lowers.clone(), state.hidden.clone())
+            let hidden = state.hidden.clone();
+            (state.upper.clone(), state.lowers.clone(), hidden, state.changes)
         };
+        // Of the first lower layer alone the names and numbers are shown as they are.
+        if let (None, [(1, lower)], true) = (&upper, &*lowers, hidden.is_empty())
+            && let Some(lower) = lower.ops_as::<HostInode>()
+        {
+            return lower.listing();
+        }
         let mut layers: Vec<(u32, Arc<Inode>)> = upper.into_iter().map(|inode| (0, inode)).collect();
         layers.extend(lowers.iter().cloned());
-        let mut list = Vec::new();
+        let mut entries = Entries::default();
         let single = layers.len() == 1 && hidden.is_empty();
         let (mut seen, mut hidden) = (HashSet::new(), Some(hidden));
         for (layer, inode) in &layers {
@@ -84,14 +79,17 @@ impl Overlay {
                 layer: *layer,
                 dev: inode.sb.dev,
                 seen: (!single).then_some(&mut seen),
-                list: &mut list,
-                overflow: false,
+                entries: &mut entries,
+                failed: None,
             };
             read_layer(inode, &mut sink)?;
         }
-        let list = self.listed.keep(list)?;
-        if list.len() <= MAX_REMEMBERED && self.listed.has_room() {
-            node.state.lock().list = Some(list.clone());
+        let list = self.listed.keep(entries)?;
+        if self.listed.remembers(&list) {
+            let mut state = node.state.lock();
+            if state.changes == changes {
+                state.list = Some(list.clone());
+            }
         }
         Ok(list)
     }
@@ -102,8 +100,8 @@ fn read_layer(inode: &Arc<Inode>, sink: &mut Collect<'_>) -> Result<(), Errno> {
     let mut at = 0;
     loop {
         let next = file.ops().readdir(&file, at, sink)?;
-        if sink.overflow {
-            return Err(Errno::ENOMEM);
+        if let Some(error) = sink.failed {
+            return Err(error);
         }
         if next == at {
             return Ok(());
@@ -116,7 +114,7 @@ fn read_layer(inode: &Arc<Inode>, sink: &mut Collect<'_>) -> Result<(), Errno> {
 pub struct OverlayDirectory {
     overlay: Arc<Overlay>,
     node: Arc<Node>,
-    list: Mutex<Option<Arc<List>>>,
+    list: Mutex<Option<Arc<Listing>>>,
 }
 
 impl OverlayDirectory {
@@ -128,7 +126,7 @@ impl OverlayDirectory {
         }
     }
 
-    fn entries(&self, restart: bool) -> Result<Arc<List>, Errno> {
+    fn entries(&self, restart: bool) -> Result<Arc<Listing>, Errno> {
         if !restart && let Some(list) = &*self.list.lock() {
             return Ok(list.clone());
         }
@@ -168,13 +166,12 @@ impl FileOps for OverlayDirectory {
         let parent = file.path().dentry.parent().and_then(|parent| parent.inode().ok());
         let parent = parent.map_or(Ok(self.node.ino), |inode| inode.attr().map(|attr| attr.ino))?;
         let own = [(&b"."[..], self.node.ino), (b"..", parent)];
-        let own = own
-            .into_iter()
-            .map(|(name, ino)| (name, ino, FileKind::Directory));
-        let rest = list.iter().map(|(name, ino, kind)| (&**name, *ino, *kind));
-        let mut at = offset;
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (name, ino, kind) in own.chain(rest).skip(skip) {
+        let own = own.into_iter().skip(skip);
+        let own = own.map(|(name, ino)| (name, ino, FileKind::Directory));
+        let rest = list.from(skip.saturating_sub(2));
+        let mut at = offset;
+        for (name, ino, kind) in own.chain(rest) {
             if !sink.entry(name, ino, kind, at + 1) {
                 break;
             }

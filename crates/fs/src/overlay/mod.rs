@@ -24,7 +24,7 @@ use kernel::vfs::{
 };
 use sync::{Mutex, rank};
 
-use crate::snapshot::Budget;
+use crate::listing::Budget;
 pub use copy_tree::copy_tree;
 use inode::OverlayInode;
 use node::{Node, Place};

@@ -8,8 +8,8 @@ use abi::Errno;
 use kernel::vfs::{Attr, FileKind, Inode};
 use sync::{Mutex, rank};
 
-use super::directory::List;
 use super::{Key, Overlay};
+use crate::listing::Listing;
 
 /// A directory and a name in it.
 pub type Place = (Arc<Node>, Box<[u8]>);
@@ -41,7 +41,9 @@ pub struct NodeState {
     /// Hard links, once they differ from what the lower layer says.
     pub links: Option<u32>,
     /// The directory's entries.
-    pub list: Option<Arc<List>>,
+    pub list: Option<Arc<Listing>>,
+    /// Counts what put `list` out of date, so that what was listed before is not kept after.
+    pub changes: u64,
     /// A fifo or socket in the upper layer: what is bound to its inode lasts as long as its name.
     pub bound: Option<Arc<Inode>>,
 }
@@ -71,6 +73,7 @@ impl Node {
                     hidden: HashSet::new(),
                     links: None,
                     list: None,
+                    changes: 0,
                     bound: None,
                 },
             ),
@@ -163,6 +166,7 @@ impl Node {
         state.upper_key = Some(key);
         state.links = state.links.or(links);
         state.list = None;
+        state.changes += 1;
         self.copied.store(true, Ordering::Release);
         Ok(())
     }
@@ -220,7 +224,10 @@ impl Node {
 
     /// Its entries have changed.
     pub fn entries_changed(&self) {
-        let old = self.state.lock().list.take();
+        let mut state = self.state.lock();
+        state.changes += 1;
+        let old = state.list.take();
+        drop(state);
         drop(old);
     }
 

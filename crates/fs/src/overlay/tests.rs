@@ -254,3 +254,31 @@ fn files_are_copied_into_memory_by_several_at_once() {
 fn at_big(root: &Arc<Inode>) -> Arc<Inode> {
     at(root, "dir/big").unwrap()
 }
+
+#[test]
+fn a_listing_that_is_out_of_date_is_not_kept() {
+    let layers = Layers::new();
+    let root = layers.mount();
+    let dir = at(&root, "dir").unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = listed(&dir);
+            }
+        });
+        let wrong = (0..300).find(|number| {
+            let name = format!("new{number}");
+            let new = layers.new_file(FileKind::Regular);
+            dir.ops.create(name.as_bytes(), &new).unwrap();
+            std::thread::yield_now();
+            let seen = listed(&dir).contains(&name);
+            let made = at(&dir, &name).unwrap();
+            dir.ops.unlink(name.as_bytes(), &made).unwrap();
+            std::thread::yield_now();
+            !seen || listed(&dir).contains(&name)
+        });
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(wrong, None);
+    });
+}
