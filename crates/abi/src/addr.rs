@@ -7,6 +7,9 @@ use crate::Errno;
 /// Bytes in a guest page.
 pub const PAGE_SIZE: u64 = 4096;
 
+/// First address beyond what user space can have (TASK_SIZE_MAX).
+pub const USER_END: u64 = 0x7fff_ffff_f000;
+
 /// Rounds down to a page boundary.
 pub const fn page_down(value: u64) -> u64 {
     value & !(PAGE_SIZE - 1)
@@ -37,6 +40,14 @@ impl UserAddr {
     #[expect(clippy::should_implement_trait, reason = "it can fail")]
     pub fn add(self, bytes: u64) -> Result<UserAddr, Errno> {
         self.0.checked_add(bytes).map(UserAddr).ok_or(Errno::EFAULT)
+    }
+
+    /// Whether `len` bytes from here on lie in user space (access_ok): `EFAULT`.
+    pub fn check_range(self, len: u64) -> Result<(), Errno> {
+        match self.0.checked_add(len) {
+            Some(end) if end <= USER_END => Ok(()),
+            _ => Err(Errno::EFAULT),
+        }
     }
 
     /// Rounded down to its page.

@@ -33,6 +33,10 @@ pub trait Sink {
         let _ = (file, offset, len);
         None
     }
+    /// Whether its addresses can be user space's at all, asked before the file is (access_ok): `EFAULT`.
+    fn check(&self) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// Gives bytes that a file takes.
@@ -41,6 +45,10 @@ pub trait Source {
     fn remaining(&self) -> usize;
     /// Fills up to `buf.len()` bytes and returns how many; `EFAULT` like [`Sink::write`].
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno>;
+    /// As [`Sink::check`].
+    fn check(&self) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// A sink in kernel memory with a limit.

@@ -26,11 +26,11 @@ impl EventFd {
         }
     }
 
-    /// Adds to the counter from inside the kernel, up to its maximum.
+    /// Adds to the counter from inside the kernel: it may overflow, which poll(2) calls an error.
     pub fn signal(&self, add: u64) {
         {
             let mut count = self.count.lock();
-            *count = count.saturating_add(add).min(MAX);
+            *count = count.saturating_add(add);
         }
         self.queue.wake(Events::READABLE);
     }
@@ -58,12 +58,13 @@ impl FileOps for EventFd {
         }
     }
 
-    fn write(&self, _: &FileDescription, _: u64, src: &mut dyn Source) -> Result<usize, Errno> {
+    fn write(&self, file: &FileDescription, _: u64, src: &mut dyn Source) -> Result<usize, Errno> {
         if src.remaining() < 8 {
             return Err(Errno::EINVAL);
         }
         // Retried after `EAGAIN`, when the source was consumed: look before reading it.
-        if *self.count.lock() >= MAX {
+        let full = *self.count.lock() >= MAX;
+        if full && !file.nonblocking() {
             return Err(Errno::EAGAIN);
         }
         let mut raw = [0; 8];
@@ -76,7 +77,7 @@ impl FileOps for EventFd {
         }
         {
             let mut count = self.count.lock();
-            if MAX - *count < add {
+            if MAX.checked_sub(*count).is_none_or(|room| room < add) {
                 return Err(Errno::EAGAIN);
             }
             *count += add;
@@ -97,6 +98,9 @@ impl FileOps for EventFd {
         if count < MAX {
             events |= Events::WRITABLE;
         }
+        if count == u64::MAX {
+            events |= Events::ERR;
+        }
         events
     }
 
@@ -113,6 +117,6 @@ mod tests {
     fn a_semaphore_gives_one_at_a_time() {
         let event = EventFd::new(2, true);
         event.signal(u64::MAX);
-        assert_eq!(*event.count.lock(), MAX);
+        assert_eq!(*event.count.lock(), u64::MAX);
     }
 }

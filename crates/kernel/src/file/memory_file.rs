@@ -374,7 +374,7 @@ pub fn seek_to(current: u64, whence: Whence, offset: i64, size: u64) -> Result<u
         Whence::Data | Whence::Hole => return Err(Errno::EINVAL),
     };
     let base = i64::try_from(base).map_err(|_| Errno::EOVERFLOW)?;
-    let new = base.checked_add(offset).ok_or(Errno::EOVERFLOW)?;
+    let new = base.checked_add(offset).ok_or(Errno::EINVAL)?;
     u64::try_from(new).map_err(|_| Errno::EINVAL)
 }
 
@@ -439,6 +439,10 @@ impl FileOps for OpenMemoryFile {
     }
 
     fn seals(&self, file: &FileDescription, add: Option<u32>) -> Result<u32, Errno> {
+        // Below an overlay it is the overlay's file, which takes none.
+        if file.path().inode()?.sb.ops.name() == "overlay" {
+            return Err(Errno::EINVAL);
+        }
         match add {
             None => Ok(self.0.seals()),
             Some(_) if !file.writable() => Err(Errno::EPERM),

@@ -1,5 +1,6 @@
 //! Open files: descriptors, descriptions and the operations that each kind of file has.
 
+pub mod aio;
 mod close;
 mod description;
 pub mod epoll;
@@ -28,4 +29,4 @@ pub use description::{FileDescription, FileOwner};
 pub use fd_table::{FdEntry, FdTable};
 pub use memory::{FileMemory, HeapMemory, MemoryProvider};
 pub use ops::{DirSink, FileOps, MapPiece, Whence};
-pub use transfer::{check_size, read, write};
+pub use transfer::{check_size, read, write, write_placed};

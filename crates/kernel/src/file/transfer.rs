@@ -34,7 +34,9 @@ pub fn read(
     if !file.readable() {
         return Err(Errno::EBADF);
     }
+    dst.check()?;
     let mut once = |offset| {
+        check_span(offset, dst.remaining())?;
         let end = deadline(file, false);
         let read = task.file_op(file, Events::READABLE, end, || ops.read(file, offset, dst));
         timed_out(end, read)
@@ -76,11 +78,31 @@ fn read_stream(task: &CurrentTask, file: &FileDescription, dst: &mut dyn Sink) -
     }
 }
 
+/// A transfer must end within the positions that there are (rw_verify_area): `EINVAL`.
+fn check_span(offset: u64, len: usize) -> Result<(), Errno> {
+    // What begins beyond them is an address (/proc/PID/mem).
+    if offset <= POSITION_MAX && offset.saturating_add(len as u64) > POSITION_MAX {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
 /// Writes to `file`: at `at` (pwrite(2)), at the end with O_APPEND, else at its position, which moves on.
 pub fn write(
     task: &CurrentTask,
     file: &FileDescription,
     at: Option<u64>,
+    src: &mut dyn Source,
+) -> Result<usize, Errno> {
+    write_placed(task, file, at, None, src)
+}
+
+/// As [`write`]; `place` overrides O_APPEND (RWF_APPEND, RWF_NOAPPEND of pwritev2(2)).
+pub fn write_placed(
+    task: &CurrentTask,
+    file: &FileDescription,
+    at: Option<u64>,
+    place: Option<bool>,
     src: &mut dyn Source,
 ) -> Result<usize, Errno> {
     let ops = file.ops();
@@ -90,6 +112,8 @@ pub fn write(
     if !file.writable() {
         return Err(Errno::EBADF);
     }
+    src.check()?;
+    let append = place.unwrap_or(file.flags() & O_APPEND != 0);
     let done = if !ops.seekable() {
         write_stream(task, file, src)?
     } else if src.remaining() == 0 {
@@ -97,10 +121,10 @@ pub fn write(
     } else {
         drop_privileges(task, file)?;
         match at {
-            Some(offset) => write_at(task, file, offset, src)?.0,
+            Some(offset) => write_at(task, file, (offset, append), src)?.0,
             None => {
                 let mut position = file.position.lock();
-                let (done, after) = write_at(task, file, *position, src)?;
+                let (done, after) = write_at(task, file, (*position, append), src)?;
                 *position = after;
                 done
             }
@@ -151,11 +175,11 @@ fn write_stream(task: &CurrentTask, file: &FileDescription, src: &mut dyn Source
 fn write_at(
     task: &CurrentTask,
     file: &FileDescription,
-    offset: u64,
+    (offset, append): (u64, bool),
     src: &mut dyn Source,
 ) -> Result<(usize, u64), Errno> {
     let ops = file.ops();
-    let append = file.flags() & O_APPEND != 0;
+    check_span(offset, src.remaining())?;
     let regular = file.path().dentry.inode_ref()?.kind == FileKind::Regular;
     let limit = if regular {
         task.group.rlimit(RLIMIT_FSIZE).min(POSITION_MAX)

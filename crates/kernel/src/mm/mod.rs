@@ -34,6 +34,7 @@ pub use map::{MapRequest, Place};
 pub use shared::memory_pieces;
 
 use crate::file::FileDescription;
+use crate::file::aio::AioContexts;
 
 /// Linux's TASK_SIZE with four-level page tables.
 pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
@@ -56,6 +57,8 @@ pub struct Mm {
     state: Mutex<MmState>,
     /// MEMBARRIER_STATE_*: which commands were registered for.
     pub(crate) membarrier: AtomicU32,
+    /// Contexts of asynchronous I/O.
+    pub(crate) aio: AioContexts,
     /// The last count of resident pages, and when it was made.
     residency: Mutex<Option<(Instant, (u64, u64))>>,
 }
@@ -104,6 +107,7 @@ impl Mm {
             range,
             state: Mutex::new(rank::MM, state),
             membarrier: AtomicU32::new(0),
+            aio: AioContexts::default(),
             residency: Mutex::new(rank::LEAF, None),
         })
     }

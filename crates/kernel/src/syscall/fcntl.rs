@@ -1,6 +1,7 @@
 //! fcntl(2), except locks: those are in `fcntl_locking.rs`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi::fcntl::{O_APPEND, O_ASYNC, O_DIRECT, O_LARGEFILE, O_NOATIME, O_NONBLOCK, O_PATH};
 use abi::{Errno, UserAddr};
@@ -11,6 +12,7 @@ use crate::file::pipe::pipe_of;
 use crate::file::{FileDescription, FileOwner, lease, sigio};
 use crate::task::CurrentTask;
 use crate::vfs::FileKind;
+use crate::vfs::permission::is_owner;
 
 const F_DUPFD: u32 = 0;
 const F_GETFD: u32 = 1;
@@ -41,6 +43,8 @@ const F_ADD_SEALS: u32 = 1033;
 const F_GET_SEALS: u32 = 1034;
 const F_GET_RW_HINT: u32 = 1035;
 const F_SET_RW_HINT: u32 = 1036;
+/// RWH_WRITE_LIFE_EXTREME: the highest hint.
+const RWH_WRITE_LIFE_EXTREME: u64 = 5;
 /// FD_CLOEXEC.
 const FD_CLOEXEC: u64 = 1;
 /// F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP.
@@ -70,6 +74,7 @@ pub fn fcntl(task: &CurrentTask, fd: Fd, command: u32, arg: u64) -> Result<i64, 
             task.files().set_cloexec(fd.0, arg & FD_CLOEXEC != 0)?;
             return Ok(0);
         }
+        F_GETFL if file.flags() & O_PATH != 0 => return Ok(i64::from(file.flags())),
         F_GETFL => return Ok(i64::from(file.flags() | large(&file))),
         F_DUPFD_QUERY => {
             let other = task.fd(arg as u32 as i32)?;
@@ -104,10 +109,31 @@ pub fn fcntl(task: &CurrentTask, fd: Fd, command: u32, arg: u64) -> Result<i64, 
         }
         F_GET_SEALS => file.ops().seals(&file, None).map(i64::from),
         F_ADD_SEALS => file.ops().seals(&file, Some(arg as u32)).map(|_| 0),
-        F_GET_RW_HINT => task.write_struct(UserAddr(arg), &0u64).map(|()| 0),
-        F_SET_RW_HINT => Ok(0),
+        F_GET_RW_HINT => {
+            let hint = file.path().inode()?.attached::<WriteHint>();
+            let hint = hint.map_or(0, |hint| hint.0.load(Ordering::Relaxed));
+            task.write_struct(UserAddr(arg), &hint).map(|()| 0)
+        }
+        F_SET_RW_HINT => set_write_hint(task, &file, UserAddr(arg)).map(|()| 0),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// How long what is written to a file will live (RWH_WRITE_LIFE_*): kept, for nobody here acts on it.
+struct WriteHint(AtomicU64);
+
+fn set_write_hint(task: &CurrentTask, file: &FileDescription, addr: UserAddr) -> Result<(), Errno> {
+    let inode = file.path().inode()?;
+    if !is_owner(&task.cred(), &inode.attr()?) {
+        return Err(Errno::EPERM);
+    }
+    let hint: u64 = task.read_struct(addr)?;
+    if hint > RWH_WRITE_LIFE_EXTREME {
+        return Err(Errno::EINVAL);
+    }
+    let kept = inode.attach(|| WriteHint(AtomicU64::new(0)));
+    kept.0.store(hint, Ordering::Relaxed);
+    Ok(())
 }
 
 /// x86-64 opens every file with O_LARGEFILE, and shows it for those that open(2) made.
@@ -126,7 +152,7 @@ fn set_status(task: &CurrentTask, file: &Arc<FileDescription>, fd: Fd, flags: u3
     let old = file.flags();
     if flags & O_NOATIME != 0 && old & O_NOATIME == 0 {
         let attr = file.path().inode()?.attr()?;
-        if !crate::vfs::permission::is_owner(&task.cred(), &attr) {
+        if !is_owner(&task.cred(), &attr) {
             return Err(Errno::EPERM);
         }
     }
@@ -169,6 +195,7 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
             if pid == i32::MIN {
                 return Err(Errno::EINVAL);
             }
+            owner_exists(task, pid, false)?;
             let new = FileOwner {
                 pid: kernel_owner(task, pid)?,
                 thread: false,
@@ -195,6 +222,7 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
                 OWNER_PGRP => pid.checked_neg().ok_or(Errno::EINVAL)?,
                 _ => return Err(Errno::EINVAL),
             };
+            owner_exists(task, pid, kind == OWNER_TID)?;
             let new = FileOwner {
                 pid: kernel_owner(task, pid)?,
                 thread: kind == OWNER_TID,
@@ -206,4 +234,17 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
             Ok(0)
         }
     }
+}
+
+/// `ESRCH` when there is no such process, group or thread; 0 takes the owner away.
+fn owner_exists(task: &CurrentTask, pid: i32, thread: bool) -> Result<(), Errno> {
+    let id = pid.unsigned_abs();
+    let pids = task.kernel.pids.read();
+    let there = match pid {
+        0 => true,
+        1.. if thread => pids.task(id).is_some(),
+        1.. => pids.group(id).is_some(),
+        _ => !pids.pgrp_members(id).is_empty(),
+    };
+    if there { Ok(()) } else { Err(Errno::ESRCH) }
 }

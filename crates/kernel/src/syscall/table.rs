@@ -51,12 +51,7 @@ pub const IO: &[Row] = &[
     row!(306, "syncfs", super::sync::syncfs, Full),
     row!(326, "copy_file_range", super::sendfile::copy_file_range, Full),
     row!(327, "preadv2", super::readv::preadv2, Full),
-    row!(
-        328,
-        "pwritev2",
-        super::readv::pwritev2,
-        Partial("RWF_APPEND is not atomic")
-    ),
+    row!(328, "pwritev2", super::readv::pwritev2, Full),
     row!(436, "close_range", super::close_range::close_range, Full),
 ];
 
@@ -198,11 +193,18 @@ pub const EVENT: &[Row] = &[
     row!(7, "poll", super::poll::poll, Full),
     row!(22, "pipe", super::pipe::pipe, Full),
     row!(23, "select", super::select::select, Full),
-    missing!(206, "io_setup", ENOSYS),
-    missing!(207, "io_destroy", ENOSYS),
-    missing!(208, "io_getevents", ENOSYS),
-    missing!(209, "io_submit", ENOSYS),
-    missing!(210, "io_cancel", ENOSYS),
+    row!(206, "io_setup", super::io_setup::io_setup, Full),
+    row!(207, "io_destroy", super::io_setup::io_destroy, Full),
+    row!(208, "io_getevents", super::io_getevents::io_getevents, Full),
+    row!(
+        209,
+        "io_submit",
+        super::io_submit::io_submit,
+        Partial(
+            "requests are served at once; an eventfd hears of a waiting IOCB_CMD_POLL when io_getevents is called"
+        )
+    ),
+    row!(210, "io_cancel", super::io_submit::io_cancel, Full),
     row!(213, "epoll_create", super::epoll_create::epoll_create, Full),
     missing!(214, "epoll_ctl_old", ENOSYS),
     missing!(215, "epoll_wait_old", ENOSYS),
@@ -218,7 +220,7 @@ pub const EVENT: &[Row] = &[
     row!(291, "epoll_create1", super::epoll_create::epoll_create1, Full),
     row!(293, "pipe2", super::pipe::pipe2, Full),
     missing!(323, "userfaultfd", EPERM),
-    missing!(333, "io_pgetevents", ENOSYS),
+    row!(333, "io_pgetevents", super::io_getevents::io_pgetevents, Full),
     missing!(425, "io_uring_setup", ENOSYS),
     missing!(426, "io_uring_enter", ENOSYS),
     missing!(427, "io_uring_register", ENOSYS),

@@ -137,11 +137,13 @@ impl CurrentTask {
             index: 0,
             done: 0,
             remaining,
+            asked: 0,
         }
     }
 
     /// One guest buffer as a sink or source; longer ones are cut to what Linux moves in one call.
     pub fn buffer(&self, addr: UserAddr, len: usize) -> UserBuffers<'_> {
+        let asked = len as u64;
         let len = len.min(MAX_RW_COUNT);
         UserBuffers {
             task: self,
@@ -149,6 +151,7 @@ impl CurrentTask {
             index: 0,
             done: 0,
             remaining: len,
+            asked,
         }
     }
 }
@@ -175,6 +178,8 @@ pub struct UserBuffers<'a> {
     index: usize,
     done: usize,
     remaining: usize,
+    /// The length of a single buffer before it was cut.
+    asked: u64,
 }
 
 impl UserBuffers<'_> {
@@ -194,6 +199,14 @@ impl UserBuffers<'_> {
         None
     }
 
+    fn check_ranges(&self) -> Result<(), Errno> {
+        let check = |vector: &UserIoVec| vector.addr.check_range(vector.len as u64);
+        match &self.vectors {
+            Vectors::One(vector) => vector.addr.check_range(self.asked),
+            Vectors::Many(vectors) => vectors.iter().try_for_each(check),
+        }
+    }
+
     fn advance(&mut self, bytes: usize) {
         self.done += bytes;
         self.remaining -= bytes;
@@ -201,6 +214,10 @@ impl UserBuffers<'_> {
 }
 
 impl Sink for UserBuffers<'_> {
+    fn check(&self) -> Result<(), Errno> {
+        self.check_ranges()
+    }
+
     fn remaining(&self) -> usize {
         self.remaining
     }
@@ -240,6 +257,10 @@ impl Sink for UserBuffers<'_> {
 }
 
 impl Source for UserBuffers<'_> {
+    fn check(&self) -> Result<(), Errno> {
+        self.check_ranges()
+    }
+
     fn remaining(&self) -> usize {
         self.remaining
     }

@@ -63,7 +63,8 @@ impl Walker<'_> {
         lookup.set(LookupFlags::DIRECTORY, flags & O_DIRECTORY != 0);
         if flags & O_PATH != 0 {
             let path = self.resolve(dir, path, lookup)?;
-            return Ok(FileDescription::new(path, Box::new(PathOnly), flags));
+            let kept = flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW);
+            return Ok(FileDescription::new(path, Box::new(PathOnly), kept));
         }
         if flags & TMPFILE_BIT != 0 {
             let path = self.resolve(dir, path, lookup)?;
