@@ -60,8 +60,9 @@ pub fn reap(pidfd: impl AsFd) -> Result<Option<Exit>, Errno> {
 /// Reaps one child by its process id, whatever its exit signal; waits for it.
 pub fn wait_pid(pid: i32) -> Result<(), Errno> {
     loop {
-        // SAFETY: a null status pointer is allowed.
-        let result = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
+        let options = libc::WEXITED | libc::__WALL;
+        // SAFETY: a null siginfo_t is allowed.
+        let result = unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, std::ptr::null_mut(), options) };
         match crate::check(i64::from(result)) {
             Err(Errno::EINTR) => {}
             other => return other.map(|_| ()),

@@ -86,6 +86,11 @@ impl Channel {
             return Err((0, Errno::E2BIG));
         }
         self.post(ops);
+        self.collect(dead)
+    }
+
+    /// Waits for what was posted last; see [`Channel::execute`].
+    pub fn collect(&self, dead: impl Fn() -> bool) -> Result<u32, (usize, Errno)> {
         let ack = self.await_ack(dead).map_err(|e| (0, e))?;
         let value = ack as u32;
         match (ack >> 32) as i32 & 0xfff {
@@ -102,7 +107,7 @@ impl Channel {
         }
     }
 
-    /// Posts orders without waiting.
+    /// Posts orders without waiting, also before there is a helper. Not more than [`command::MAX_OPS`].
     pub fn post(&mut self, ops: &[Op]) {
         for (index, op) in ops.iter().enumerate() {
             let at = command::OPS + index * command::OP_LEN;

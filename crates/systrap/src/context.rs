@@ -13,7 +13,8 @@ use crate::frame;
 use crate::handoff::Pair;
 use crate::layout::{self as l, area, state, uc};
 use crate::patch;
-use crate::process::{Parked, Process, Slot};
+use crate::process::Process;
+use crate::slot::{Parked, Slot};
 use crate::stub;
 use crate::window::Windows;
 
@@ -151,7 +152,7 @@ impl Thread {
             slot: parked.slot.clone(),
             pending: AtomicBool::new(false),
         });
-        let pair = Pair::new(&process.engine.cores);
+        let pair = Pair::new(&process.engine.cores, parked.far);
         let mut thread = Thread {
             process,
             slot: parked.slot,
@@ -551,7 +552,7 @@ impl Context for Thread {
     }
 
     fn will_sleep(&mut self) {
-        self.pair.will_sleep();
+        self.pair.will_sleep(&self.process.engine.cores);
     }
 
     fn set_local_answers(&mut self, answers: &LocalAnswers) {
@@ -588,7 +589,7 @@ impl Context for Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         let tid = self.slot.tid.load(Ordering::Relaxed);
-        self.pair.part(&self.process.engine.cores, tid);
+        self.pair.end(&self.process.engine.cores, tid);
         if self.death.is_some() || self.process.is_dead() {
             return;
         }
@@ -598,6 +599,7 @@ impl Drop for Thread {
                 slot: self.slot.clone(),
                 uc: self.uc,
                 starting: self.starting,
+                far: false,
             });
         } else {
             slots.exiting.push(self.slot.clone());

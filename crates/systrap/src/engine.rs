@@ -6,7 +6,7 @@ use abi::Errno;
 
 use crate::area::Areas;
 use crate::clock::Clock;
-use crate::handoff::Cores;
+use crate::cores::Cores;
 use crate::reaper::Reaper;
 use crate::xstate::{self, Layout};
 
@@ -17,6 +17,8 @@ pub struct Tuning {
     pub windows: bool,
     /// Call sites are patched.
     pub patches: bool,
+    /// Hand-offs poll when there is a core to spare.
+    pub polling: bool,
 }
 
 impl Default for Tuning {
@@ -24,6 +26,7 @@ impl Default for Tuning {
         Tuning {
             windows: true,
             patches: true,
+            polling: true,
         }
     }
 }
@@ -35,6 +38,7 @@ impl Tuning {
         Tuning {
             windows: !off("windows"),
             patches: !off("patches"),
+            polling: !off("polling"),
         }
     }
 }
@@ -61,7 +65,7 @@ impl Engine {
     pub fn new(tuning: Tuning) -> Result<Engine, Errno> {
         Ok(Engine {
             areas: Areas::new()?,
-            cores: Cores::new(),
+            cores: Cores::new(tuning.polling),
             clock: Clock::new()?,
             reaper: Reaper::new()?,
             layout: xstate::layout()?,

@@ -6,14 +6,14 @@
 //! On one core nobody polls, since the host may let a thread that yields go on. Pairs whose calls wait are woken by
 //! other pairs: they meet on one core, as long as that is not crowded.
 
-use std::arch::x86_64::_rdtsc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use host::futex;
 use host::process::{self, CpuSet};
 
 use crate::area::Area;
+use crate::cores::{Cores, MAX_DOUBLINGS, PENALTY_US, ticks};
 use crate::layout::{area, state};
 
 /// How the two threads of a pair find each other.
@@ -53,12 +53,6 @@ const STUB_ROUNDS: u32 = 6;
 const POLL_US: u64 = 40;
 /// A yield that took longer, in microseconds, let somebody else run: the core is not to spare.
 const BUSY_US: u64 = 20;
-/// How long after such a yield, in microseconds, the pair does not poll; doubled each time.
-const PENALTY_US: u64 = 10_000;
-/// Most doublings of it.
-const MAX_DOUBLINGS: u32 = 6;
-/// A polling pair that has not used its place for so long, in microseconds, has lost it.
-const PLACE_US: u64 = 200;
 /// After so long without an event, pinned threads are set free.
 const PINNED_WAIT: Duration = Duration::from_millis(5);
 /// How often a sentry thread whose guest computes looks whether an interrupt went unheard.
@@ -79,28 +73,6 @@ const CROWD: u32 = 12;
 /// For so long, in microseconds, a pair stays away from a crowded home.
 const CROWDED_US: u64 = 200_000;
 
-/// A place for a polling pair.
-#[derive(Debug, Default)]
-struct Place {
-    owner: AtomicU64,
-    /// When the owner last used it, in ticks.
-    used: AtomicU64,
-}
-
-/// What all pairs of a platform share.
-#[derive(Debug)]
-pub struct Cores {
-    /// The cores that the sentry may use.
-    pub all: CpuSet,
-    /// Pinned pairs per core.
-    pinned: Vec<AtomicU32>,
-    /// Pairs at home per core.
-    homes: Vec<AtomicU32>,
-    places: Vec<Place>,
-    next_id: AtomicU64,
-    epoch: (Instant, u64),
-}
-
 /// Looks a few times, politely.
 fn glance(word: &AtomicU32, order: u32) -> Option<u32> {
     (0..GLANCES).find_map(|_| {
@@ -110,81 +82,20 @@ fn glance(word: &AtomicU32, order: u32) -> Option<u32> {
     })
 }
 
-fn ticks() -> u64 {
-    // SAFETY: reading the time stamp counter has no effects.
-    unsafe { _rdtsc() }
-}
-
-impl Cores {
-    /// Takes the cores that the calling thread may use.
-    pub fn new() -> Cores {
-        let all = process::affinity(0).unwrap_or_default();
-        let count = all.count().max(1);
-        Cores {
-            pinned: (0..CpuSet::MAX).map(|_| AtomicU32::new(0)).collect(),
-            homes: (0..CpuSet::MAX).map(|_| AtomicU32::new(0)).collect(),
-            places: (0..count / 2).map(|_| Place::default()).collect(),
-            next_id: AtomicU64::new(1),
-            all,
-            epoch: (Instant::now(), ticks()),
-        }
-    }
-
-    /// Ticks of the time stamp counter in so many microseconds, as measured since the start.
-    fn ticks_in(&self, us: u64) -> u64 {
-        let elapsed = self.epoch.0.elapsed().as_micros().max(1) as u64;
-        let per_us = (ticks().saturating_sub(self.epoch.1) / elapsed).clamp(500, 10_000);
-        us * per_us
-    }
-
-    /// The allowed core with the fewest pinned pairs, preferably the current one.
-    fn best(&self) -> usize {
-        let now = process::current_cpu();
-        let load = |cpu: usize| {
-            self.pinned
-                .get(cpu)
-                .map_or(u32::MAX, |n| n.load(Ordering::Relaxed))
-        };
-        (0..CpuSet::MAX)
-            .filter(|cpu| self.all.contains(*cpu))
-            .min_by_key(|cpu| (load(*cpu), *cpu != now))
-            .unwrap_or(now)
-    }
-}
-
-impl Cores {
-    /// Where pairs whose calls wait meet: the core with most of them.
-    fn home(&self) -> usize {
-        let now = process::current_cpu();
-        let pairs = |cpu: usize| self.homes.get(cpu).map_or(0, |n| n.load(Ordering::Relaxed));
-        (0..CpuSet::MAX)
-            .filter(|cpu| self.all.contains(*cpu))
-            .max_by_key(|cpu| (pairs(*cpu), *cpu == now))
-            .unwrap_or(now)
-    }
-
-    /// Counts a pair in or out.
-    fn count(&self, way: Way, pairs: u32) {
-        let add = |counts: &[AtomicU32], cpu: usize| {
-            if let Some(count) = counts.get(cpu) {
-                count.fetch_add(pairs, Ordering::Relaxed);
-            }
-        };
-        if let Some(cpu) = way.core() {
-            add(&self.pinned, cpu);
-        }
-        if let Way::Home(cpu) = way {
-            add(&self.homes, cpu);
-        }
-    }
-}
-
 /// The hand-off of one guest thread.
 #[derive(Debug)]
 pub struct Pair {
     way: Way,
     /// The sentry's thread has not served this pair yet: it may be pinned as the thread that made it was.
     fresh: bool,
+    /// The guest thread was made elsewhere and has not run yet: it is to come to the core of the sentry's.
+    far: bool,
+    /// It is kept there for its first calls, as if it had always been.
+    held: bool,
+    /// It is one of [`Cores::active`].
+    active: bool,
+    /// Where the guest thread is pinned.
+    on: Option<usize>,
     /// The present call waits for something.
     waits: bool,
     /// Which of the last calls did, newest in bit 0.
@@ -207,11 +118,15 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// A pair that has not met yet.
-    pub fn new(cores: &Cores) -> Pair {
+    /// A pair that has not met yet. `far`: its guest thread was made on any core.
+    pub fn new(cores: &Cores, far: bool) -> Pair {
         Pair {
             way: Way::Apart,
             fresh: true,
+            far,
+            held: false,
+            active: false,
+            on: None,
             waits: false,
             waited: 0,
             late: 0,
@@ -222,7 +137,7 @@ impl Pair {
             pinned_since: 0,
             penalty_until: 0,
             penalties: 0,
-            id: cores.next_id.fetch_add(1, Ordering::Relaxed),
+            id: cores.new_id(),
             short_calls: 0,
             event_at: 0,
         }
@@ -234,6 +149,9 @@ impl Pair {
             if std::mem::take(&mut self.fresh) {
                 let _ = process::set_affinity(0, &cores.all);
             }
+            if !self.active {
+                self.start(cores, tid);
+            }
             self.choose(cores, memory, tid);
         }
         let word = memory.word(area::STATE);
@@ -243,8 +161,74 @@ impl Pair {
     }
 
     /// The present call is about to wait for something other than its guest.
-    pub fn will_sleep(&mut self) {
+    pub fn will_sleep(&mut self, cores: &Cores) {
         self.waits = true;
+        self.rest(cores);
+    }
+
+    /// It is over: nothing of it counts any more.
+    pub fn end(&mut self, cores: &Cores, tid: i32) {
+        self.part(cores, tid);
+        self.rest(cores);
+    }
+
+    /// The pair has something to do, for the first time or again.
+    fn start(&mut self, cores: &Cores, tid: i32) {
+        self.active = true;
+        cores.note_active(true);
+        let on = self.on.take();
+        self.pin(cores, on);
+        if std::mem::take(&mut self.far) {
+            self.hold(cores, tid);
+        } else if matches!(self.way, Way::Together(cpu) if cores.is_uneven(cpu)) {
+            self.part(cores, tid);
+        }
+    }
+
+    /// It has nothing to do.
+    fn rest(&mut self, cores: &Cores) {
+        let on = self.on;
+        self.pin(cores, None);
+        self.on = on;
+        if std::mem::take(&mut self.active) {
+            cores.note_active(false);
+        }
+    }
+
+    /// Keeps the books of who is pinned where; only those that have something to do count.
+    fn pin(&mut self, cores: &Cores, core: Option<usize>) {
+        if self.active {
+            self.on.inspect(|cpu| cores.note_pinned(*cpu, false));
+            core.inspect(|cpu| cores.note_pinned(*cpu, true));
+        }
+        self.on = core;
+    }
+
+    /// Brings a guest thread that was made elsewhere here, or, if there is less to do, both to another core.
+    fn hold(&mut self, cores: &Cores, tid: i32) {
+        let best = cores.best();
+        if best != process::current_cpu() {
+            self.meet(cores, tid, Way::Together(best));
+        } else if process::set_affinity(tid, &CpuSet::one(best)).is_ok() {
+            self.held = true;
+            self.pin(cores, Some(best));
+        }
+    }
+
+    /// Pins both threads.
+    fn meet(&mut self, cores: &Cores, tid: i32, way: Way) {
+        let one = CpuSet::one(way.core().unwrap_or_default());
+        if process::set_affinity(tid, &one).is_err() || process::set_affinity(0, &one).is_err() {
+            self.way = Way::Apart;
+            return;
+        }
+        self.pin(cores, way.core());
+        if let Way::Home(cpu) = way {
+            cores.note_home(cpu, true);
+        }
+        self.way = way;
+        self.late = 0;
+        self.pinned_since = ticks();
     }
 
     fn is_sleepy(&self) -> bool {
@@ -270,7 +254,7 @@ impl Pair {
                 self.approach(cores, tid, now, guest_cpu);
             }
             Way::Poll => {
-                if !self.take_place(cores, now) {
+                if !cores.take_place(self.id, now, self.us) {
                     self.approach(cores, tid, now, guest_cpu);
                 }
             }
@@ -290,10 +274,11 @@ impl Pair {
     /// From [`Way::Apart`]: home for a pair whose calls wait, else polling if there is a place, else together on one core.
     fn approach(&mut self, cores: &Cores, tid: i32, now: u64, guest_cpu: usize) {
         self.us = cores.ticks_in(1);
+        self.let_go(cores, tid);
         let sleepy = self.is_sleepy();
         let met = guest_cpu == process::current_cpu();
         let again = met && now.wrapping_sub(self.apart_since) < REUNION_US * self.us;
-        if !sleepy && !again && now >= self.penalty_until && self.take_place(cores, now) {
+        if !sleepy && !again && now >= self.penalty_until && cores.take_place(self.id, now, self.us) {
             self.way = Way::Poll;
             if met {
                 self.keep_off(cores, guest_cpu, now);
@@ -305,15 +290,7 @@ impl Pair {
         } else {
             Way::Together(cores.best())
         };
-        let one = CpuSet::one(way.core().unwrap_or_default());
-        if process::set_affinity(tid, &one).is_err() || process::set_affinity(0, &one).is_err() {
-            self.way = Way::Apart;
-            return;
-        }
-        cores.count(way, 1);
-        self.way = way;
-        self.late = 0;
-        self.pinned_since = now;
+        self.meet(cores, tid, way);
     }
 
     /// Polling needs two cores: leaves the guest's.
@@ -325,33 +302,27 @@ impl Pair {
         }
     }
 
-    /// Keeps or gets a place for polling.
-    fn take_place(&self, cores: &Cores, now: u64) -> bool {
-        cores.places.iter().any(|place| {
-            let owner = place.owner.load(Ordering::Relaxed);
-            let stale = now.saturating_sub(place.used.load(Ordering::Relaxed)) > PLACE_US * self.us;
-            let mine = owner == self.id
-                || stale
-                    && place
-                        .owner
-                        .compare_exchange(owner, self.id, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok();
-            if mine {
-                place.used.store(now, Ordering::Relaxed);
-            }
-            mine
-        })
+    /// Lets the host place a guest thread that was kept for its first calls.
+    fn let_go(&mut self, cores: &Cores, tid: i32) {
+        if std::mem::take(&mut self.held) {
+            let _ = process::set_affinity(tid, &cores.all);
+            self.pin(cores, None);
+        }
     }
 
     /// Lets the host place both threads again.
     pub fn part(&mut self, cores: &Cores, tid: i32) {
+        self.let_go(cores, tid);
         if self.way.core().is_some() {
             let _ = process::set_affinity(tid, &cores.all);
         }
         if self.way.core().is_some() || self.apart_from.take().is_some() {
             let _ = process::set_affinity(0, &cores.all);
         }
-        cores.count(self.way, 1u32.wrapping_neg());
+        self.pin(cores, None);
+        if let Way::Home(cpu) = self.way {
+            cores.note_home(cpu, false);
+        }
         self.way = Way::Apart;
         self.short_calls = 0;
     }
@@ -414,6 +385,7 @@ impl Pair {
             if after.wrapping_sub(before) > BUSY_US * self.us {
                 self.penalties = (self.penalties + 1).min(MAX_DOUBLINGS);
                 self.penalty_until = after + ((PENALTY_US * self.us) << self.penalties);
+                cores.close_place(self.id, after, self.us);
                 self.leave_place(cores);
                 return None;
             }
@@ -431,7 +403,7 @@ impl Pair {
                 Err(now) if now == sleeping => {}
                 Err(now) => return now,
             }
-            let pinned = self.way.core().is_some();
+            let pinned = self.held || self.way.core().is_some();
             let limit = if pinned { PINNED_WAIT } else { LOOK_AROUND };
             if futex::wait(word, sleeping, Some(limit)) == Err(abi::Errno::ETIMEDOUT) {
                 self.part(cores, tid);

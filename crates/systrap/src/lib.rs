@@ -1,6 +1,6 @@
 //! The systrap platform: guest threads are host threads under a filter that traps every system call.
 //!
-//! `zygote` makes the first guest process, `process` is one, `channel` gives its memory helper orders, `context`
+//! `zygote` makes the first guest process, `spare` others before they are needed, `process` is one, `channel` gives its memory helper orders, `context`
 //! drives a guest thread through `area` (shared memory) and `frame` (its registers); `stub.s` is all code of ours
 //! in guest processes; `filter` is the boundary. If the sentry dies, its guest processes die with the thread that
 //! made the platform (parent death signal) and with the sandbox's pid namespace.
@@ -9,6 +9,7 @@ mod area;
 mod channel;
 mod clock;
 mod context;
+mod cores;
 mod engine;
 mod filter;
 mod frame;
@@ -18,7 +19,9 @@ mod patch;
 mod process;
 mod reaper;
 mod regions;
+mod slot;
 mod space;
+mod spare;
 mod stub;
 mod text;
 mod vdso;
@@ -38,7 +41,7 @@ pub use filter::{Allowed, GUEST_CALLS, helper_calls};
 pub use space::Space;
 
 use crate::engine::Engine;
-use crate::process::Process;
+use crate::spare::Spares;
 
 /// Scheduler turns of guest threads.
 const GUEST_TURN: Duration = Duration::from_micros(300);
@@ -48,7 +51,7 @@ const SENTRY_TURN: Duration = Duration::from_micros(100);
 /// The platform.
 pub struct Systrap {
     engine: Arc<Engine>,
-    zygote: Arc<Process>,
+    spares: Spares,
 }
 
 impl Systrap {
@@ -72,13 +75,13 @@ impl Systrap {
         let _ = host::process::short_turns(GUEST_TURN);
         let zygote = zygote::spawn(engine.clone())?;
         let _ = host::process::short_turns(SENTRY_TURN);
-        Ok(Systrap { engine, zygote })
+        let spares = Spares::new(engine.clone(), zygote);
+        Ok(Systrap { engine, spares })
     }
 
     /// A new, empty address space, as its own type.
     pub fn space(&self) -> Result<Space, Errno> {
-        self.zygote.start_reaper()?;
-        Ok(Space::new(self.zygote.fork()?))
+        Ok(Space::new(self.spares.take()?))
     }
 }
 
@@ -103,11 +106,5 @@ impl Platform for Systrap {
             len: (clock::PAGE_LEN + vdso::IMAGE_LEN) as u64 + patch::LEN,
             elf_offset: clock::PAGE_LEN as u64,
         })
-    }
-}
-
-impl Drop for Systrap {
-    fn drop(&mut self) {
-        self.zygote.kill();
     }
 }

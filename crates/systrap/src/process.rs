@@ -1,7 +1,7 @@
 //! A guest process: the host process that holds one guest address space, its helper and its threads.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use abi::Errno;
@@ -9,7 +9,6 @@ use host::futex;
 use host::process::{self, CpuSet, Exit};
 use platform::{Death, Title};
 
-use crate::area::Area;
 use crate::channel::{Channel, Op};
 use crate::engine::Engine;
 use crate::layout::{
@@ -17,6 +16,7 @@ use crate::layout::{
 };
 use crate::patch::Patches;
 use crate::regions::Regions;
+use crate::slot::{Slot, Slots};
 
 /// A live or dead guest process.
 #[derive(Debug)]
@@ -37,42 +37,6 @@ pub struct Process {
     pub slots: Mutex<Slots>,
     regions: Mutex<Regions>,
     patches: Mutex<Patches>,
-}
-
-/// A thread area with the host thread that uses it.
-#[derive(Debug)]
-pub struct Slot {
-    /// The memory.
-    pub area: Area,
-    /// The host thread, 0 before it was started.
-    pub tid: AtomicI32,
-    /// A kick was sent since the thread was last told to run: one is enough, and more would pile up frames on its
-    /// signal stack while the host keeps it from running.
-    pub kicked: AtomicBool,
-}
-
-/// A guest thread without a context: it waits in the stub.
-#[derive(Debug)]
-pub struct Parked {
-    /// Its area.
-    pub slot: Arc<Slot>,
-    /// Offset of its frame in the area.
-    pub uc: usize,
-    /// Whether the thread has yet to report that it is ready.
-    pub starting: bool,
-}
-
-/// Which thread areas a process has. They stay with it until it has been reaped.
-#[derive(Debug, Default)]
-pub struct Slots {
-    /// All areas.
-    pub all: Vec<Arc<Slot>>,
-    /// Threads that wait for the next context.
-    pub parked: Vec<Parked>,
-    /// Threads that were told to exit.
-    pub exiting: Vec<Arc<Slot>>,
-    /// Mapped areas without a thread.
-    pub idle: Vec<Arc<Slot>>,
 }
 
 /// Bytes of `struct prctl_mm_map` (include/uapi/linux/prctl.h); the name comes behind it.
@@ -111,9 +75,14 @@ impl Process {
         regions: Regions,
         patches: Patches,
     ) -> Result<Arc<Process>, Errno> {
+        let pidfd = process::pidfd_open(pid).inspect_err(|_| {
+            // Nobody would ever end it. Until it is reaped, the number is its own.
+            let _ = process::tgkill(pid, pid, libc::SIGKILL);
+            let _ = process::wait_pid(pid);
+        })?;
         let process = Arc::new(Process {
             pid,
-            pidfd: process::pidfd_open(pid)?,
+            pidfd,
             engine,
             channel: Mutex::new(channel),
             helper_cpu: AtomicUsize::new(usize::MAX),
@@ -192,6 +161,19 @@ impl Process {
         done.map(drop).map_err(|(_, error)| error)
     }
 
+    /// Orders a copy-on-write copy that listens to `channel`; somebody will [`Process::collect`] its id. The helper, and
+    /// so the copy, runs where the host likes.
+    pub fn post_fork(&self, channel: &Channel) {
+        let mut own = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        own.post(&[fork_order(channel)]);
+    }
+
+    /// The answer to what was posted last.
+    pub fn collect(&self) -> Result<u32, Errno> {
+        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.collect(|| self.is_dead()).map_err(|(_, e)| e)
+    }
+
     /// Brings the helper to the caller's core: there it runs when the caller waits, and no idle core is woken.
     fn fetch_helper(&self) {
         let cpu = process::current_cpu();
@@ -210,11 +192,7 @@ impl Process {
         let mut channel = Channel::new()?;
         // Held until the child is there: its memory must be of one moment with the record of it.
         let (regions, patches) = (self.regions(), self.patches());
-        let op = Op {
-            nr: OP_FORK,
-            args: [channel.number(), 0, 0, 0, 0, 0],
-        };
-        let pid = match self.execute(&[op]) {
+        let pid = match self.execute(&[fork_order(&channel)]) {
             Ok(pid) => pid,
             Err((_, error)) => {
                 // The helper may have been killed after it forked: let the child, if there is one, go.
@@ -321,5 +299,12 @@ impl Process {
     /// Starts the reaper's thread if need be.
     pub fn start_reaper(&self) -> Result<(), Errno> {
         self.engine.reaper.start()
+    }
+}
+
+fn fork_order(channel: &Channel) -> Op {
+    Op {
+        nr: OP_FORK,
+        args: [channel.number(), 0, 0, 0, 0, 0],
     }
 }

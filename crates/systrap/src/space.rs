@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use abi::{Errno, PAGE_SIZE, UserAddr};
@@ -14,11 +14,11 @@ use platform::{
 use crate::channel::Op;
 use crate::clock;
 use crate::context::Thread;
-use crate::frame;
-use crate::layout::{self as l, OP_CAS, OP_THREAD, USER_END, USER_START, area, command, state};
+use crate::layout::{self as l, OP_CAS, USER_END, USER_START, command};
 use crate::patch;
-use crate::process::{Parked, Process, Slot, Slots};
+use crate::process::Process;
 use crate::regions::{Access, Regions};
+use crate::slot::{Parked, Slot, Slots};
 use crate::vdso;
 
 /// From this length on, memory that should be huge is advised so.
@@ -64,35 +64,13 @@ impl Space {
         let (slot, mapped) = match slots.idle.pop() {
             Some(slot) => (slot, true),
             None => {
-                let area = process.engine.areas.take()?;
-                let slot = Arc::new(Slot {
-                    area,
-                    tid: AtomicI32::new(0),
-                    kicked: AtomicBool::new(false),
-                });
+                let slot = Slot::take(&process.engine)?;
                 slots.all.push(slot.clone());
                 (slot, false)
             }
         };
         drop(slots);
-        let uc = self.prepare(&slot);
-        let address = slot.area.address();
-        let mut ops = Vec::with_capacity(3);
-        if !mapped {
-            let (prot, flags) = (
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_FIXED,
-            );
-            let fd = process.engine.areas.file.as_raw_fd() as u64;
-            let offset = slot.area.file_offset();
-            let args = [address, l::AREA_LEN as u64, prot as u64, flags as u64, fd, offset];
-            ops.push(Op::call(libc::SYS_mmap, args));
-            ops.push(advise(address, l::AREA_LEN as u64, libc::MADV_DONTFORK));
-        }
-        ops.push(Op {
-            nr: OP_THREAD,
-            args: [address, address + uc as u64 - 8, 0, 0, 0, 0],
-        });
+        let (uc, ops) = slot.birth(&process.engine, mapped);
         match process.execute(&ops) {
             Ok(tid) => {
                 slot.tid.store(tid as i32, Ordering::SeqCst);
@@ -113,20 +91,8 @@ impl Space {
             slot,
             uc,
             starting: true,
+            far: false,
         })
-    }
-
-    /// Fills the area of a thread that is about to start.
-    fn prepare(&self, slot: &Slot) -> usize {
-        let memory = &slot.area;
-        let uc = frame::initial_offset(self.process.engine.layout);
-        memory.word(area::STATE).store(state::RUN, Ordering::SeqCst);
-        memory.set(area::UC, memory.address() + uc as u64);
-        memory.set(area::STACK_T, memory.address() + area::STACK as u64);
-        memory.set(area::STACK_T + 8, 0);
-        memory.set(area::STACK_T + 16, (area::STACK_END - area::STACK) as u64);
-        frame::create(memory, uc, self.process.engine.layout);
-        uc
     }
 
     /// Takes patches back before their trampolines are unmapped or replaced.

@@ -411,6 +411,7 @@ impl CurrentTask {
 
     /// vfork(2): sleeps until the child leaves the address space; only the end of this process is noticed earlier.
     fn wait_vfork(&self, child: &Arc<Task>) {
+        self.context.borrow_mut().will_sleep();
         let queue = &child.group.exit_events;
         let id = queue.add(self.waiter.clone(), 0, Events::all());
         while child.state.lock().vfork && !self.group.signals.lock().exiting() {

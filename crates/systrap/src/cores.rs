@@ -1,0 +1,242 @@
+//! What all pairs of guest and sentry threads know of the cores: who is pinned where, who has something to do, and
+//! which cores are to spare for polling.
+
+use std::arch::x86_64::_rdtsc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use host::process::{self, CpuSet};
+
+/// How long nobody polls in a place, in microseconds, where there was no core to spare; doubled each time. Programs
+/// that run for a moment would else all find out anew, and each for the price of a hundred calls.
+pub const PENALTY_US: u64 = 10_000;
+/// Most doublings of it.
+pub const MAX_DOUBLINGS: u32 = 6;
+/// A polling pair that has not used its place for so long, in microseconds, has lost it.
+const PLACE_US: u64 = 200;
+
+/// A place for a polling pair.
+#[derive(Debug, Default)]
+struct Place {
+    owner: AtomicU64,
+    /// When the owner last used it, in ticks.
+    used: AtomicU64,
+    /// Until when, in ticks, nobody is to use it: its last owner found no core to spare.
+    closed: AtomicU64,
+    /// How often in a row.
+    penalties: AtomicU32,
+}
+
+impl Place {
+    /// Nobody uses it for a while, and for longer each time as long as that happens again soon.
+    fn close(&self, now: u64, us: u64) {
+        let closed = self.closed.load(Ordering::Relaxed);
+        let penalties = self.penalties.load(Ordering::Relaxed);
+        let last = (PENALTY_US * us) << penalties;
+        let penalties = if now.saturating_sub(closed) > last {
+            0
+        } else {
+            (penalties + 1).min(MAX_DOUBLINGS)
+        };
+        self.penalties.store(penalties, Ordering::Relaxed);
+        let until = now + ((PENALTY_US * us) << penalties);
+        self.closed.store(until, Ordering::Relaxed);
+    }
+
+    /// Whether `pair` has it, from now on or still.
+    fn take(&self, pair: u64, now: u64, us: u64) -> bool {
+        if now < self.closed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let owner = self.owner.load(Ordering::Relaxed);
+        let stale = now.saturating_sub(self.used.load(Ordering::Relaxed)) > PLACE_US * us;
+        let swap = || {
+            self.owner
+                .compare_exchange(owner, pair, Ordering::Relaxed, Ordering::Relaxed)
+        };
+        let mine = owner == pair || stale && swap().is_ok();
+        if mine {
+            self.used.store(now, Ordering::Relaxed);
+        }
+        mine
+    }
+}
+
+/// What all pairs of a platform share.
+#[derive(Debug)]
+pub struct Cores {
+    /// The cores that the sentry may use.
+    pub all: CpuSet,
+    /// Their numbers.
+    numbers: Vec<usize>,
+    /// Pairs per core that are pinned there and have something to do.
+    pinned: Vec<AtomicU32>,
+    /// Pairs at home per core.
+    homes: Vec<AtomicU32>,
+    places: Vec<Place>,
+    /// Pairs that run guest code or serve a call that does not wait.
+    active: AtomicU32,
+    next_id: AtomicU64,
+    epoch: (Instant, u64),
+}
+
+/// The time stamp counter.
+pub fn ticks() -> u64 {
+    // SAFETY: reading the time stamp counter has no effects.
+    unsafe { _rdtsc() }
+}
+
+fn count(counts: &[AtomicU32], cpu: usize) -> u32 {
+    counts.get(cpu).map_or(0, |n| n.load(Ordering::Relaxed))
+}
+
+impl Cores {
+    /// Takes the cores that the calling thread may use; at most half of them for `polling`.
+    pub fn new(polling: bool) -> Cores {
+        let all = process::affinity(0).unwrap_or_default();
+        let numbers: Vec<usize> = (0..CpuSet::MAX).filter(|cpu| all.contains(*cpu)).collect();
+        let places = if polling { numbers.len() / 2 } else { 0 };
+        Cores {
+            pinned: (0..CpuSet::MAX).map(|_| AtomicU32::new(0)).collect(),
+            homes: (0..CpuSet::MAX).map(|_| AtomicU32::new(0)).collect(),
+            places: (0..places).map(|_| Place::default()).collect(),
+            active: AtomicU32::new(0),
+            next_id: AtomicU64::new(1),
+            all,
+            numbers,
+            epoch: (Instant::now(), ticks()),
+        }
+    }
+
+    /// A number that no other pair has.
+    pub fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ticks of the time stamp counter in so many microseconds, as measured since the start.
+    pub fn ticks_in(&self, us: u64) -> u64 {
+        let elapsed = self.epoch.0.elapsed().as_micros().max(1) as u64;
+        let per_us = (ticks().saturating_sub(self.epoch.1) / elapsed).clamp(500, 10_000);
+        us * per_us
+    }
+
+    /// The allowed core with the fewest pinned pairs, preferably the current one.
+    pub fn best(&self) -> usize {
+        let now = process::current_cpu();
+        let numbers = self.numbers.iter().copied();
+        numbers
+            .min_by_key(|cpu| (count(&self.pinned, *cpu), *cpu != now))
+            .unwrap_or(now)
+    }
+
+    /// Whether another core has so much less to do that a pair should leave this one.
+    pub fn is_uneven(&self, cpu: usize) -> bool {
+        let least = count(&self.pinned, self.best());
+        count(&self.pinned, cpu) > least.saturating_add(1)
+    }
+
+    /// Where pairs whose calls wait meet: the core with most of them.
+    pub fn home(&self) -> usize {
+        let now = process::current_cpu();
+        let numbers = self.numbers.iter().copied();
+        numbers
+            .max_by_key(|cpu| (count(&self.homes, *cpu), *cpu == now))
+            .unwrap_or(now)
+    }
+
+    /// A pair is at home there from now on, or no longer.
+    pub fn note_home(&self, cpu: usize, there: bool) {
+        step(self.homes.get(cpu), there);
+    }
+
+    /// A pair that is pinned there has something to do from now on, or no longer.
+    pub fn note_pinned(&self, cpu: usize, there: bool) {
+        step(self.pinned.get(cpu), there);
+    }
+
+    /// A pair has something to do from now on, or no longer.
+    pub fn note_active(&self, active: bool) {
+        step(Some(&self.active), active);
+    }
+
+    /// Keeps or gets a place for polling: a core to spare, beside one for each pair that has something to do.
+    pub fn take_place(&self, pair: u64, now: u64, us: u64) -> bool {
+        let active = self.active.load(Ordering::Relaxed) as usize;
+        active < self.numbers.len() && self.places.iter().any(|place| place.take(pair, now, us))
+    }
+
+    /// The pair found that there is no core to spare after all.
+    pub fn close_place(&self, pair: u64, now: u64, us: u64) {
+        let own = |place: &&Place| place.owner.load(Ordering::Relaxed) == pair;
+        if let Some(place) = self.places.iter().find(own) {
+            place.close(now, us);
+        }
+    }
+}
+
+fn step(counter: Option<&AtomicU32>, up: bool) {
+    let Some(counter) = counter else { return };
+    if up {
+        counter.fetch_add(1, Ordering::Relaxed);
+    } else {
+        counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const US: u64 = 1_000;
+
+    fn cores(numbers: &[usize]) -> Cores {
+        let mut cores = Cores::new(true);
+        cores.numbers = numbers.to_vec();
+        cores.places = (0..numbers.len() / 2).map(|_| Place::default()).collect();
+        cores
+    }
+
+    #[test]
+    fn a_place_that_was_no_use_is_closed_for_longer_each_time() {
+        let cores = cores(&[0, 1]);
+        let start = 1 << 50;
+        assert!(cores.take_place(1, start, US));
+        assert!(!cores.take_place(2, start, US), "it has an owner");
+        cores.close_place(1, start, US);
+        let mut at = start;
+        for doublings in [0, 1, 2] {
+            let until = at + ((PENALTY_US * US) << doublings);
+            assert!(!cores.take_place(3, until - 1, US));
+            assert!(cores.take_place(3, until, US));
+            cores.close_place(3, until, US);
+            at = until;
+        }
+        let long_after = at + ((PENALTY_US * US) << 9);
+        assert!(cores.take_place(4, long_after, US));
+        cores.close_place(4, long_after, US);
+        assert!(cores.take_place(4, long_after + PENALTY_US * US, US), "forgiven");
+    }
+
+    #[test]
+    fn nobody_polls_when_each_core_has_something_to_do() {
+        let cores = cores(&[0, 1]);
+        cores.note_active(true);
+        assert!(cores.take_place(1, 1 << 40, US));
+        cores.note_active(true);
+        assert!(!cores.take_place(1, 1 << 40, US));
+        cores.note_active(false);
+        assert!(cores.take_place(1, 1 << 40, US));
+    }
+
+    #[test]
+    fn a_core_with_two_pairs_more_than_another_is_left() {
+        let cores = cores(&[3, 5]);
+        cores.note_pinned(3, true);
+        assert!(!cores.is_uneven(3), "moving would only swap them");
+        cores.note_pinned(3, true);
+        assert!(cores.is_uneven(3) && !cores.is_uneven(5));
+        assert_eq!(cores.best(), 5);
+        cores.note_pinned(5, true);
+        assert!(!cores.is_uneven(3));
+    }
+}
