@@ -6,6 +6,7 @@
 //! Architecture invariants: no `unsafe`, no host call (checked by `cargo xtask tidy`); a guest's bytes never cause a panic.
 #![forbid(unsafe_code)]
 
+pub mod bpf;
 mod cpu;
 pub mod cred;
 pub mod exec;

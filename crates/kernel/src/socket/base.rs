@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use abi::Errno;
 use sync::{Events, Mutex, WaitQueue, rank};
 
+use super::filter::Filter;
 use super::options::Options;
 
 /// The kind of a socket (its type argument).
@@ -50,6 +51,8 @@ pub struct Base {
     pub queue: WaitQueue,
     /// SOL_SOCKET options.
     pub options: Mutex<Options>,
+    /// SO_ATTACH_FILTER.
+    pub(super) filter: Mutex<Option<Filter>>,
     error: AtomicI32,
 }
 
@@ -64,6 +67,7 @@ impl Base {
             uid: crate::task::current().map_or(0, |task| task.cred().euid),
             queue: WaitQueue::new(),
             options: Mutex::new(rank::LEAF, Options::new(buffers)),
+            filter: Mutex::new(rank::LEAF, None),
             error: AtomicI32::new(0),
         }
     }

@@ -9,6 +9,7 @@ pub mod ancillary;
 mod base;
 mod channel;
 mod file;
+pub mod filter;
 mod in_flight;
 mod inbox;
 pub mod inet;

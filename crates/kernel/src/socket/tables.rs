@@ -20,8 +20,8 @@ pub struct SocketTables {
     pub(super) packets: Mutex<BTreeMap<u64, Weak<super::packet::PacketSocket>>>,
     /// Interfaces, routes, and the stack behind them.
     pub network: super::network::Network,
-    /// Port ids of netlink sockets in use.
-    pub(super) netlink: Mutex<std::collections::BTreeSet<u32>>,
+    /// Netlink sockets by their port ids.
+    pub(super) netlink: Mutex<BTreeMap<u32, Weak<super::netlink::NetlinkSocket>>>,
 }
 
 impl Default for SocketTables {
@@ -32,7 +32,7 @@ impl Default for SocketTables {
             ports: Ports::default(),
             packets: Mutex::new(rank::LEAF, BTreeMap::new()),
             network: super::network::Network::default(),
-            netlink: Mutex::new(rank::LEAF, std::collections::BTreeSet::new()),
+            netlink: Mutex::new(rank::LEAF, BTreeMap::new()),
         }
     }
 }

@@ -4,12 +4,15 @@ use abi::{Errno, UserAddr};
 
 use super::arg::Fd;
 use super::socket::lookup;
-use crate::socket::options::{SO_BINDTODEVICE, bind_to_device};
+use crate::socket::filter;
+use crate::socket::options::{
+    SO_ATTACH_FILTER, SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DETACH_FILTER, SO_PEERNAME, bind_to_device,
+    bind_to_index,
+};
 use crate::task::CurrentTask;
 
 /// SOL_SOCKET.
 const SOL_SOCKET: i32 = 1;
-const SO_DETACH_FILTER: i32 = 27;
 /// Longest option value that is read.
 const MAX_VALUE: usize = 4096;
 
@@ -26,7 +29,11 @@ pub fn getsockopt(
     let room: i32 = task.read_struct(len)?;
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
     let general = if level == SOL_SOCKET {
-        socket.base().general_option(name)
+        match name {
+            SO_PEERNAME => socket.peer_name(),
+            SO_ATTACH_FILTER => return filter::get(task, socket.base(), value, len, room),
+            name => socket.base().general_option(name, room),
+        }
     } else {
         Err(Errno::ENOPROTOOPT)
     };
@@ -63,14 +70,14 @@ pub fn setsockopt(
     let (_file, socket) = lookup(task, fd)?;
     let mut bytes = vec![0; len.min(MAX_VALUE)];
     task.copy_in(value, &mut bytes)?;
-    if level == SOL_SOCKET && name == SO_DETACH_FILTER {
-        // SO_ATTACH_FILTER is not there, so there is none to take off.
-        return Err(Errno::ENOENT);
-    }
-    if level == SOL_SOCKET && name == SO_BINDTODEVICE {
-        return bind_to_device(task, socket.base(), &bytes);
-    }
     if level == SOL_SOCKET {
+        match name {
+            SO_BINDTODEVICE => return bind_to_device(task, socket.base(), &bytes),
+            SO_BINDTOIFINDEX => return bind_to_index(task, socket.base(), &bytes),
+            SO_ATTACH_FILTER => return filter::attach(task, socket.base(), &bytes),
+            SO_DETACH_FILTER => return filter::detach(socket.base(), &bytes),
+            _ => {}
+        }
         match socket.base().set_general_option(&task.cred(), name, &bytes) {
             Err(Errno::ENOPROTOOPT) => {}
             Ok(true) => {

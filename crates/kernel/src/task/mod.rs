@@ -26,6 +26,7 @@ mod user_memory;
 mod wait;
 mod worker;
 
+pub use crate::bpf::{Instruction, PROGRAM_MAX as SECCOMP_PROGRAM_MAX};
 pub use blocking::Deadline;
 pub use current::{CurrentTask, current, current_call};
 pub use exit::{exit_code, ticks};
@@ -39,7 +40,7 @@ pub use ns_file::NsFile;
 pub use pid_ns::PidNs;
 pub use pidfd::PidFd;
 pub use pids::{GroupEntry, PID_MAX, PROCESSES_MAX, PidTable, TASKS_MAX};
-pub use seccomp::{Instruction, PROGRAM_MAX as SECCOMP_PROGRAM_MAX, Seccomp, Verdict};
+pub use seccomp::{Seccomp, Verdict};
 pub use session::ControllingTerminal;
 pub use task_struct::{Task, TaskState};
 pub use user_memory::{UserBuffers, UserIoVec};

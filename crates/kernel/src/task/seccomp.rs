@@ -7,9 +7,8 @@ use std::sync::Arc;
 use abi::{AbiField, Errno};
 
 use super::CurrentTask;
+use crate::bpf::{self, Instruction, LD_W_ABS};
 
-/// Longest program (BPF_MAXINSNS).
-pub const PROGRAM_MAX: usize = 4096;
 /// Most instructions in all filters of a task, each filter counting 4 more (MAX_INSNS_PER_PATH).
 const PATH_MAX: usize = 32_768;
 /// Call numbers for which it is worked out in advance whether every filter lets them pass, whatever their arguments.
@@ -18,21 +17,6 @@ const FORESEEN: usize = 512;
 const DATA: usize = 64;
 /// AUDIT_ARCH_X86_64.
 pub const AUDIT_ARCH: u32 = 0xc000_003e;
-/// Scratch words (BPF_MEMWORDS).
-const SCRATCH: usize = 16;
-
-/// One classic BPF instruction (`struct sock_filter`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instruction {
-    /// Operation.
-    pub code: u16,
-    /// Jump when true.
-    pub jt: u8,
-    /// Jump when false.
-    pub jf: u8,
-    /// Operand.
-    pub k: u32,
-}
 
 /// The filters of a task: the newest, and those it was added to.
 #[derive(Debug)]
@@ -204,60 +188,19 @@ fn verdict(answer: u32) -> Verdict {
     }
 }
 
-const LD_W_ABS: u16 = 0x20;
-const LDX_W_LEN: u16 = 0x81;
-const LD_W_LEN: u16 = 0x80;
-const LD_IMM: u16 = 0x00;
-const LDX_IMM: u16 = 0x01;
-const LD_MEM: u16 = 0x60;
-const LDX_MEM: u16 = 0x61;
-const ST: u16 = 0x02;
-const STX: u16 = 0x03;
-const JA: u16 = 0x05;
-const RET_K: u16 = 0x06;
-const RET_A: u16 = 0x16;
-const TAX: u16 = 0x07;
-const TXA: u16 = 0x87;
-
-/// Checks a program as Linux's bpf_check_classic and seccomp_check_filter do: known operations, aligned loads inside the
-/// data, forward jumps inside the program, a return at the end.
+/// Checks a program as Linux's bpf_check_classic and seccomp_check_filter do: of loads only aligned words inside the data, no
+/// remainders.
 fn check(program: &[Instruction]) -> Result<(), Errno> {
-    if program.is_empty() || program.len() > PROGRAM_MAX {
-        return Err(Errno::EINVAL);
+    bpf::check(program)?;
+    let allowed = |one: &Instruction| match one.code {
+        LD_W_ABS => one.k.is_multiple_of(4) && (one.k as usize) < DATA,
+        code => !bpf::loads_packet(code) && !bpf::is_remainder(code),
+    };
+    if program.iter().all(allowed) {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
     }
-    for (at, one) in program.iter().enumerate() {
-        let rest = (program.len() - at - 1) as u64;
-        let fine = match one.code {
-            LD_W_ABS => one.k.is_multiple_of(4) && (one.k as usize) < DATA,
-            LD_W_LEN | LDX_W_LEN | LD_IMM | LDX_IMM | RET_K | RET_A | TAX | TXA => true,
-            LD_MEM | LDX_MEM | ST | STX => (one.k as usize) < SCRATCH,
-            JA => u64::from(one.k) < rest,
-            code if is_jump(code) => u64::from(one.jt) < rest && u64::from(one.jf) < rest,
-            code if is_arithmetic(code) => match (code & 0xf0, code & 8) {
-                // A constant divisor of zero; a constant shift beyond the word.
-                (0x30 | 0x90, 0) => one.k != 0,
-                (0x60 | 0x70, 0) => one.k < 32,
-                (0x90, _) => false,
-                _ => true,
-            },
-            _ => false,
-        };
-        if !fine || (matches!(one.code, 0x94 | 0x9c)) {
-            return Err(Errno::EINVAL);
-        }
-    }
-    match program.last() {
-        Some(last) if matches!(last.code, RET_K | RET_A) => Ok(()),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-fn is_jump(code: u16) -> bool {
-    matches!(code, 0x15 | 0x1d | 0x25 | 0x2d | 0x35 | 0x3d | 0x45 | 0x4d)
-}
-
-fn is_arithmetic(code: u16) -> bool {
-    code & 7 == 4 && code & 0xf0 <= 0xa0 && code & 0xff00 == 0 && (code != 0x8c)
 }
 
 /// SECCOMP_RET_KILL_PROCESS.
@@ -265,64 +208,9 @@ const KILL: u32 = 0x8000_0000;
 /// SECCOMP_RET_ALLOW.
 const ALLOW: u32 = 0x7fff_0000;
 
-/// Runs a checked program; anything unforeseen is "kill the process". `None`: it wants data that `load` does not have.
+/// Runs a program over what `load` has of the data. `None`: it wants what `load` does not have.
 fn run(program: &[Instruction], load: impl Fn(u32) -> Option<u32>) -> Option<u32> {
-    let (mut a, mut x) = (0_u32, 0_u32);
-    let mut scratch = [0_u32; SCRATCH];
-    let mut at = 0;
-    // Jumps only go forward, so every step comes nearer to the end.
-    while let Some(one) = program.get(at) {
-        at += 1;
-        let slot = one.k as usize % SCRATCH;
-        match one.code {
-            LD_W_ABS => a = load(one.k)?,
-            LD_W_LEN => a = DATA as u32,
-            LDX_W_LEN => x = DATA as u32,
-            LD_IMM => a = one.k,
-            LDX_IMM => x = one.k,
-            LD_MEM => a = scratch[slot],
-            LDX_MEM => x = scratch[slot],
-            ST => scratch[slot] = a,
-            STX => scratch[slot] = x,
-            TAX => x = a,
-            TXA => a = x,
-            RET_K => return Some(one.k),
-            RET_A => return Some(a),
-            JA => at += one.k as usize,
-            code if is_jump(code) => {
-                let operand = if code & 8 == 0 { one.k } else { x };
-                let holds = match code & 0xf0 {
-                    0x10 => a == operand,
-                    0x20 => a > operand,
-                    0x30 => a >= operand,
-                    _ => a & operand != 0,
-                };
-                at += usize::from(if holds { one.jt } else { one.jf });
-            }
-            code => match arithmetic(code, a, if code & 8 == 0 { one.k } else { x }) {
-                Some(value) => a = value,
-                // A division by zero ends the program with 0: kill the thread.
-                None => return Some(0),
-            },
-        }
-    }
-    Some(KILL)
-}
-
-fn arithmetic(code: u16, a: u32, operand: u32) -> Option<u32> {
-    Some(match code & 0xf0 {
-        0x00 => a.wrapping_add(operand),
-        0x10 => a.wrapping_sub(operand),
-        0x20 => a.wrapping_mul(operand),
-        0x30 => a.checked_div(operand)?,
-        0x40 => a | operand,
-        0x50 => a & operand,
-        0x60 => a.wrapping_shl(operand),
-        0x70 => a.wrapping_shr(operand),
-        0x80 => a.wrapping_neg(),
-        0xa0 => a ^ operand,
-        _ => return None,
-    })
+    bpf::run(program, DATA as u32, |_, at| load(at))
 }
 
 impl CurrentTask {
@@ -344,6 +232,7 @@ impl CurrentTask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bpf::{JA, LD_MEM, RET_K};
 
     fn op(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
         Instruction { code, jt, jf, k }

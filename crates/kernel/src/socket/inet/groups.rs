@@ -6,6 +6,7 @@ use abi::{AbiField, Errno};
 
 use super::UdpSocket;
 use super::knobs::{IPPROTO_IP, IPPROTO_IPV6};
+use crate::socket::AF_INET6;
 use crate::socket::options::int;
 
 /// Memberships of one socket (net.ipv4.igmp_max_memberships).
@@ -37,6 +38,9 @@ fn v4(value: &[u8]) -> Result<Ipv4Addr, Errno> {
 impl UdpSocket {
     /// setsockopt(2) of an option about groups. `ENOPROTOOPT` for others.
     pub(super) fn set_group_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        if level == IPPROTO_IPV6 && self.base.family != AF_INET6 {
+            return Err(Errno::ENOPROTOOPT);
+        }
         match (level, name) {
             (IPPROTO_IP, IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP) => {
                 let group = v4(value)?.into();
@@ -115,6 +119,29 @@ impl UdpSocket {
             .iter()
             .find(|own| own.outgoing && own.group.is_ipv4() == to.is_ipv4());
         chosen.map(|own| own.interface)
+    }
+
+    /// IP_MULTICAST_IF and IPV6_MULTICAST_IF, read: an address of the interface, its index.
+    pub(super) fn group_option(&self, level: i32, name: i32) -> Option<Vec<u8>> {
+        match (level, name) {
+            (IPPROTO_IP, IP_MULTICAST_IF) => {
+                let any: IpAddr = Ipv4Addr::new(224, 0, 0, 1).into();
+                let inventory = self.kernel.sockets.network.inventory();
+                let link = self.group_interface(any).and_then(|index| inventory.link(index));
+                let addresses = link.into_iter().flat_map(|link| &link.addresses);
+                let mut own = addresses.filter_map(|address| match address.ip {
+                    IpAddr::V4(ip) => Some(ip.octets().to_vec()),
+                    IpAddr::V6(_) => None,
+                });
+                Some(own.next().unwrap_or_else(|| vec![0; 4]))
+            }
+            (IPPROTO_IPV6, IPV6_MULTICAST_IF) if self.base.family == AF_INET6 => {
+                let any: IpAddr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into();
+                let index = self.group_interface(any).unwrap_or(0);
+                Some(index.to_le_bytes().to_vec())
+            }
+            _ => None,
+        }
     }
 
     /// Whether the socket is a member of a group.

@@ -8,16 +8,17 @@ use abi::{AbiField, Errno};
 use sync::{Events, Mutex, PollTable, rank};
 
 use super::error_queue::{ErrorQueue, Origin, Report};
-use super::knobs::{IPPROTO_IP, IPPROTO_IPV6, Knobs};
+use super::knobs::{IPPROTO_IP, IPPROTO_IPV6, Knobs, SOL_RAW};
 use super::ports::Claim;
 use super::udp_arrival::errno;
 use super::{IPPROTO_ICMP, IPPROTO_ICMPV6, Summary, decode, decode_local, unspecified};
 use crate::Kernel;
 use crate::io::Sink;
 use crate::socket::address::encode_inet;
+use crate::socket::filter::Beside;
 use crate::socket::inbox::{Arrival, Inbox, read_message};
 use crate::socket::options::int;
-use crate::socket::{AF_INET6, Base, Control, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
+use crate::socket::{AF_INET, AF_INET6, Base, Control, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
 use crate::task::CurrentTask;
 
 /// net.core.rmem_default.
@@ -31,7 +32,6 @@ const IPPROTO_RAW: i32 = 255;
 /// Bytes of an ICMP header.
 const ICMP_HEADER: usize = 8;
 
-const SOL_RAW: i32 = 255;
 const ICMP_FILTER: i32 = 1;
 const ICMPV6_FILTER: i32 = 1;
 const IP_HDRINCL: i32 = 3;
@@ -202,6 +202,10 @@ impl RawSocket {
             class: i32::from(packet.tos),
             time: crate::vfs::now_ns(),
         };
+        let Some(kept) = self.base.filtered(data, Beside::of(&arrival)) else {
+            return;
+        };
+        let data = data.get(..kept).unwrap_or_default();
         let from = encode_inet(self.base.family, SocketAddr::new(packet.source, 0));
         let control = &mut Control::default();
         self.inbox
@@ -381,12 +385,19 @@ impl SocketOps for RawSocket {
                 }
                 self.state.lock().filter = filter;
             }
-            (IPPROTO_IP, IP_HDRINCL) if raw => self.state.lock().header_included = int(value)? != 0,
+            (IPPROTO_IP, IP_HDRINCL) if raw && self.base.family == AF_INET => {
+                self.state.lock().header_included = value.iter().take(4).any(|byte| *byte != 0);
+            }
             (IPPROTO_IPV6 | SOL_RAW, IPV6_CHECKSUM) if raw && self.base.family == AF_INET6 => {
                 if self.base.protocol == IPPROTO_ICMPV6 {
                     return Err(Errno::EINVAL);
                 }
-                self.state.lock().checksum_at = usize::try_from(int(value)?).ok();
+                let at = int(value)?;
+                // A negative one switches it off.
+                if at > 0 && at % 2 != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                self.state.lock().checksum_at = usize::try_from(at).ok();
             }
             _ => return self.knobs.set(level, name, value),
         }
@@ -396,8 +407,19 @@ impl SocketOps for RawSocket {
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
         let state = self.state.lock();
         match (level, name) {
-            (SOL_RAW, ICMP_FILTER) => Ok(state.filter[0].to_le_bytes().to_vec()),
-            (IPPROTO_IP, IP_HDRINCL) => Ok(i32::from(state.header_included).to_le_bytes().to_vec()),
+            (IPPROTO_IPV6 | SOL_RAW, IPV6_CHECKSUM) if self.base.family == AF_INET6 => {
+                let at = state
+                    .checksum_at
+                    .and_then(|at| i32::try_from(at).ok())
+                    .unwrap_or(-1);
+                Ok(at.to_le_bytes().to_vec())
+            }
+            (SOL_RAW, ICMP_FILTER) if self.base.protocol == IPPROTO_ICMP => {
+                Ok(state.filter[0].to_le_bytes().to_vec())
+            }
+            (IPPROTO_IP, IP_HDRINCL) if self.base.family == AF_INET => {
+                Ok(i32::from(state.header_included).to_le_bytes().to_vec())
+            }
             _ => {
                 drop(state);
                 self.knobs.get(level, name, 0)

@@ -312,6 +312,9 @@ impl SocketOps for UdpSocket {
     }
 
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        if let Some(value) = self.group_option(level, name) {
+            return Ok(value);
+        }
         self.knobs.get(level, name, 0)
     }
 

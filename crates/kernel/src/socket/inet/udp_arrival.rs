@@ -9,6 +9,7 @@ use super::UdpSocket;
 use super::error_queue::{Origin, Report};
 use crate::Kernel;
 use crate::socket::address::encode_inet;
+use crate::socket::filter::Beside;
 use crate::socket::inbox::Arrival;
 use crate::socket::network::{DatagramOut, LO_INDEX};
 use crate::socket::{Control, Outgoing, SocketOps};
@@ -32,10 +33,30 @@ impl UdpSocket {
     /// Puts a datagram into this socket's inbox, if it has room.
     fn take(&self, from: SocketAddr, data: Vec<u8>, control: &mut Control, arrival: Arrival) {
         let limit = self.base.options.lock().receive_buffer;
+        let Some(data) = self.filter(from, data, &arrival) else {
+            return;
+        };
         if self.inbox.has_room(data.len(), limit) {
             let from = Some(encode_inet(self.base.family, from));
             self.inbox.push_arrival(data, from, None, control, Some(arrival));
         }
+    }
+
+    /// What the socket's own filter leaves of a datagram, which it sees with its UDP header.
+    fn filter(&self, from: SocketAddr, mut data: Vec<u8>, arrival: &Arrival) -> Option<Vec<u8>> {
+        const HEADER: usize = 8;
+        if self.base.has_filter() {
+            let port = self.state.lock().local.map_or(0, |local| local.port());
+            let len = u16::try_from(HEADER + data.len()).unwrap_or(0);
+            let words = [from.port(), port, len, 0].map(u16::to_be_bytes);
+            let beside = Beside::of(arrival);
+            let kept = self
+                .base
+                .filtered(&[&words.concat(), &data[..]].concat(), beside)?;
+            // Linux keeps the header whatever the filter says.
+            data.truncate(kept.saturating_sub(HEADER));
+        }
+        Some(data)
     }
 
     /// Delivers to whoever has `to` in the sandbox; false when nobody does.

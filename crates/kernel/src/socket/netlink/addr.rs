@@ -36,7 +36,7 @@ pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Answer {
     Answer::of(NEW, bodies)
 }
 
-fn describe(link: &Link, address: &AddressConfig) -> Vec<u8> {
+pub(super) fn describe(link: &Link, address: &AddressConfig) -> Vec<u8> {
     const IFA_F_PERMANENT: u8 = 0x80;
     let message = IfAddr {
         family: family_of(address.ip),

@@ -74,7 +74,7 @@ pub(super) fn set(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer,
     Ok(Answer::done())
 }
 
-fn describe(kernel: &Arc<Kernel>, link: &Link) -> Vec<u8> {
+pub(super) fn describe(kernel: &Kernel, link: &Link) -> Vec<u8> {
     const IFLA_STATS: u16 = 7;
     const IFLA_STATS64: u16 = 23;
     const OPER_UNKNOWN: u8 = 0;

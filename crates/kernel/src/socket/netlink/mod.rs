@@ -2,6 +2,7 @@
 //! device events. Other families: `EPROTONOSUPPORT`. No events come.
 
 mod addr;
+pub(super) mod events;
 mod link;
 mod message;
 mod neigh;
@@ -9,12 +10,14 @@ mod route;
 mod rtnetlink;
 mod sock_diag;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use sync::{Events, Mutex, PollTable, rank};
 
 use super::address::{decode_netlink, encode_netlink, family};
+use super::filter::Beside;
 use super::inbox::{Inbox, read_message};
 use super::{AF_NETLINK, Base, Control, Incoming, Kind, Outgoing, Shutdown, SocketOps, Ucred, msg};
 use crate::Kernel;
@@ -26,8 +29,14 @@ const NETLINK_ROUTE: i32 = 0;
 const NETLINK_SOCK_DIAG: i32 = 4;
 /// Device events: there are none, so its sockets stay silent.
 const NETLINK_KOBJECT_UEVENT: i32 = 15;
-/// SOL_NETLINK: its options are accepted without an effect.
 const SOL_NETLINK: i32 = 270;
+const NETLINK_ADD_MEMBERSHIP: i32 = 1;
+const NETLINK_DROP_MEMBERSHIP: i32 = 2;
+const NETLINK_LIST_MEMBERSHIPS: i32 = 9;
+/// Groups that a socket can be a member of.
+const GROUPS: u32 = 32;
+/// NETLINK_PKTINFO, BROADCAST_ERROR, NO_ENOBUFS, LISTEN_ALL_NSID, CAP_ACK, EXT_ACK, GET_STRICT_CHK: kept and given back.
+const SWITCHES: &[i32] = &[3, 4, 5, 8, 10, 11, 12];
 const BUFFER: usize = 212_992;
 /// Bytes of one request.
 const MAX_REQUEST: usize = 32 << 10;
@@ -41,7 +50,9 @@ pub struct NetlinkSocket {
     inbox: Inbox,
     /// Port id (0: not bound) and multicast groups.
     bound: Mutex<(u32, u32)>,
-    _me: Weak<NetlinkSocket>,
+    me: Weak<NetlinkSocket>,
+    /// SOL_NETLINK's switches that are on: one bit each.
+    switches: AtomicU32,
 }
 
 /// socket(2) of AF_NETLINK.
@@ -59,7 +70,8 @@ pub(super) fn create(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<
         base,
         kernel: kernel.clone(),
         bound: Mutex::new(rank::FILE_STATE, (0, 0)),
-        _me: me.clone(),
+        me: me.clone(),
+        switches: AtomicU32::new(0),
     }))
 }
 
@@ -76,20 +88,39 @@ impl NetlinkSocket {
         }
         let mut taken = self.kernel.sockets.netlink.lock();
         let port = if asked != 0 {
-            if taken.contains(&asked) {
+            if taken.contains_key(&asked) {
                 return Err(Errno::EADDRINUSE);
             }
             asked
         } else {
             let pid = crate::task::current().map_or(1, |task| task.tgid());
-            let free = |port: &u32| !taken.contains(port);
+            let free = |port: &u32| !taken.contains_key(port);
             Some(pid)
                 .filter(free)
                 .or_else(|| (0x8000_0001..=u32::MAX).rev().find(free))
                 .ok_or(Errno::EADDRINUSE)?
         };
-        taken.insert(port);
+        taken.insert(port, self.me.clone());
         *bound = (port, groups);
+        Ok(())
+    }
+
+    /// A message of the kernel: an answer, or (`groups`) an event.
+    fn take(&self, message: Vec<u8>, groups: u32) -> Result<(), Errno> {
+        let kernel = Ucred {
+            pid: 0,
+            uid: 0,
+            gid: 0,
+        };
+        if !self.inbox.has_room(message.len(), BUFFER) {
+            return Err(Errno::ENOBUFS);
+        }
+        if self.base.filtered(&message, Beside::default()).is_none() {
+            return Ok(());
+        }
+        let from = Some(encode_netlink(0, groups));
+        self.inbox
+            .push(message, from, Some(kernel), &mut Control::default());
         Ok(())
     }
 
@@ -107,18 +138,7 @@ impl SocketOps for NetlinkSocket {
     }
 
     fn tell(&self, message: Vec<u8>) -> Result<(), Errno> {
-        let kernel = Ucred {
-            pid: 0,
-            uid: 0,
-            gid: 0,
-        };
-        if !self.inbox.has_room(message.len(), BUFFER) {
-            return Err(Errno::ENOBUFS);
-        }
-        let from = Some(encode_netlink(0, 0));
-        self.inbox
-            .push(message, from, Some(kernel), &mut Control::default());
-        Ok(())
+        self.take(message, 0)
     }
 
     fn bind(&self, _: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
@@ -199,20 +219,53 @@ impl SocketOps for NetlinkSocket {
         events
     }
 
-    fn set_option(&self, _: &CurrentTask, level: i32, _: i32, _: &[u8]) -> Result<(), Errno> {
-        if level == SOL_NETLINK {
-            Ok(())
-        } else {
-            Err(Errno::ENOPROTOOPT)
+    fn set_option(&self, _: &CurrentTask, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        if level != SOL_NETLINK {
+            return Err(Errno::ENOPROTOOPT);
         }
+        let number = value.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+        match name {
+            NETLINK_ADD_MEMBERSHIP | NETLINK_DROP_MEMBERSHIP => {
+                if !(1..=GROUPS).contains(&number) {
+                    return Err(Errno::EINVAL);
+                }
+                let bit = 1 << (number - 1);
+                // Whoever is to be told has a port id.
+                self.port()?;
+                let mut bound = self.bound.lock();
+                if name == NETLINK_ADD_MEMBERSHIP {
+                    bound.1 |= bit;
+                } else {
+                    bound.1 &= !bit;
+                }
+            }
+            name if SWITCHES.contains(&name) => {
+                let bit = 1 << name;
+                if number == 0 {
+                    self.switches.fetch_and(!bit, Ordering::Relaxed);
+                } else {
+                    self.switches.fetch_or(bit, Ordering::Relaxed);
+                }
+            }
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        Ok(())
     }
 
-    fn option(&self, level: i32, _: i32) -> Result<Vec<u8>, Errno> {
-        if level == SOL_NETLINK {
-            Ok(vec![0; 4])
-        } else {
-            Err(Errno::ENOPROTOOPT)
-        }
+    fn option_of(&self, level: i32, name: i32, asked: &[u8]) -> Option<Result<Vec<u8>, Errno>> {
+        let short = level == SOL_NETLINK && SWITCHES.contains(&name) && asked.len() < 4;
+        short.then_some(Err(Errno::EINVAL))
+    }
+
+    fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        let word = match (level, name) {
+            (SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS) => self.bound.lock().1,
+            (SOL_NETLINK, name) if SWITCHES.contains(&name) => {
+                self.switches.load(Ordering::Relaxed) >> name & 1
+            }
+            _ => return Err(Errno::ENOPROTOOPT),
+        };
+        Ok(word.to_le_bytes().to_vec())
     }
 
     fn readable_bytes(&self) -> Result<usize, Errno> {
@@ -221,7 +274,9 @@ impl SocketOps for NetlinkSocket {
 
     fn close(&self) {
         let port = self.bound.lock().0;
-        self.kernel.sockets.netlink.lock().remove(&port);
+        if port != 0 {
+            self.kernel.sockets.netlink.lock().remove(&port);
+        }
         self.inbox.clear();
     }
 }

@@ -6,7 +6,7 @@ use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, Request, attribute, family_of, octets};
 use crate::Kernel;
-use crate::socket::network::NeighbourConfig;
+use crate::socket::network::{NeighbourConfig, NeighbourState};
 
 abi_struct! {
     /// `struct ndmsg`.
@@ -25,24 +25,25 @@ pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Answer {
     let all = all
         .iter()
         .filter(|own| wanted == 0 || wanted == family_of(own.ip));
-    let bodies = all.map(|own| {
-        let message = NdMsg {
-            family: family_of(own.ip),
-            pad: 0,
-            pad2: 0,
-            index: i32::try_from(own.interface).unwrap_or(0),
-            state: own.state,
-            flags: 0,
-            kind: 1,
-        };
-        let mut bytes = message.to_bytes();
-        attribute(&mut bytes, NDA_DST, &octets(own.ip));
-        if let Some(mac) = own.mac {
-            attribute(&mut bytes, NDA_LLADDR, &mac);
-        }
-        bytes
-    });
-    Answer::of(NEW, bodies.collect())
+    Answer::of(NEW, all.map(describe).collect())
+}
+
+pub(super) fn describe(own: &NeighbourState) -> Vec<u8> {
+    let message = NdMsg {
+        family: family_of(own.ip),
+        pad: 0,
+        pad2: 0,
+        index: i32::try_from(own.interface).unwrap_or(0),
+        state: own.state,
+        flags: 0,
+        kind: 1,
+    };
+    let mut bytes = message.to_bytes();
+    attribute(&mut bytes, NDA_DST, &octets(own.ip));
+    if let Some(mac) = own.mac {
+        attribute(&mut bytes, NDA_LLADDR, &mac);
+    }
+    bytes
 }
 
 /// RTM_NEWNEIGH (a fixed one) and RTM_DELNEIGH.

@@ -96,7 +96,7 @@ pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer,
     Ok(Answer::of(NEW, bodies))
 }
 
-fn dump(inventory: &Inventory, wanted: u8) -> Vec<Vec<u8>> {
+pub(super) fn dump(inventory: &Inventory, wanted: u8) -> Vec<Vec<u8>> {
     let fits = |ip: IpAddr| wanted == 0 || wanted == family_of(ip);
     let mut rows: Vec<Vec<u8>> = inventory
         .routes

@@ -9,7 +9,7 @@ use net::{Event, Stack};
 use sync::{Mutex, rank};
 
 use crate::Kernel;
-use crate::socket::{inet, packet};
+use crate::socket::{inet, netlink, packet};
 use crate::time::queue::Expire;
 
 /// Carries frames to network devices.
@@ -130,7 +130,9 @@ impl Attached {
                     inet::raw::failed(kernel, &error);
                 }
                 Event::Frame(frame) => packet::passed(kernel, &frame),
-                Event::Neighbor { .. } => {}
+                Event::Neighbor { interface, address } => {
+                    netlink::events::neighbour(kernel, interface, address);
+                }
             }
         }
     }

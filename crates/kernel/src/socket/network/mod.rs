@@ -15,6 +15,7 @@ use net::{GSO_MAX, Offloads, Prefix, Route, Settings, Stack};
 use sync::{RwLock, rank};
 
 use crate::Kernel;
+use crate::socket::netlink;
 
 pub use attached::{Attached, Wire};
 pub use config::{AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
@@ -140,15 +141,16 @@ impl Network {
             .map_err(errno)?;
         self.attached.set(attached).map_err(|_| Errno::EBUSY)?;
         self.resolver.set(config.resolver);
-        self.renew();
+        self.renew(kernel);
         Ok(())
     }
 
     /// Copies what the stack has now.
-    fn renew(&self) {
+    fn renew(&self, kernel: &Kernel) {
         if let Some(attached) = self.attached.get() {
-            let new = attached.look(inventory::read);
-            *self.inventory.write() = Arc::new(new);
+            let new = Arc::new(attached.look(inventory::read));
+            let old = std::mem::replace(&mut *self.inventory.write(), new.clone());
+            netlink::events::changed(kernel, &old, &new);
         }
     }
 
@@ -158,7 +160,7 @@ impl Network {
         f: impl FnOnce(&mut Stack, net::Instant) -> Result<R, net::Error>,
     ) -> Result<R, Errno> {
         let result = self.stack(kernel).call(f).map_err(errno);
-        self.renew();
+        self.renew(kernel);
         result
     }
 

@@ -3,12 +3,14 @@
 
 mod ring;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 use sync::{Events, Mutex, PollTable, rank};
 
 use self::ring::Ring;
+use super::filter::Beside;
 use super::inbox::{Arrival, Inbox, read_message};
 use super::inet::has_net_raw;
 use super::options::int;
@@ -56,10 +58,17 @@ struct State {
     /// PACKET_AUXDATA.
     auxdata: bool,
     ignore_outgoing: bool,
+    /// Of [`HARMLESS`], those that were set.
+    harmless: BTreeMap<i32, i32>,
     seen: u32,
     dropped: u32,
     closed: bool,
 }
+
+/// Options that are kept and given back.
+const HARMLESS: &[i32] = &[7, 9, 14, 17, 20];
+/// Bytes of struct packet_mreq.
+const MEMBERSHIP: usize = 16;
 
 /// A packet socket.
 pub struct PacketSocket {
@@ -170,10 +179,19 @@ impl PacketSocket {
         } else {
             0
         };
+        let beside = Beside {
+            protocol: ethertype,
+            kind,
+            interface: frame.interface,
+        };
+        let shown = frame.data.get(skip..).unwrap_or_default();
+        let Some(kept) = self.base.filtered(shown, beside) else {
+            return;
+        };
         let now = crate::vfs::now_ns();
         let taken = match &mut *self.ring.lock() {
             Some(ring) => ring.put(&frame.data, skip, &from, now),
-            None => self.queue(frame, skip, from, now),
+            None => self.queue(frame.interface, &shown[..kept], from, now),
         };
         let mut state = self.state.lock();
         state.seen = state.seen.wrapping_add(1);
@@ -185,15 +203,14 @@ impl PacketSocket {
         }
     }
 
-    fn queue(&self, frame: &net::Frame, skip: usize, from: Vec<u8>, time: i64) -> bool {
-        let data = frame.data.get(skip..).unwrap_or_default();
+    fn queue(&self, interface: u32, data: &[u8], from: Vec<u8>, time: i64) -> bool {
         let limit = self.base.options.lock().receive_buffer;
         if !self.inbox.has_room(data.len(), limit) {
             return false;
         }
         let arrival = Arrival {
             to: std::net::Ipv4Addr::UNSPECIFIED.into(),
-            interface: frame.interface,
+            interface,
             hops: 0,
             class: 0,
             time,
@@ -363,7 +380,13 @@ impl SocketOps for PacketSocket {
         }
         match name {
             // PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP: all frames that come are shown anyhow.
-            1 | 2 => Ok(()),
+            1 | 2 => {
+                let index = value.get(..MEMBERSHIP).map(u32::get).ok_or(Errno::EINVAL)?;
+                if name == 1 && self.kernel.sockets.network.inventory().link(index).is_none() {
+                    return Err(Errno::ENODEV);
+                }
+                Ok(())
+            }
             5 => self.set_ring(value),
             8 => {
                 self.state.lock().auxdata = int(value)? != 0;
@@ -384,8 +407,14 @@ impl SocketOps for PacketSocket {
                 self.state.lock().reserve = reserve;
                 Ok(())
             }
-            // PACKET_COPY_THRESH, PACKET_LOSS, PACKET_TIMESTAMP, PACKET_QDISC_BYPASS: kept by nobody, harmless.
-            7 | 14 | 17 | 20 => Ok(()),
+            // PACKET_COPY_THRESH, PACKET_ORIGDEV, PACKET_LOSS, PACKET_TIMESTAMP, PACKET_QDISC_BYPASS: without an effect here.
+            name if HARMLESS.contains(&name) => {
+                let value = int(value)?;
+                let switch = !matches!(name, 7 | 17);
+                let kept = if switch { i32::from(value != 0) } else { value };
+                self.state.lock().harmless.insert(name, kept);
+                Ok(())
+            }
             23 => {
                 self.state.lock().ignore_outgoing = int(value)? != 0;
                 Ok(())
@@ -411,6 +440,15 @@ impl SocketOps for PacketSocket {
             8 => Ok(i32::from(state.auxdata).to_le_bytes().to_vec()),
             10 => Ok(state.version.to_le_bytes().to_vec()),
             11 => Ok(ring::HEADER_BYTES.to_le_bytes().to_vec()),
+            12 => Ok(i32::try_from(state.reserve).unwrap_or(0).to_le_bytes().to_vec()),
+            23 => Ok(i32::from(state.ignore_outgoing).to_le_bytes().to_vec()),
+            name if HARMLESS.contains(&name) => Ok(state
+                .harmless
+                .get(&name)
+                .copied()
+                .unwrap_or(0)
+                .to_le_bytes()
+                .to_vec()),
             _ => Err(Errno::ENOPROTOOPT),
         }
     }

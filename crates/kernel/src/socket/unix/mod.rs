@@ -28,6 +28,7 @@ pub(super) const MAX_BACKLOG: usize = 4096;
 
 const SO_PEERCRED: i32 = 17;
 const SO_PEERGROUPS: i32 = 59;
+const SO_PEERPIDFD: i32 = 77;
 
 /// Both directions of a stream, from one side.
 #[derive(Clone)]
@@ -404,7 +405,7 @@ impl SocketOps for UnixSocket {
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
         match (level, name) {
             (options::SOL_SOCKET, SO_PEERCRED) => Ok(self.peer_credentials().to_bytes()),
-            (options::SOL_SOCKET, SO_PEERGROUPS) => Err(Errno::ENODATA),
+            (options::SOL_SOCKET, SO_PEERGROUPS | SO_PEERPIDFD) => Err(Errno::ENODATA),
             (options::SOL_SOCKET, _) => Err(Errno::ENOPROTOOPT),
             _ => Err(Errno::EOPNOTSUPP),
         }

@@ -8,6 +8,7 @@ use super::{Phase, UnixSocket};
 use crate::io::Sink;
 use crate::socket::address::{UnixName, encode_unix};
 use crate::socket::channel::Wants;
+use crate::socket::filter::Beside;
 use crate::socket::inbox::read_message;
 use crate::socket::{Incoming, Kind, Outgoing, Ucred, msg};
 
@@ -102,8 +103,14 @@ impl UnixSocket {
             full.push(Arc::downgrade(&target));
             return Err(Errno::EAGAIN);
         }
-        let data = read_message(message.src, limit)?;
+        let mut data = read_message(message.src, limit)?;
         let sent = data.len();
+        match target.base.filtered(&data, Beside::default()) {
+            Some(kept) => data.truncate(kept),
+            // The sender does not learn of it.
+            None if !data.is_empty() => return Ok(sent),
+            None => {}
+        }
         let from = self.state.lock().name.clone();
         let from = from.map(|name| encode_unix(Some(&name)));
         let cred = message.control.cred.unwrap_or_else(Ucred::current);
