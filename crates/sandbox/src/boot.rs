@@ -17,7 +17,7 @@ use crate::gate::{Gate, Go};
 use crate::log::LineLog;
 use crate::process::{self, Files, Role};
 use crate::serve::{self, Sandbox};
-use crate::{accounts, etc, mounts, network};
+use crate::{accounts, mounts, network};
 
 /// The engine's: for looking for a fault, parts of it can be switched off, as in `TEGMEN_ENGINE_OFF=windows,patches`.
 fn tuning() -> systrap::Tuning {
@@ -59,10 +59,6 @@ pub fn start(
         let umask = container.process.user.umask;
         container.process.user =
             accounts::find(&walker, spec, umask).map_err(|part| failed(125, &accounts::unknown(&part)))?;
-    }
-    if container.root == Root::Layered {
-        // A layer that is full or an odd root leaves the name unknown, nothing worse.
-        let _ = etc::name_self(&walker, &config.hostname);
     }
     timing.done("kernel and mounts");
     let poller = Poller::start().map_err(own("standard descriptors"))?;

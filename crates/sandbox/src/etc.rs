@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::fcntl::{O_APPEND, O_CREAT, O_RDONLY, O_WRONLY};
+use abi::fcntl::{O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY};
 use kernel::io::{SliceSource, VecSink};
 use kernel::vfs::{FileKind, LookupFlags, Walker};
+
+use crate::container::{Mount, Source};
+use crate::mounts::place;
+
+const HOSTS: &[u8] = b"/etc/hosts";
 
 /// Longest file that is read, in bytes.
 const MAX_FILE: usize = 1 << 20;
@@ -32,31 +37,75 @@ pub fn read(walker: &Walker<'_>, path: &[u8]) -> Result<Vec<u8>, Errno> {
     }
 }
 
-/// Lets the sandbox's own host name be found, as hosts(5) of an installed system does: many programs look it up.
-/// Nothing is written that the host could see: only a file of the private layer is completed.
-pub fn name_self(walker: &Walker<'_>, hostname: &[u8]) -> Result<(), Errno> {
-    let hosts = b"/etc/hosts";
-    let (text, exists) = match walker.resolve(None, hosts, LookupFlags::FOLLOW) {
-        Ok(place) if !Arc::ptr_eq(&place.mount, &walker.root.mount) => return Ok(()),
-        Ok(_) => (read(walker, hosts)?, true),
-        Err(Errno::ENOENT) => (Vec::new(), false),
-        Err(errno) => return Err(errno),
-    };
-    if names(&text, hostname) {
-        return Ok(());
+/// The private layer of a sandbox, whose files the sandbox itself may write.
+pub struct Layer<'a> {
+    walker: &'a Walker<'a>,
+    /// Mounts that show trees of the host, where every write would reach it.
+    trees: Vec<Arc<kernel::vfs::Mount>>,
+}
+
+impl<'a> Layer<'a> {
+    /// That of a container whose mounts have been made.
+    pub fn new(walker: &'a Walker<'a>, mounts: &[Mount]) -> Layer<'a> {
+        let tree = |mount: &Mount| {
+            let place = walker.resolve(None, &mount.at, LookupFlags::FOLLOW).ok()?;
+            matches!(mount.source, Source::Tree { .. }).then_some(place.mount)
+        };
+        let trees = mounts.iter().filter_map(tree).collect();
+        Layer { walker, trees }
     }
-    let mut lines = Vec::new();
-    if !exists {
-        lines.extend_from_slice(b"127.0.0.1\tlocalhost\n::1\tlocalhost\n");
-    } else if text.last().is_some_and(|last| *last != b'\n') {
-        lines.push(b'\n');
+
+    /// Whether neither a file nor its directory is the host's.
+    fn has(&self, path: &[u8]) -> bool {
+        let own = |path: &[u8]| match self.walker.resolve(None, path, LookupFlags::FOLLOW) {
+            Ok(place) => !self.trees.iter().any(|tree| Arc::ptr_eq(tree, &place.mount)),
+            Err(_) => true,
+        };
+        own(path) && own(place::parent(path))
     }
-    lines.extend_from_slice(&[b"127.0.1.1\t", hostname, b"\n"].concat());
-    let file = walker.open(None, hosts, O_WRONLY | O_APPEND | O_CREAT, 0o644)?;
-    let end = text.len() as u64;
-    match file.ops().write(&file, end, &mut SliceSource(&lines))? {
-        written if written == lines.len() => Ok(()),
-        _ => Err(Errno::ENOSPC),
+
+    /// Writes a file whole; a link that leads nowhere gives way. A file that is the host's stays as it is: who put it
+    /// there wants it so.
+    pub fn write(&self, path: &[u8], content: &[u8]) -> Result<(), Errno> {
+        if !self.has(path) {
+            return Ok(());
+        }
+        let walker = self.walker;
+        let file = if walker.resolve(None, path, LookupFlags::FOLLOW).is_ok() {
+            walker.open(None, path, O_TRUNC | O_WRONLY, 0)?
+        } else {
+            place::directory_of(walker, path)?;
+            if walker.resolve(None, path, LookupFlags::empty()).is_ok() {
+                walker.unlink(None, path)?;
+            }
+            walker.open(None, path, O_CREAT | O_EXCL | O_WRONLY, 0o644)?
+        };
+        let mut source = SliceSource(content);
+        let mut at = 0;
+        while !source.0.is_empty() {
+            match file.ops().write(&file, at, &mut source)? {
+                0 => return Err(Errno::EIO),
+                put => at += put as u64,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the sandbox's own host name be found, as hosts(5) of an installed system does: many programs look it up.
+    pub fn name_self(&self, hostname: &[u8]) -> Result<(), Errno> {
+        let mut text = match read(self.walker, HOSTS) {
+            Ok(text) => text,
+            Err(Errno::ENOENT) => b"127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_vec(),
+            Err(errno) => return Err(errno),
+        };
+        if names(&text, hostname) {
+            return Ok(());
+        }
+        if text.last().is_some_and(|last| *last != b'\n') {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(&[b"127.0.1.1\t", hostname, b"\n"].concat());
+        self.write(HOSTS, &text)
     }
 }
 

@@ -8,14 +8,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::fcntl::{O_CREAT, O_TRUNC, O_WRONLY};
 use fs::hostfs;
 use fs::procfs::Refused;
 use kernel::Kernel;
-use kernel::io::SliceSource;
 use kernel::vfs::{FileKind, MountFlags, Path, Walker};
 
 use crate::container::{Container, Mount, Root, Source};
+use crate::etc::Layer;
 
 /// What could not be set up, and why.
 #[derive(Debug)]
@@ -54,8 +53,13 @@ pub fn build(
         dev::populate(&walker, &setup.devices, setup.console)
             .map_err(|(path, errno)| doing("making", &path)(errno))?;
     }
-    for (path, content) in setup.files.iter().filter(|_| container.root == Root::Layered) {
-        write_file(&walker, path, content).map_err(doing("writing", path))?;
+    if container.root == Root::Layered {
+        let layer = Layer::new(&walker, &container.mounts);
+        for (path, content) in &setup.files {
+            layer.write(path, content).map_err(doing("writing", path))?;
+        }
+        // A layer that is full or an odd root leaves the name unknown, nothing worse.
+        let _ = layer.name_self(kernel.config.hostname.as_bytes());
     }
     for (key, value) in &setup.sysctls {
         set_sysctl(kernel, key, value)?;
@@ -73,28 +77,6 @@ pub fn build(
         cover::mask(&walker, path).map_err(doing("masking", path))?;
     }
     Ok(root)
-}
-
-/// Writes a file of the layer in memory. A link that leads nowhere gives way.
-fn write_file(walker: &Walker<'_>, path: &[u8], content: &[u8]) -> Result<(), Errno> {
-    let flags = O_CREAT | O_TRUNC | O_WRONLY;
-    let file = match walker.open(None, path, flags, 0o644) {
-        Ok(file) => file,
-        Err(_) => {
-            place::directory_of(walker, path)?;
-            walker.unlink(None, path)?;
-            walker.open(None, path, flags, 0o644)?
-        }
-    };
-    let mut source = SliceSource(content);
-    let mut at = 0;
-    while !source.0.is_empty() {
-        match file.ops().write(&file, at, &mut source)? {
-            0 => return Err(Errno::EIO),
-            put => at += put as u64,
-        }
-    }
-    Ok(())
 }
 
 /// Shows the terminal of the first process as /dev/console, as runc does it.

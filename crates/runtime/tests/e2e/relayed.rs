@@ -204,3 +204,26 @@ fn nothing_of_a_relay_survives_a_kill() {
         }
     }
 }
+
+#[test]
+fn files_of_a_volume_are_not_adapted() {
+    let scratch = Scratch::new("etc");
+    let etc = scratch.path();
+    fs::write(etc.join("resolv.conf"), "mine\n").unwrap();
+    std::os::unix::fs::symlink("/etc/elsewhere", etc.join("hosts")).unwrap();
+    let volume = format!("{}:/etc", etc.display());
+    let outcome = run(
+        &mut crate::harness::tegmen_do(
+            &["--network", "sandbox", "--volume", &volume],
+            &["cat", "/etc/resolv.conf"],
+        ),
+        LIMIT,
+    );
+    assert_eq!((outcome.stdout.as_str(), outcome.status), ("mine\n", Some(0)));
+    let mut names: Vec<_> = fs::read_dir(etc)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["hosts", "resolv.conf"]);
+}

@@ -22,13 +22,15 @@ pub fn directory(walker: &Walker<'_>, path: &[u8]) -> Result<Path, Errno> {
     walker.resolve(None, path, flags)
 }
 
+/// The path of the directory that a path is in.
+pub fn parent(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    path.get(..end).filter(|dir| !dir.is_empty()).unwrap_or(b"/")
+}
+
 /// The directory that a path is in.
 pub fn directory_of(walker: &Walker<'_>, path: &[u8]) -> Result<Path, Errno> {
-    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    directory(
-        walker,
-        path.get(..end).filter(|dir| !dir.is_empty()).unwrap_or(b"/"),
-    )
+    directory(walker, parent(path))
 }
 
 /// The file at a path inside; made, empty, where it is missing.
