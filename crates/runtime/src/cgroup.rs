@@ -121,8 +121,13 @@ impl Cgroup {
     }
 
     fn of_unit(unit: Unit) -> Result<Cgroup, Failure> {
+        let hierarchy = Hierarchy::of_host()?;
+        let path = match &hierarchy {
+            Hierarchy::V2 { own, .. } => unit.place(own, real_user()),
+            Hierarchy::V1(_) => unit.path(),
+        };
         Ok(Cgroup {
-            paths: places(&Hierarchy::of_host()?, &unit.path()),
+            paths: places(&hierarchy, &path),
             limits: Limits::default(),
             absent: false,
             unit: Some(unit),
@@ -325,6 +330,13 @@ impl Cgroup {
         };
         named.iter().filter_map(open).collect()
     }
+}
+
+/// The caller's user id on the host, which root of a user namespace does not have by its own name.
+fn real_user() -> u32 {
+    let own = host::prctl::ids().map_or(0, |(uid, _, _)| uid);
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    systemd::mapped(&map, own)
 }
 
 /// Whether a path names a group below the top, and not the top itself.

@@ -81,6 +81,24 @@ impl Unit {
         path.join(&self.name)
     }
 
+    /// The group's path in the whole tree: units of a user's manager are below the manager's own group, which the caller, whose
+    /// group is `own`, may be in, too; else it is where systemd puts the one of `uid`.
+    pub fn place(&self, own: &Path, uid: u32) -> PathBuf {
+        let path = self.path();
+        if !self.user {
+            return path;
+        }
+        let is_manager = |path: &&Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("user@") && name.ends_with(".service")
+        };
+        let manager = match own.ancestors().find(is_manager) {
+            Some(manager) => manager.to_path_buf(),
+            None => format!("/user.slice/user-{uid}.slice/user@{uid}.service").into(),
+        };
+        manager.join(path.strip_prefix("/").unwrap_or(&path))
+    }
+
     /// Starts the scope with a process in it, and waits until `arrived`.
     pub fn start(
         &self,
@@ -188,6 +206,19 @@ fn of_limits(limits: &Limits, version_2: bool) -> Vec<(&'static str, Value)> {
     properties
 }
 
+/// What a user id is outside of the user namespace that has this map (user_namespaces(7)).
+pub fn mapped(map: &str, id: u32) -> u32 {
+    let lines = map.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().map(|field| field.parse::<u32>().ok());
+        Some((fields.next()??, fields.next()??, fields.next()??))
+    });
+    let mut found = lines.filter_map(|(inside, outside, count)| {
+        let offset = id.checked_sub(inside).filter(|offset| *offset < count)?;
+        outside.checked_add(offset)
+    });
+    found.next().unwrap_or(id)
+}
+
 /// A list of numbers as bytes of a mask, the lowest first.
 fn bits(list: &str) -> Vec<u8> {
     let mut mask = Vec::new();
@@ -222,6 +253,28 @@ mod tests {
         ] {
             assert!(Unit::parse(Some(Path::new(bad)), "x", false).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn scopes_of_a_users_manager_are_below_it() {
+        let unit = Unit::parse(Some(Path::new("user.slice:libpod:abc")), "x", true).unwrap();
+        let below = "/user.slice/user-7.slice/user@7.service/user.slice/libpod-abc.scope";
+        for own in [
+            "/user.slice/user-7.slice/session-3.scope",
+            "/user.slice/user-7.slice/user@7.service/user.slice/podman-1.scope",
+        ] {
+            assert_eq!(unit.place(Path::new(own), 7), Path::new(below), "{own}");
+        }
+        let unit = Unit::parse(Some(Path::new("system.slice::abc")), "x", false).unwrap();
+        assert_eq!(
+            unit.place(Path::new("/a"), 7),
+            Path::new("/system.slice/abc.scope")
+        );
+        let map = "         0       1001          1\n         1     100000      65536\n";
+        assert_eq!(
+            [mapped(map, 0), mapped(map, 5), mapped("", 3)],
+            [1001, 100_004, 3]
+        );
     }
 
     #[test]
