@@ -50,8 +50,14 @@ pub fn duplicate_stdio(number: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// A copy of a descriptor that the caller was started with, by its number (3 or higher), close-on-exec. `EBADF` if there is none.
+/// A copy of a descriptor that the caller was started with, by its number (3 or higher), close-on-exec. `EBADF` if there is
+/// none: one that closes on exec was not inherited but is the caller's own.
 pub fn duplicate_inherited(number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_GETFD on any number is harmless.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
+    if flags as i32 & libc::FD_CLOEXEC != 0 {
+        return Err(Errno::EBADF);
+    }
     duplicate_stdio(number)
 }
 

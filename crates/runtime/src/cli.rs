@@ -28,7 +28,7 @@ use std::io::Write;
 
 use lexopt::{Arg, Parser};
 
-use crate::failure::{Failure, OWN_ERROR};
+use crate::failure::Failure;
 pub use globals::Globals;
 
 /// A verb of the command line.
@@ -36,16 +36,18 @@ struct Verb {
     name: &'static str,
     about: &'static str,
     run: fn(&Globals, Parser) -> Result<u8, Failure>,
-    /// Whether it is one of an OCI runtime: its own errors are status 1, and go to the engine's log, too.
-    oci: bool,
+    /// Of an OCI runtime's: the exit status of its own errors, which go to the engine's log, too. `None`: not one of those.
+    oci: Option<u8>,
 }
 
 macro_rules! verbs {
     ($($kind:ident $name:literal $about:literal $run:path;)*) => {
         &[$(Verb { name: $name, about: $about, run: $run, oci: verbs!($kind) }),*]
     };
-    (own) => { false };
-    (oci) => { true };
+    (own) => { None };
+    (oci) => { Some(1) };
+    // What runc exits with, so that it cannot be taken for the command's.
+    (oci_command) => { Some(255) };
 }
 
 const VERBS: &[Verb] = verbs! {
@@ -58,7 +60,7 @@ const VERBS: &[Verb] = verbs! {
     oci "create" "make a container from a bundle" create::run;
     oci "start" "start a container that was created" start::run;
     oci "run" "make and start a container" run::run;
-    oci "exec" "run another process in a container" exec::run;
+    oci_command "exec" "run another process in a container" exec::run;
     oci "state" "print the state of a container" state::run;
     oci "kill" "send a signal to a container" kill::run;
     oci "delete" "remove a container" delete::run;
@@ -104,17 +106,11 @@ fn run_verb(globals: &Globals, name: &str, parser: Parser) -> Result<u8, Failure
     let verb = VERBS.iter().find(|verb| verb.name == name);
     let verb = verb.ok_or_else(|| Failure::own(format!("unknown verb '{name}'; try 'tegmen --help'")))?;
     (verb.run)(globals, parser).map_err(|failure| {
-        if !verb.oci {
+        let Some(status) = verb.oci else {
             return failure;
-        }
+        };
         globals.error(&failure.message);
-        Failure {
-            status: match failure.status {
-                OWN_ERROR => 1,
-                status => status,
-            },
-            ..failure
-        }
+        Failure { status, ..failure }
     })
 }
 

@@ -36,16 +36,20 @@ impl<T> While<T> for Result<T, abi::Errno> {
 
 impl<T> While<T> for std::io::Result<T> {
     fn while_doing(self, doing: &str) -> Result<T, Failure> {
-        self.map_err(|error| Failure::own(format!("{doing}: {error}")))
+        self.map_err(|error| Failure::own(format!("{doing}: {}", plain(&error))))
+    }
+}
+
+/// The text of an error of the standard library without "(os error N)", which says nothing to a user.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_string(),
+        None => text,
     }
 }
 
 /// The text of an errno as strerror(3) has it.
 pub fn describe(errno: abi::Errno) -> String {
-    let text = std::io::Error::from_raw_os_error(errno.raw()).to_string();
-    // std adds "(os error N)", which says nothing to a user.
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_string(),
-        None => text,
-    }
+    plain(&std::io::Error::from_raw_os_error(errno.raw()))
 }

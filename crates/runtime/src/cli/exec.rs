@@ -79,7 +79,7 @@ pub fn run(globals: &Globals, parser: Parser) -> Result<u8, Failure> {
         }
         _ => {}
     }
-    let (process, terminal) = process(&known, &given)?;
+    let (process, terminal) = process(globals, &known, &given)?;
     let options = Options {
         process,
         terminal,
@@ -142,7 +142,11 @@ fn user(spec: &str) -> Result<(u32, Option<u32>), Failure> {
 }
 
 /// The process, and whether it has a terminal: from the file, or as the container's first with what was given.
-fn process(known: &Known, given: &Given) -> Result<(sandbox::container::Process, bool), Failure> {
+fn process(
+    globals: &Globals,
+    known: &Known,
+    given: &Given,
+) -> Result<(sandbox::container::Process, bool), Failure> {
     if let Some(file) = &given.file {
         let text = fs::read(file).while_doing(&format!("reading '{}'", file.display()))?;
         let spec: SpecProcess = serde_json::from_slice(&text)
@@ -162,8 +166,10 @@ fn process(known: &Known, given: &Given) -> Result<(sandbox::container::Process,
     }
     let mut process = bundle.process_of(&spec)?;
     for name in &given.caps {
-        let number =
-            capability_number(name).ok_or_else(|| Failure::own(format!("unknown capability {name:?}")))?;
+        let Some(number) = capability_number(name) else {
+            globals.warn(&format!("ignoring unknown capability {name:?}"));
+            continue;
+        };
         let sets = process.privileges.capabilities.get_or_insert_default();
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             *set |= 1 << number;

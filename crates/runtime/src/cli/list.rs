@@ -30,7 +30,7 @@ pub fn run(globals: &Globals, mut parser: Parser) -> Result<u8, Failure> {
             other => return Err(usage(other.unexpected())),
         }
     }
-    let ids = StateDir::ids(&globals.root);
+    let ids = StateDir::ids(&globals.root)?;
     // One that is just being removed is none.
     let known: Vec<Known> = ids
         .iter()

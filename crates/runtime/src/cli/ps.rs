@@ -6,6 +6,7 @@ use sandbox::request::{Reply, Request};
 use super::list::is_json;
 use super::{Globals, show, text, usage, value};
 use crate::container::lifecycle::Known;
+use crate::container::state::Status;
 use crate::failure::Failure;
 
 const HELP: &str = "\
@@ -39,8 +40,12 @@ pub fn run(globals: &Globals, mut parser: Parser) -> Result<u8, Failure> {
         show(&format!("{}\n", serde_json::json!(pids)));
         return Ok(0);
     }
-    let Reply::Processes(processes) = known.ask(&Request::List { container: id })? else {
-        return Err(Failure::own("the sandbox gave no list"));
+    let processes = match known.status {
+        Status::Stopped => Vec::new(),
+        _ => match known.ask(&Request::List { container: id })? {
+            Reply::Processes(processes) => processes,
+            _ => return Err(Failure::own("the sandbox gave no list")),
+        },
     };
     let mut table = format!("{:>7}{:>8}{:>8} S {:>4} NAME\n", "UID", "PID", "PPID", "NLWP");
     for process in processes {

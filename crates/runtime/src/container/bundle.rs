@@ -1,5 +1,6 @@
 //! From a bundle's config.json to what the sandbox is told: processes, root, mounts, names.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use oci_spec::runtime::{
 use sandbox::Config;
 use sandbox::container::{Container, Privileges, Process, Root, User};
 use sandbox::network::NetworkConfig;
+use serde_json::Value;
 
 use super::mounts::Mounts;
 use super::state::{Saved, StateDir};
@@ -27,6 +29,39 @@ pub struct Bundle {
     pub spec: Spec,
     /// The same as it is written.
     pub text: Vec<u8>,
+    /// Capabilities in it that nobody knows.
+    unknown: Vec<String>,
+}
+
+/// A configuration, and the capabilities in it that are left out because nobody knows them, as the runtime-spec has it.
+fn parse(text: &[u8]) -> Result<(Spec, Vec<String>), serde_json::Error> {
+    let first = match serde_json::from_slice(text) {
+        Ok(spec) => return Ok((spec, Vec::new())),
+        Err(error) => error,
+    };
+    let mut value: Value = serde_json::from_slice(text)?;
+    let mut unknown = BTreeSet::new();
+    let sets = value
+        .pointer_mut("/process/capabilities")
+        .and_then(Value::as_object_mut);
+    for names in sets
+        .into_iter()
+        .flat_map(|sets| sets.values_mut())
+        .filter_map(Value::as_array_mut)
+    {
+        names.retain(|name| {
+            let stranger = name
+                .as_str()
+                .filter(|name| privileges::capability_number(name).is_none());
+            unknown.extend(stranger.map(str::to_string));
+            stranger.is_none()
+        });
+    }
+    // The first error has the line and the column.
+    match serde_json::from_value(value) {
+        Ok(spec) if !unknown.is_empty() => Ok((spec, unknown.into_iter().collect())),
+        _ => Err(first),
+    }
 }
 
 /// The network namespace of a container.
@@ -57,12 +92,13 @@ impl Bundle {
 
     fn of_file(directory: PathBuf, file: &Path) -> Result<Bundle, Failure> {
         let text = fs::read(file).while_doing(&format!("reading '{}'", file.display()))?;
-        let spec = serde_json::from_slice(&text)
-            .map_err(|error| Failure::own(format!("'{}': {error}", file.display())))?;
+        let (spec, unknown) =
+            parse(&text).map_err(|error| Failure::own(format!("'{}': {error}", file.display())))?;
         Ok(Bundle {
             directory,
             spec,
             text,
+            unknown,
         })
     }
 
@@ -132,6 +168,11 @@ impl Bundle {
         let mut mounts = Mounts::default();
         for mount in self.spec.mounts().iter().flatten() {
             mounts.add(&self.directory, mount)?;
+        }
+        if !self.unknown.is_empty() {
+            mounts
+                .warnings
+                .push(format!("ignoring unknown capabilities: {:?}", self.unknown));
         }
         let (setup, warnings) = setup::of_spec(&self.spec)?;
         mounts.warnings.extend(warnings);
@@ -240,6 +281,12 @@ fn process(spec: &SpecProcess) -> Result<Process, Failure> {
     if argv.is_empty() {
         return Err(Failure::own("process args must not be empty"));
     }
+    if !spec.cwd().is_absolute() {
+        return Err(Failure::own(format!(
+            "process cwd '{}' must be an absolute path",
+            spec.cwd().display()
+        )));
+    }
     let user = spec.user();
     let mut rlimits = launch::rlimits()?;
     for limit in spec.rlimits().iter().flatten() {
@@ -281,5 +328,29 @@ fn rlimit_number(kind: PosixRlimitType) -> usize {
         T::RlimitNice => 13,
         T::RlimitRtprio => 14,
         T::RlimitRttime => 15,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_that_nobody_knows_are_left_out_and_told() {
+        let text = r#"{"ociVersion":"1.0.2","process":{"cwd":"/","user":{"uid":0,"gid":0},
+            "capabilities":{"bounding":["CAP_CHOWN","CAP_OF_TOMORROW"]}}}"#;
+        let (spec, unknown) = parse(text.as_bytes()).unwrap();
+        assert_eq!(unknown, ["CAP_OF_TOMORROW"]);
+        let process = spec.process().as_ref().unwrap();
+        let bounding = process.capabilities().as_ref().unwrap().bounding();
+        assert_eq!(bounding.as_ref().map(|set| set.len()), Some(1));
+    }
+
+    #[test]
+    fn errors_tell_line_and_column() {
+        let error = parse(b"{\n \"process\": oops }").unwrap_err();
+        assert_eq!((error.line(), error.column()), (2, 13));
+        let error = parse(b"{\"ociVersion\": 5}").unwrap_err().to_string();
+        assert!(error.contains("line 1 column"), "{error}");
     }
 }

@@ -191,6 +191,9 @@ pub fn kill(globals: &Globals, id: &str, signal: u32, all: bool) -> Result<(), F
             Err(Failure::own("container not running"))
         };
     }
+    if signal == 0 {
+        return Ok(());
+    }
     let request = Request::Signal {
         container: id.to_string(),
         signal,

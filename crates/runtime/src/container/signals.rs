@@ -8,10 +8,10 @@ const NAMES: &[&str] = &[
 /// First and last real-time signal as the C library counts them.
 const REAL_TIME: (u32, u32) = (34, 64);
 
-/// The number of a signal given by number or by name, with or without `SIG`.
+/// The number of a signal given by number or by name, with or without `SIG`. 0 asks whether there is a process.
 pub fn number(text: &str) -> Option<u32> {
     if let Ok(number) = text.parse::<u32>() {
-        return (1..=REAL_TIME.1).contains(&number).then_some(number);
+        return (0..=REAL_TIME.1).contains(&number).then_some(number);
     }
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -50,7 +50,7 @@ mod tests {
             ("SYS", Some(31)),
             ("RTMIN+3", Some(37)),
             ("SIGRTMAX-1", Some(63)),
-            ("0", None),
+            ("0", Some(0)),
             ("65", None),
             ("NOSUCH", None),
             ("RTMIN+99", None),

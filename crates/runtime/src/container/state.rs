@@ -166,10 +166,13 @@ impl StateDir {
     pub fn open(root: &Path, id: &str) -> Result<StateDir, Failure> {
         check_id(id)?;
         let path = root.join(id);
-        if !path.is_dir() {
-            return Err(Failure::own("container does not exist"));
+        match path.metadata() {
+            Ok(found) if found.is_dir() => StateDir::at(path),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(error).while_doing(&format!("state directory '{}'", path.display()))
+            }
+            _ => Err(Failure::own("container does not exist")),
         }
-        StateDir::at(path)
     }
 
     fn at(path: PathBuf) -> Result<StateDir, Failure> {
@@ -178,15 +181,20 @@ impl StateDir {
     }
 
     /// The ids that have a directory below `root`.
-    pub fn ids(root: &Path) -> Vec<String> {
-        let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    pub fn ids(root: &Path) -> Result<Vec<String>, Failure> {
+        let entries = match fs::read_dir(root) {
+            // Nothing was ever created here.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.while_doing(&format!("state directory '{}'", root.display()))?,
+        };
         let mut ids: Vec<String> = entries
+            .flatten()
             .filter(|entry| entry.path().is_dir())
             .filter_map(|entry| entry.file_name().into_string().ok())
             .filter(|id| check_id(id).is_ok())
             .collect();
         ids.sort();
-        ids
+        Ok(ids)
     }
 
     /// Keeps others from changing the state.

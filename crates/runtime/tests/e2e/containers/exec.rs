@@ -113,13 +113,13 @@ fn signals_are_passed_on_to_the_process() {
 fn what_cannot_be_run_is_told() {
     let bundle = running();
     let outcome = exec(&bundle, &[], &["no-such"]);
-    assert_eq!(outcome.status, Some(127));
+    assert_eq!(outcome.status, Some(255));
     assert!(
         bundle
             .logged()
             .contains("exec: \"no-such\": executable file not found in $PATH")
     );
-    assert_eq!(exec(&bundle, &[], &["/etc/passwd"]).status, Some(126));
+    assert_eq!(exec(&bundle, &[], &["/etc/passwd"]).status, Some(255));
     bundle.quiet_kill("KILL");
     bundle.until("stopped");
     assert_ne!(exec(&bundle, &[], &["true"]).status, Some(0));

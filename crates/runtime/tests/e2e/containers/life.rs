@@ -164,6 +164,15 @@ fn wrong_steps_are_refused() {
     assert_eq!(bundle.logged(), "container with given ID already exists");
     assert_eq!(bundle.verb(&["start"]).status, Some(1));
     assert_eq!(bundle.logged(), "cannot start an already running container");
+    // The runtime's own descriptors are nobody's to be passed on.
+    let args = ["exec", "--preserve-fds", "9", &bundle.id, "true"];
+    let outcome = crate::harness::run(&mut bundle.command(&args), crate::harness::LIMIT);
+    assert_eq!(outcome.status, Some(255));
+    assert!(
+        bundle.logged().contains("descriptor 3: Bad file descriptor"),
+        "{}",
+        bundle.logged()
+    );
     assert_eq!(bundle.verb(&["delete"]).status, Some(1));
     assert!(bundle.logged().contains("that is not stopped: running"));
     bundle.removed_without_trace();
