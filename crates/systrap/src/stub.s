@@ -630,36 +630,20 @@ fast_event:
     mov [r11 + {A_FAST} + {UC_RSP}], rsp
     mov dword ptr [r11 + {A_WINDOW_LEN}], 0
     jmp tegmen_stub_fast_commit
-// Likewise, for calls whose first or second argument points to what the sentry will read first.
-.globl tegmen_stub_fast_first
-.hidden tegmen_stub_fast_first
-tegmen_stub_fast_first:
+// Likewise, for calls that point to what the sentry will read first.
+.macro ENTRY name, kind
+.globl \name
+.hidden \name
+\name:
     FIND_AREA
     mov [r11 + {A_FAST} + {UC_RSP}], rsp
-    mov dword ptr [r11 + {A_WINDOW_LEN}], {K_FIRST}
+    mov dword ptr [r11 + {A_WINDOW_LEN}], \kind
     jmp tegmen_stub_fast_commit
-.globl tegmen_stub_fast_second
-.hidden tegmen_stub_fast_second
-tegmen_stub_fast_second:
-    FIND_AREA
-    mov [r11 + {A_FAST} + {UC_RSP}], rsp
-    mov dword ptr [r11 + {A_WINDOW_LEN}], {K_SECOND}
-    jmp tegmen_stub_fast_commit
-// Likewise, for calls that write the rdx bytes at rsi.
-.globl tegmen_stub_fast_buffer
-.hidden tegmen_stub_fast_buffer
-tegmen_stub_fast_buffer:
-    FIND_AREA
-    mov [r11 + {A_FAST} + {UC_RSP}], rsp
-    mov dword ptr [r11 + {A_WINDOW_LEN}], {K_BUFFER}
-    jmp tegmen_stub_fast_commit
-// Likewise, for any call.
-.globl tegmen_stub_fast_any
-.hidden tegmen_stub_fast_any
-tegmen_stub_fast_any:
-    FIND_AREA
-    mov [r11 + {A_FAST} + {UC_RSP}], rsp
-    mov dword ptr [r11 + {A_WINDOW_LEN}], {K_ANY}
+.endm
+    ENTRY tegmen_stub_fast_first, {K_FIRST}
+    ENTRY tegmen_stub_fast_second, {K_SECOND}
+    ENTRY tegmen_stub_fast_buffer, {K_BUFFER}
+    ENTRY tegmen_stub_fast_any, {K_ANY}
 .globl tegmen_stub_fast_commit
 .hidden tegmen_stub_fast_commit
 tegmen_stub_fast_commit:

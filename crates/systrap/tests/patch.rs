@@ -2,16 +2,12 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abi::UserAddr;
 use platform::{AddressSpace, Event, LocalAnswers, MapFlags, MapOp, MapSource, Platform, Prot, XState};
-use support::{CODE, DATA, read_u64, space, start_regs, syscall, thread};
+use support::{CODE, DATA, VDSO, map_vdso, patchable, read_u64, start_regs, syscall, thread};
 use systrap::Systrap;
-
-/// Near the code, so that its sites are within reach.
-const VDSO: u64 = 0x2000_0000;
 
 // Each call site is `mov $nr, %eax; syscall`, aligned so that it may be patched under other threads' feet.
 snippet!(
@@ -83,23 +79,6 @@ snippet!(
     "jmp 54b"
 );
 snippet!(stepped, "55: mov eax, 500", "syscall", "inc rbx", "jmp 55b");
-
-fn map_vdso(engine: &Systrap, space: &dyn AddressSpace) {
-    let map = MapOp::Map {
-        addr: UserAddr(VDSO),
-        len: engine.vdso().expect("vdso").len,
-        prot: Prot::READ | Prot::EXEC,
-        flags: MapFlags::empty(),
-        source: MapSource::Vdso,
-    };
-    space.apply(&[map]).expect("map");
-}
-
-fn patchable(engine: &Systrap, code: &[u8]) -> Arc<dyn AddressSpace> {
-    let space = space(engine, code);
-    map_vdso(engine, &*space);
-    space
-}
 
 fn is_patched(space: &dyn AddressSpace, offset: u64) -> bool {
     let mut byte = [0];
@@ -489,7 +468,7 @@ fn shared_text_is_never_patched() {
     let engine = Systrap::new().expect("engine");
     let space = engine.new_address_space().expect("space");
     support::load(&*space, looping());
-    map_vdso(&engine, &*space);
+    map_vdso(&engine, &*space, VDSO);
     let shared = MapOp::Map {
         addr: UserAddr(CODE),
         len: 0x1000,

@@ -2,15 +2,13 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use abi::UserAddr;
-use platform::{AddressSpace, Event, MapFlags, MapOp, MapSource, Platform, Prot};
-use support::{CODE, DATA, read_u64, space, start_regs, syscall, thread};
+use platform::{AddressSpace, Event, MapOp, Platform};
+use support::{CODE, DATA, VDSO, patchable, read_u64, start_regs, syscall, thread};
 use systrap::Systrap;
 
-const VDSO: u64 = 0x2000_0000;
 /// Calls after which a site has been patched.
 const WARM: u64 = 60;
 
@@ -41,19 +39,6 @@ snippet!(
     "inc qword ptr [rdi + 8]",
     "jmp 93b"
 );
-
-fn patchable(engine: &Systrap, code: &[u8]) -> Arc<dyn AddressSpace> {
-    let space = space(engine, code);
-    let map = MapOp::Map {
-        addr: UserAddr(VDSO),
-        len: engine.vdso().expect("vdso").len,
-        prot: Prot::READ | Prot::EXEC,
-        flags: MapFlags::empty(),
-        source: MapSource::Vdso,
-    };
-    space.apply(&[map]).expect("map");
-    space
-}
 
 /// Where the `syscall` of a snippet is.
 fn site(code: &[u8]) -> u64 {

@@ -3,8 +3,8 @@
 mod support;
 
 use abi::UserAddr;
-use platform::{AddressSpace, Event, MapFlags, MapOp, MapSource, Platform, Prot};
-use support::{DATA, read_u64, space, syscall, thread};
+use platform::{AddressSpace, Event, MapOp, Platform, Prot};
+use support::{DATA, map_vdso, read_u64, space, syscall, thread};
 use systrap::Systrap;
 
 const VDSO: u64 = 0x20_0000_0000;
@@ -65,14 +65,7 @@ fn host_ns(clock: i32) -> i128 {
 
 fn with_vdso(engine: &Systrap) -> std::sync::Arc<dyn AddressSpace> {
     let space = space(engine, ask());
-    let map = MapOp::Map {
-        addr: UserAddr(VDSO),
-        len: engine.vdso().expect("vdso").len,
-        prot: Prot::READ | Prot::EXEC,
-        flags: MapFlags::empty(),
-        source: MapSource::Vdso,
-    };
-    space.apply(&[map]).expect("map");
+    map_vdso(engine, &*space, VDSO);
     space
 }
 

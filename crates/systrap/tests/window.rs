@@ -3,8 +3,8 @@
 mod support;
 
 use abi::{Errno, UserAddr};
-use platform::{AddressSpace, Context, Event, LocalAnswers, MapFlags, MapOp, MapSource, Platform, Prot};
-use support::{DATA, STACK, read_u64, space, syscall, thread};
+use platform::{AddressSpace, Context, Event, LocalAnswers, MapOp};
+use support::{DATA, STACK, patchable, read_u64, space, syscall, thread};
 use systrap::{Systrap, Tuning};
 
 // r8: what the guest finds at rdi when it continues, r9: the result of its call.
@@ -22,19 +22,6 @@ snippet!(writing, ".balign 8", "61: mov eax, 1", "syscall", "jmp 61b");
 /// Calls after which the site has been patched.
 const WARM: u64 = 100;
 
-fn with_vdso(engine: &Systrap, code: &[u8]) -> std::sync::Arc<dyn AddressSpace> {
-    let space = space(engine, code);
-    let map = MapOp::Map {
-        addr: UserAddr(0x2000_0000),
-        len: engine.vdso().expect("vdso").len,
-        prot: Prot::READ | Prot::EXEC,
-        flags: MapFlags::empty(),
-        source: MapSource::Vdso,
-    };
-    space.apply(&[map]).expect("map");
-    space
-}
-
 fn put(context: &mut dyn Context, space: &dyn AddressSpace, to: u64, data: &[u8]) {
     match context.write(UserAddr(to), data) {
         Err(Errno::ENOSYS) => assert_eq!(space.write(UserAddr(to), data), Ok(data.len())),
@@ -50,7 +37,7 @@ fn bytes_arrive_before_the_guest_continues() {
         Tuning::without("all"),
     ] {
         let engine = Systrap::tuned(tuning).expect("engine");
-        let space = with_vdso(&engine, looking());
+        let space = patchable(&engine, looking());
         let mut context = thread(&*space);
         syscall(&mut *context);
         for round in 1..2 * WARM {
@@ -68,7 +55,7 @@ fn bytes_arrive_before_the_guest_continues() {
 #[test]
 fn long_and_many_copies_arrive_whole() {
     let engine = Systrap::new().expect("engine");
-    let space = with_vdso(&engine, looking());
+    let space = patchable(&engine, looking());
     let mut context = thread(&*space);
     syscall(&mut *context);
     for round in 0..50u64 {
@@ -130,7 +117,7 @@ fn memory_that_cannot_be_written_is_not_promised() {
 fn memory_that_went_away_is_a_bad_address() {
     let engine = Systrap::new().expect("engine");
     for round in 0..3 * WARM {
-        let space = with_vdso(&engine, looking());
+        let space = patchable(&engine, looking());
         let mut context = thread(&*space);
         for _ in 0..if round % 3 == 0 { WARM } else { 1 } {
             syscall(&mut *context);
@@ -161,7 +148,7 @@ fn memory_that_went_away_is_a_bad_address() {
 #[test]
 fn buffers_of_every_length_are_read() {
     let engine = Systrap::new().expect("engine");
-    let space = with_vdso(&engine, writing());
+    let space = patchable(&engine, writing());
     let mut context = thread(&*space);
     context.set_local_answers(&LocalAnswers::default());
     for _ in 0..WARM {

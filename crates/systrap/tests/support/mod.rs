@@ -13,6 +13,8 @@ pub const DATA: u64 = 0x80_0000;
 pub const DATA_LEN: u64 = 0x10_0000;
 pub const STACK: u64 = 0x100_0000;
 pub const STACK_LEN: u64 = 0x10_0000;
+/// Where the vDSO goes, and behind it the trampolines: near the code, so that its sites are within reach.
+pub const VDSO: u64 = 0x2000_0000;
 
 /// Defines a function that returns the bytes of a snippet of assembly.
 #[macro_export]
@@ -68,6 +70,25 @@ pub fn load(space: &dyn AddressSpace, code: &[u8]) {
         ])
         .expect("maps");
     assert_eq!(space.write_force(UserAddr(CODE), code), Ok(code.len()));
+}
+
+/// Maps the vDSO: only then are sites patched.
+pub fn map_vdso(engine: &Systrap, space: &dyn AddressSpace, at: u64) {
+    let map = MapOp::Map {
+        addr: UserAddr(at),
+        len: engine.vdso().expect("vdso").len,
+        prot: Prot::READ | Prot::EXEC,
+        flags: MapFlags::empty(),
+        source: MapSource::Vdso,
+    };
+    space.apply(&[map]).expect("map");
+}
+
+/// An address space as [`space`] makes it, with the vDSO.
+pub fn patchable(engine: &Systrap, code: &[u8]) -> Arc<dyn AddressSpace> {
+    let space = space(engine, code);
+    map_vdso(engine, &*space, VDSO);
+    space
 }
 
 pub fn start_regs() -> Registers {
