@@ -331,7 +331,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("python3 start-up", "some hundred files are looked for and opened"),
     (
         "gcc build of 50 files",
-        "two hundred process starts, see fork+exec+wait",
+        "two thousand calls a file, each two switches when every core compiles; two hundred process starts, see fork+exec+wait",
     ),
     (
         "start-up of true",
