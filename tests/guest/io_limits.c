@@ -7,10 +7,13 @@
 #include <linux/fs.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 
 #ifndef RWF_NOAPPEND
 #define RWF_NOAPPEND 0x20
@@ -74,6 +77,22 @@ int main(void)
     CHECK(write(counter, &most, 8) == 8);
     FAILS(write(counter, &never, 8), EINVAL);
     FAILS(write(counter, &one, 8), EAGAIN);
+    CHECK(lseek(counter, 5, SEEK_SET) == 0);
+
+    /* names without a name, locks of other systems, directories as sources */
+    FAILS(fsetxattr(file, "user.", "v", 1, 0), EINVAL);
+    CHECK(flock(file, 32) == 0);
+    int ends[2], directory = open(".", O_RDONLY);
+    CHECK(pipe(ends) == 0);
+    CHECK(sendfile(ends[1], directory, NULL, 1) == -1 && (errno == EINVAL || errno == EOVERFLOW));
+
+    /* lengths that wrap to nothing; locked memory that nobody may touch */
+    char *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(mlock(page, SIZE_MAX) == 0 && msync(page, SIZE_MAX, MS_SYNC) == 0);
+    FAILS(mlock(page, 4096), ENOMEM);
+    FAILS(mmap(NULL, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0), EINVAL);
+    FAILS(mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | 0x80000000, file, 0), EOPNOTSUPP);
+    FAILS(madvise(page, 4096, MADV_FREE), EINVAL);
     CHECK(unlink(name) == 0);
     OK();
 }

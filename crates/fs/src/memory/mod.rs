@@ -135,6 +135,11 @@ impl FileMemory for Window {
         Some((self.pool.mappable.clone(), place))
     }
 
+    fn map_beyond(&self, len: u64) -> Result<Vec<(HostFile, u64, u64)>, Errno> {
+        // Behind the last window the host's file has ended, too.
+        Ok(vec![(self.pool.mappable.clone(), WINDOW * WINDOWS, len)])
+    }
+
     fn seek(&self, offset: u64, end: u64, data: bool) -> Option<u64> {
         let end = end.min(WINDOW);
         if offset >= end {

@@ -3,6 +3,7 @@
 //! `root` and `process` hold the tables of names; each other module makes the text of the files it is named after.
 //! Numbers come from the kernel's objects at the moment of the read; nothing is kept here but load averages.
 
+mod config;
 mod cpuinfo;
 mod fd;
 mod id_map;

@@ -8,7 +8,7 @@ use kernel::vfs::FileKind;
 
 use super::process::{self, Process};
 use super::system::System;
-use super::{cpuinfo, identity, loadavg, meminfo, stat, sysctl, sysvipc};
+use super::{config, cpuinfo, identity, loadavg, meminfo, stat, sysctl, sysvipc};
 use crate::kernfs::table::{dir, link, node, text};
 use crate::kernfs::{Entry, Listed, Meta, Node, StaticDir};
 
@@ -16,6 +16,7 @@ static ENTRIES: &[Entry<System>] = &[
     text("buddyinfo", 0o444, |_| Ok(Vec::new())),
     text("cgroups", 0o444, identity::cgroups),
     text("cmdline", 0o444, identity::cmdline),
+    text("config.gz", 0o444, |_| Ok(config::gzip())),
     text("consoles", 0o444, |_| Ok(Vec::new())),
     text("cpuinfo", 0o444, cpuinfo::show),
     text("crypto", 0o444, |_| Ok(Vec::new())),

@@ -32,6 +32,8 @@ pub trait FileMemory: Send + Sync {
         let _ = (offset, len);
         None
     }
+    /// `len` bytes that no access may touch: what a mapping shows beyond the file's end (SIGBUS). Pieces as of [`FileMemory::map`].
+    fn map_beyond(&self, len: u64) -> Result<Vec<(HostFile, u64, u64)>, Errno>;
     /// First data (or hole) at or after `offset` and before `end`, for SEEK_DATA and SEEK_HOLE. `None`: there is none.
     fn seek(&self, offset: u64, end: u64, data: bool) -> Option<u64> {
         if data {
@@ -96,6 +98,10 @@ impl FileMemory for HeapFile {
     }
 
     fn map(&self, _: u64, _: u64) -> Result<Vec<(HostFile, u64, u64)>, Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    fn map_beyond(&self, _: u64) -> Result<Vec<(HostFile, u64, u64)>, Errno> {
         Err(Errno::ENODEV)
     }
 }

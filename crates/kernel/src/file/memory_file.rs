@@ -47,6 +47,8 @@ struct State {
     seals: u32,
     /// It was mapped shared and writable: the guest may have filled holes behind our back.
     mapped: bool,
+    /// It was mapped at all: mappings must follow its size.
+    shown: bool,
 }
 
 /// The content of a regular file in memory.
@@ -74,6 +76,7 @@ impl MemoryFile {
             pages: PageSet::default(),
             seals: F_SEAL_SEAL,
             mapped: false,
+            shown: false,
         };
         Ok(Arc::new(MemoryFile {
             memory: provider.create()?,
@@ -92,6 +95,12 @@ impl MemoryFile {
     /// 512-byte blocks that hold data.
     pub fn blocks(&self) -> u64 {
         self.state.lock().pages.count() * (PAGE_SIZE / 512)
+    }
+
+    /// Pages of `pages` that hold data.
+    pub fn pages_in(&self, pages: Range<u64>) -> u64 {
+        let all = pages.end.saturating_sub(pages.start);
+        all - self.state.lock().pages.missing(pages).min(all)
     }
 
     /// Lets it be sealed (memfd_create(2) with MFD_ALLOW_SEALING), with these seals to begin with.
@@ -143,7 +152,8 @@ impl MemoryFile {
     /// Writes at `offset`, or at the end for `None`; returns the bytes and the position after them.
     pub fn write(&self, offset: Option<u64>, src: &mut dyn Source) -> Result<(usize, u64), Errno> {
         let mut state = self.state.lock();
-        let start = offset.unwrap_or(self.size());
+        let old = self.size();
+        let start = offset.unwrap_or(old);
         let mut done = 0;
         let result = loop {
             let at = start.saturating_add(done as u64);
@@ -161,8 +171,10 @@ impl MemoryFile {
                 Err(error) => break Err(error),
             }
         };
+        drop(state);
         if done > 0 {
             self.times.modified();
+            self.follow_size(old);
         }
         match result {
             Err(error) if done == 0 => Err(error),
@@ -248,7 +260,9 @@ impl MemoryFile {
             self.clear_tail(&state)?;
             self.size.store(size, Ordering::Release);
         }
+        drop(state);
         self.times.modified();
+        self.follow_size(old);
         Ok(())
     }
 
@@ -293,7 +307,9 @@ impl MemoryFile {
         self.claim(&mut state, pages_of(offset, len))?;
         if grows {
             self.clear_tail(&state)?;
-            self.size.store(end, Ordering::Release);
+            let old = self.size.swap(end, Ordering::AcqRel);
+            drop(state);
+            self.follow_size(old);
         }
         self.times.changed();
         Ok(())
@@ -321,19 +337,45 @@ impl MemoryFile {
 
     /// What a mapping shows.
     pub fn map(&self, offset: u64, len: u64, shared: bool, prot: Prot) -> Result<Vec<MapPiece>, Errno> {
+        let mut state = self.state.lock();
         if shared && prot.contains(Prot::WRITE) {
-            let mut state = self.state.lock();
             if state.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0 {
                 return Err(Errno::EPERM);
             }
             state.mapped = true;
         }
-        let pieces = self.memory.map(offset, len)?;
+        state.shown = true;
+        self.pieces(offset, len)
+    }
+
+    /// What `[offset, offset + len)` shows with the size of now: pages beyond the last one may not be touched.
+    pub fn pieces(&self, offset: u64, len: u64) -> Result<Vec<MapPiece>, Errno> {
+        let end = abi::page_up(self.size()).ok_or(Errno::EFBIG)?;
+        let inside = end.saturating_sub(offset).min(len);
+        let mut pieces = Vec::new();
+        if inside > 0 {
+            pieces = self.memory.map(offset, inside)?;
+        }
+        if inside < len {
+            pieces.extend(self.memory.map_beyond(len - inside)?);
+        }
         let piece = |(file, offset, len)| MapPiece {
             len,
             source: MapSource::File { file, offset },
         };
         Ok(pieces.into_iter().map(piece).collect())
+    }
+
+    /// Has the mappings follow a size that was `old`; called without the lock.
+    fn follow_size(&self, old: u64) {
+        let pages = |size: u64| size.div_ceil(PAGE_SIZE) * PAGE_SIZE;
+        let (old, new) = (pages(old), pages(self.size()));
+        if old != new
+            && self.state.lock().shown
+            && let Some(task) = task::current()
+        {
+            task.kernel.show_resized(self, old.min(new)..old.max(new));
+        }
     }
 
     /// F_ADD_SEALS; `executable`: the file has an execute permission.

@@ -308,17 +308,26 @@ pub fn claim(task: &CurrentTask, file: &FileDescription) {
 /// Tells F_NOTIFY's watchers of a directory of an event in it (IN_*).
 pub(crate) fn on_directory(dir: &Inode, event: u32) {
     use crate::vfs::notify as n;
-    let Some(watches) = dir.attached::<DirWatches>() else {
-        return;
-    };
     let event = match event {
         n::IN_ACCESS => dn::ACCESS,
         n::IN_MODIFY => dn::MODIFY,
         n::IN_CREATE | n::IN_MOVED_TO => dn::CREATE,
         n::IN_DELETE => dn::DELETE,
-        n::IN_MOVED_FROM => dn::DELETE | dn::RENAME,
+        n::IN_MOVED_FROM => dn::DELETE,
         n::IN_ATTRIB => dn::ATTRIB,
         _ => return,
+    };
+    tell_watchers(dir, event);
+}
+
+/// Tells F_NOTIFY's watchers of a directory that a name in it became another one in it.
+pub(crate) fn on_rename_within(dir: &Inode) {
+    tell_watchers(dir, dn::RENAME);
+}
+
+fn tell_watchers(dir: &Inode, event: u32) {
+    let Some(watches) = dir.attached::<DirWatches>() else {
+        return;
     };
     // Files are dropped without the lock: that may be the last thing they do.
     let (mut due, mut held) = (Vec::new(), Vec::new());

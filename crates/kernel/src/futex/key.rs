@@ -74,6 +74,9 @@ impl Word {
 
 fn shared_key(mm: &Mm, addr: UserAddr) -> Result<Key, Errno> {
     let area = mm.area_at(addr).ok_or(Errno::EFAULT)?;
+    if area.prot.is_empty() {
+        return Err(Errno::EFAULT);
+    }
     let local = Key::Local {
         mm: mm.id,
         addr: addr.0,
@@ -83,10 +86,14 @@ fn shared_key(mm: &Mm, addr: UserAddr) -> Result<Key, Errno> {
     }
     let inside = addr.0 - area.start;
     Ok(match &area.backing {
-        Backing::File { file, offset } => Key::Shared {
-            object: Arc::as_ptr(&file.path().inode()?) as usize,
-            offset: offset.wrapping_add(inside),
-        },
+        Backing::File { file, offset } => {
+            // A page beyond the file's end has no word.
+            mm.space.load_u32(addr)?;
+            Key::Shared {
+                object: Arc::as_ptr(&file.path().inode()?) as usize,
+                offset: offset.wrapping_add(inside),
+            }
+        }
         Backing::Object { object, offset } => Key::Shared {
             object: Arc::as_ptr(object) as usize,
             offset: offset.wrapping_add(inside),

@@ -43,8 +43,7 @@ fn action(advice: i32) -> Result<Action, Errno> {
         19 => Action::Note(Some(Advice::KeepOnFork), NONE, AreaFlags::WIPEONFORK),
         22 => Action::Tell(Advice::PopulateRead),
         23 => Action::Tell(Advice::PopulateWrite),
-        // MADV_HWPOISON, MADV_SOFT_OFFLINE: privileged tests of the machine.
-        100 | 101 => return Err(Errno::EPERM),
+        // MADV_HWPOISON and MADV_SOFT_OFFLINE among them: tests of a machine's memory, as without CONFIG_MEMORY_FAILURE.
         _ => return Err(Errno::EINVAL),
     })
 }
@@ -54,7 +53,8 @@ fn allowed(area: &Area, action: Action, locked_too: bool) -> Result<(), Errno> {
     let locked = area.flags.contains(AreaFlags::LOCKED);
     let fits = match action {
         Action::Tell(Advice::DontNeed) => !matches!(area.backing, Backing::Vdso) && (locked_too || !locked),
-        Action::Tell(Advice::Free) | Action::Note(Some(Advice::WipeOnFork), ..) => area.private_anonymous(),
+        Action::Tell(Advice::Free) => area.private_anonymous() && !locked,
+        Action::Note(Some(Advice::WipeOnFork), ..) => area.private_anonymous(),
         Action::Tell(Advice::PopulateRead) => area.prot.intersects(Prot::READ | Prot::EXEC),
         Action::Tell(Advice::PopulateWrite) => area.prot.contains(Prot::WRITE),
         Action::Punch => {

@@ -1,6 +1,6 @@
 //! mlock(2) and its kin: accounting, and faulting pages in. The host may still reclaim them.
 
-use abi::{Errno, UserAddr, page_down, page_up};
+use abi::{Errno, PAGE_SIZE, UserAddr, page_down};
 use platform::{Advice, MapOp, Prot};
 
 use super::{AreaFlags, Limits, Mm};
@@ -8,7 +8,9 @@ use super::{AreaFlags, Limits, Mm};
 /// The pages that `[addr, addr + len)` touches.
 fn touched(addr: UserAddr, len: u64) -> Result<(u64, u64), Errno> {
     let start = page_down(addr.0);
-    let end = addr.0.checked_add(len).and_then(page_up).ok_or(Errno::EINVAL)?;
+    // As in Linux a length that is next to the largest wraps to nothing.
+    let len = page_down(len.wrapping_add(addr.0 - start).wrapping_add(PAGE_SIZE - 1));
+    let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
     Ok((start, end))
 }
 
@@ -34,6 +36,7 @@ impl Mm {
             return Err(Errno::ENOMEM);
         }
         state.areas.check_count(state.areas.splits(start, end))?;
+        let mut closed = false;
         if populate {
             let mut ops = Vec::new();
             for area in state.areas.overlapping(start, end) {
@@ -43,6 +46,7 @@ impl Mm {
                 } else if part.prot.contains(Prot::READ) {
                     Advice::PopulateRead
                 } else {
+                    closed |= part.prot.is_empty();
                     continue;
                 };
                 ops.push(MapOp::Advise {
@@ -57,7 +61,8 @@ impl Mm {
         state
             .areas
             .update(start, end, |area| area.flags |= AreaFlags::LOCKED);
-        Ok(())
+        // They are locked all the same.
+        if closed { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// munlock(2).

@@ -88,7 +88,8 @@ impl Mm {
 
     /// msync(2): writes back shared file areas when `write`; `invalidate` refuses locked areas.
     pub fn sync(&self, addr: UserAddr, len: u64, write: bool, invalidate: bool) -> Result<(), Errno> {
-        let len = page_up(len).ok_or(Errno::ENOMEM)?;
+        // As in Linux a length that is next to the largest wraps to nothing.
+        let len = page_up(len).unwrap_or(0);
         let end = addr.0.checked_add(len).ok_or(Errno::ENOMEM)?;
         if len == 0 {
             return Ok(());

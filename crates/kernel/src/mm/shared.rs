@@ -1,12 +1,15 @@
 //! Shared memory without a file of the guest's: MAP_SHARED | MAP_ANONYMOUS.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use abi::{Errno, UserAddr};
 
 use super::area::{Area, Backing, SharedObject};
+use super::map::map_ops;
 use super::{MapRequest, Mm, Place};
 use crate::Kernel;
+use crate::file::memory_file::{MemoryFile, OpenMemoryFile};
 use crate::file::{FileMemory, MapPiece};
 use crate::vfs::Inode;
 use platform::{MapSource, Prot};
@@ -38,6 +41,18 @@ impl Kernel {
             .any(|mm| mm.areas().iter().any(shows))
     }
 
+    /// A file in memory has another size: mappings show the pages of `range` (of the file) as it has them now.
+    pub(crate) fn show_resized(&self, file: &MemoryFile, range: Range<u64>) {
+        let tasks: Vec<_> = self.pids.read().tasks.values().cloned().collect();
+        let mut spaces: Vec<Arc<Mm>> = tasks.iter().filter_map(|task| task.mm()).collect();
+        spaces.sort_by_key(|mm| mm.id);
+        spaces.dedup_by_key(|mm| mm.id);
+        for mm in spaces {
+            // A space that its engine cannot change is ending.
+            let _ = mm.show_resized(file, &range);
+        }
+    }
+
     /// A new shared object.
     pub fn new_shared_object(&self, name: Vec<u8>) -> Result<Arc<SharedObject>, Errno> {
         Ok(Arc::new(SharedObject {
@@ -57,6 +72,27 @@ impl Kernel {
 }
 
 impl Mm {
+    fn show_resized(&self, file: &MemoryFile, range: &Range<u64>) -> Result<(), Errno> {
+        let state = self.state.lock();
+        let mut ops = Vec::new();
+        for area in state.areas.iter() {
+            let Backing::File { file: open, offset } = &area.backing else {
+                continue;
+            };
+            let shown = open.ops_as::<OpenMemoryFile>();
+            if !shown.is_some_and(|shown| std::ptr::eq(&*shown.0, file)) {
+                continue;
+            }
+            let first = range.start.max(*offset);
+            let last = range.end.min(offset.saturating_add(area.len()));
+            if first < last {
+                let part = area.clipped(area.start + (first - offset), area.start + (last - offset));
+                map_ops(&part, &file.pieces(first, last - first)?, false, &mut ops);
+            }
+        }
+        if ops.is_empty() { Ok(()) } else { self.apply(&ops) }
+    }
+
     /// A request that shows another part of the shared file that is mapped at `start` (remap_file_pages(2)).
     pub fn shared_request(&self, start: UserAddr, len: u64, offset: u64) -> Result<MapRequest, Errno> {
         let area = self.area_at(start).filter(Area::shared).ok_or(Errno::EINVAL)?;

@@ -10,9 +10,15 @@ const LOCK_SH: u32 = 1;
 const LOCK_EX: u32 = 2;
 const LOCK_NB: u32 = 4;
 const LOCK_UN: u32 = 8;
+/// Once mandatory locks of other systems.
+const LOCK_MAND: u32 = 32;
 
 /// flock(2).
 pub fn flock(task: &CurrentTask, fd: Fd, operation: Flags) -> Result<(), Errno> {
+    if operation.0 & LOCK_MAND != 0 {
+        // Accepted without effect since Linux 5.15.
+        return Ok(());
+    }
     let kind = match operation.0 & !LOCK_NB {
         LOCK_SH => Some(LockKind::Read),
         LOCK_EX => Some(LockKind::Write),

@@ -43,7 +43,7 @@ const MAP_KNOWN: u32 = MAP_TYPE
     | MAP_STACK
     | MAP_HUGETLB
     | MAP_FIXED_NOREPLACE
-    | (0x3f << 26);
+    | (0x1f << 26);
 
 /// mmap(2).
 pub fn mmap(
@@ -80,7 +80,10 @@ pub fn mmap(
         return Err(Errno::EINVAL);
     }
     let len = page_up(len).ok_or(Errno::ENOMEM)?;
-    if offset.checked_add(len).is_none() {
+    if offset
+        .checked_add(len)
+        .is_none_or(|end| file.is_some() && i64::try_from(end).is_err())
+    {
         return Err(Errno::EOVERFLOW);
     }
     let mut request = MapRequest {
@@ -97,6 +100,7 @@ pub fn mmap(
     match file {
         Some(file) => map_file(&mut request, flags, file, offset)?,
         None => match flags & MAP_TYPE {
+            MAP_SHARED if flags & MAP_GROWSDOWN != 0 => return Err(Errno::EINVAL),
             MAP_SHARED => task.kernel.share_anonymous(&mut request)?,
             MAP_PRIVATE => {}
             _ => return Err(Errno::EINVAL),

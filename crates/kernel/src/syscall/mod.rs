@@ -43,6 +43,7 @@ mod write;
 
 // --- names
 mod access;
+mod cachestat;
 mod chdir;
 mod chmod;
 mod chown;
@@ -56,6 +57,7 @@ mod mkdir;
 mod mknod;
 mod mount;
 mod open;
+mod open_by_handle_at;
 mod pivot_root;
 mod readlink;
 mod rename;

@@ -5,12 +5,12 @@ use abi::{Errno, UserAddr};
 use super::arg::Flags;
 use crate::task::CurrentTask;
 
-/// pkey_alloc(2): none are left.
+/// pkey_alloc(2): the processor has none.
 pub fn pkey_alloc(_: &CurrentTask, flags: Flags, rights: Flags) -> Result<i32, Errno> {
     if flags.0 != 0 || rights.0 & !3 != 0 {
         return Err(Errno::EINVAL);
     }
-    Err(Errno::ENOSPC)
+    Err(Errno::EINVAL)
 }
 
 /// pkey_free(2): no key is allocated.

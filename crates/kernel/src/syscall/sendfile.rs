@@ -37,7 +37,7 @@ pub fn sendfile(
         return Err(Errno::EINVAL);
     }
     // What was read must not be lost when it cannot be written (splice_direct_to_actor).
-    if !input.ops().seekable() {
+    if !input.ops().seekable() || input.path().inode()?.kind == FileKind::Directory {
         return Err(Errno::EINVAL);
     }
     let result = copy(task, &input, &mut at, &out, &mut None, count.min(MOST));

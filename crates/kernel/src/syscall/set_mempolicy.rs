@@ -6,6 +6,7 @@ use super::arg::Flags;
 use crate::task::{CurrentTask, Task};
 
 const MPOL_DEFAULT: u32 = 0;
+const MPOL_INTERLEAVE: u32 = 3;
 const MPOL_LOCAL: u32 = 4;
 const MPOL_WEIGHTED_INTERLEAVE: u32 = 6;
 const MPOL_MODE_FLAGS: u32 = 0xe000;
@@ -39,7 +40,8 @@ fn read_nodes(task: &CurrentTask, mask: UserAddr, bits: u64) -> Result<bool, Err
     Ok(first & 1 != 0)
 }
 
-fn check_policy(task: &CurrentTask, mode: u32, mask: UserAddr, bits: u64) -> Result<(), Errno> {
+/// Whether the (only) node is in the mask of a policy that may be.
+fn check_policy(task: &CurrentTask, mode: u32, mask: UserAddr, bits: u64) -> Result<bool, Errno> {
     let kind = mode & !MPOL_MODE_FLAGS;
     if kind > MPOL_WEIGHTED_INTERLEAVE {
         return Err(Errno::EINVAL);
@@ -48,15 +50,17 @@ fn check_policy(task: &CurrentTask, mode: u32, mask: UserAddr, bits: u64) -> Res
     match kind {
         MPOL_DEFAULT | MPOL_LOCAL if node => Err(Errno::EINVAL),
         // MPOL_PREFERRED without nodes means local.
-        MPOL_DEFAULT | MPOL_LOCAL | 1 => Ok(()),
+        MPOL_DEFAULT | MPOL_LOCAL | 1 => Ok(node),
         _ if !node => Err(Errno::EINVAL),
-        _ => Ok(()),
+        _ => Ok(node),
     }
 }
 
-/// set_mempolicy(2): with one node every policy is the same.
+/// set_mempolicy(2): with one node every policy is the same, but it is remembered.
 pub fn set_mempolicy(task: &CurrentTask, mode: Flags, mask: UserAddr, bits: u64) -> Result<(), Errno> {
-    check_policy(task, mode.0, mask, bits)
+    let node = check_policy(task, mode.0, mask, bits)?;
+    task.state.lock().mempolicy = (mode.0, node);
+    Ok(())
 }
 
 /// mbind(2).
@@ -74,7 +78,7 @@ pub fn mbind(
     }
     let len = page_up(len).ok_or(Errno::EINVAL)?;
     addr.0.checked_add(len).ok_or(Errno::EINVAL)?;
-    check_policy(task, mode.0, mask, bits)
+    check_policy(task, mode.0, mask, bits).map(|_| ())
 }
 
 /// set_mempolicy_home_node(2).
@@ -113,14 +117,22 @@ pub fn get_mempolicy(
     } else if !addr.is_null() {
         return Err(Errno::EINVAL);
     }
-    // The default policy is 0, and so is the node.
+    let (policy, node) = task.state.lock().mempolicy;
+    // The number of the node is 0.
+    let told = match flags & MPOL_F_NODE {
+        0 => policy,
+        _ if flags & MPOL_F_ADDR == 0 && policy & !MPOL_MODE_FLAGS != MPOL_INTERLEAVE => {
+            return Err(Errno::EINVAL);
+        }
+        _ => 0,
+    };
     if !mode.is_null() {
-        task.write_struct(mode, &0_u32)?;
+        task.write_struct(mode, &told)?;
     }
     if !mask.is_null() {
         let bytes = bits.min(MASK_BITS).div_ceil(64) * 8;
         let mut nodes = vec![0; bytes as usize];
-        if flags & MPOL_F_MEMS_ALLOWED != 0
+        if (flags & MPOL_F_MEMS_ALLOWED != 0 || node)
             && let Some(first) = nodes.first_mut()
         {
             *first = 1;

@@ -88,7 +88,7 @@ pub const PATH: &[Row] = &[
     missing!(139, "sysfs", ENOSYS),
     row!(155, "pivot_root", super::pivot_root::pivot_root, Full),
     row!(161, "chroot", super::chroot::chroot, Full),
-    missing!(163, "acct", EPERM),
+    missing!(163, "acct", ENOSYS),
     row!(
         165,
         "mount",
@@ -98,7 +98,7 @@ pub const PATH: &[Row] = &[
     row!(166, "umount2", super::mount::umount2, Full),
     missing!(167, "swapon", EPERM),
     missing!(168, "swapoff", EPERM),
-    missing!(179, "quotactl", EPERM),
+    missing!(179, "quotactl", ENOSYS),
     row!(188, "setxattr", super::getxattr::setxattr, Full),
     row!(189, "lsetxattr", super::getxattr::lsetxattr, Full),
     row!(190, "fsetxattr", super::getxattr::fsetxattr, Full),
@@ -131,10 +131,20 @@ pub const PATH: &[Row] = &[
     row!(269, "faccessat", super::access::faccessat, Full),
     row!(280, "utimensat", super::utimensat::utimensat, Full),
     row!(294, "inotify_init1", super::inotify::inotify_init1, Full),
-    missing!(300, "fanotify_init", EPERM),
+    missing!(300, "fanotify_init", ENOSYS),
     missing!(301, "fanotify_mark", ENOSYS),
-    missing!(303, "name_to_handle_at", EOPNOTSUPP),
-    missing!(304, "open_by_handle_at", EPERM),
+    row!(
+        303,
+        "name_to_handle_at",
+        super::open_by_handle_at::name_to_handle_at,
+        Full
+    ),
+    row!(
+        304,
+        "open_by_handle_at",
+        super::open_by_handle_at::open_by_handle_at,
+        Partial("finds files whose name is still cached or that are open")
+    ),
     row!(316, "renameat2", super::rename::renameat2, Full),
     row!(332, "statx", super::statx::statx, Full),
     row!(428, "open_tree", super::fsopen::open_tree, Full),
@@ -177,7 +187,12 @@ pub const PATH: &[Row] = &[
         Partial("nothing propagates between mounts; no id-mapped mounts")
     ),
     missing!(443, "quotactl_fd", ENOSYS),
-    missing!(451, "cachestat", ENOSYS),
+    row!(
+        451,
+        "cachestat",
+        super::cachestat::cachestat,
+        Partial("all pages of a host file count as cached; none as dirty")
+    ),
     row!(452, "fchmodat2", super::chmod::fchmodat2, Full),
     missing!(457, "statmount", ENOSYS),
     missing!(458, "listmount", ENOSYS),
@@ -365,7 +380,7 @@ pub const MM: &[Row] = &[
         239,
         "get_mempolicy",
         super::set_mempolicy::get_mempolicy,
-        Partial("one node: always the default policy")
+        Partial("one node: the policy of the task, also for addresses")
     ),
     row!(
         240,
@@ -461,7 +476,7 @@ pub const MM: &[Row] = &[
         super::set_mempolicy::set_mempolicy_home_node,
         Partial("one node: checked, without effect")
     ),
-    missing!(453, "map_shadow_stack", EOPNOTSUPP),
+    missing!(453, "map_shadow_stack", ENOSYS),
     row!(454, "futex_wake", super::futex::futex_wake, Full),
     row!(455, "futex_wait", super::futex::futex_wait, Full),
     row!(456, "futex_requeue", super::futex::futex_requeue, Full),

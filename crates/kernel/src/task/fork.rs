@@ -392,6 +392,7 @@ impl CurrentTask {
                 personality: parent.personality,
                 ioprio: parent.ioprio,
                 timer_slack: parent.timer_slack,
+                mempolicy: parent.mempolicy,
                 start_ns: self.kernel.time.monotonic_ns(),
                 ..super::TaskState::default()
             };

@@ -101,6 +101,8 @@ pub struct TaskState {
     pub answers_changed: bool,
     /// ioprio_set(2).
     pub ioprio: u32,
+    /// set_mempolicy(2): the mode with its flags, and whether the (only) node is in its mask.
+    pub mempolicy: (u32, bool),
     /// PR_SET_TIMERSLACK, nanoseconds.
     pub timer_slack: u64,
     /// Voluntary and forced switches away from it.

@@ -10,6 +10,7 @@ mod dcache;
 mod dentry;
 pub mod device;
 mod fs_context;
+mod handle;
 mod inode;
 mod lookup;
 mod mount;
@@ -29,6 +30,7 @@ pub use dcache::DentryCache;
 pub use dentry::Dentry;
 pub use device::{DeviceOpener, DeviceTable, make_dev};
 pub use fs_context::{FsContext, FsState};
+pub use handle::{Handle, Handles};
 pub use inode::{
     Attr, AttrChange, FileKind, Follow, Inode, InodeOps, NewInode, StatFs, Superblock, SuperblockOps,
     TimeChange,

@@ -32,6 +32,8 @@ pub struct Vfs {
     pub(crate) async_files: crate::file::sigio::AsyncFiles,
     /// Leases in the sandbox: with none, opening a file looks for none.
     pub(crate) leases: AtomicUsize,
+    /// File handles that were given out.
+    pub handles: super::Handles,
     /// Held over renames between directories.
     pub(crate) rename_lock: Mutex<()>,
     mounts: RwLock<MountTable>,
@@ -59,6 +61,7 @@ impl Default for Vfs {
             lock_waits: crate::file::lock::LockWaits::default(),
             async_files: crate::file::sigio::AsyncFiles::default(),
             leases: AtomicUsize::new(0),
+            handles: super::Handles::default(),
             rename_lock: Mutex::new(rank::RENAME, ()),
             mounts: RwLock::new(rank::MOUNTS, MountTable::default()),
             namespaces: AtomicU64::new(0),

@@ -115,7 +115,8 @@ fn deliver(
     name: &[u8],
     unlinked: bool,
 ) {
-    if !name.is_empty() {
+    // A directory's own attributes are told, too.
+    if !name.is_empty() || event == IN_ATTRIB {
         crate::file::sigio::on_directory(inode, event);
     }
     let Some(watches) = inode.attached::<Watches>() else {

@@ -183,6 +183,9 @@ impl Walker<'_> {
         let is_dir = moved.kind == FileKind::Directory;
         let cookie = notify::next_cookie();
         let (old, new) = (&ends.old_dir.dentry, &ends.new_dir.dentry);
+        if let (true, Ok(dir)) = (Arc::ptr_eq(old, new), old.inode_ref()) {
+            crate::file::sigio::on_rename_within(dir);
+        }
         notify::on_child(vfs, old, notify::IN_MOVED_FROM, &ends.old_name, is_dir, cookie);
         notify::on_child(vfs, new, notify::IN_MOVED_TO, &ends.new_name, is_dir, cookie);
         notify::on_inode(vfs, &moved, notify::IN_MOVE_SELF);

@@ -53,6 +53,10 @@ impl Walker<'_> {
     fn may_xattr(&self, path: &Path, name: &[u8], write: bool) -> Result<(), Errno> {
         let inode = path.dentry.inode_ref()?;
         let denied = if write { Errno::EPERM } else { Errno::ENODATA };
+        if [&b"user."[..], b"trusted.", b"security."].contains(&name) {
+            // A name space without a name in it (xattr_resolve_name).
+            return Err(Errno::EINVAL);
+        }
         if name.starts_with(b"security.") {
             let fine = if name == b"security.capability" {
                 let attr = inode.attr()?;
