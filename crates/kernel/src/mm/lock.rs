@@ -41,7 +41,9 @@ impl Mm {
             let mut ops = Vec::new();
             for area in state.areas.overlapping(start, end) {
                 let part = area.clipped(start, end);
-                let advice = if part.prot.contains(Prot::WRITE) && !part.shared() {
+                let advice = if part.prot.contains(Prot::WRITE)
+                    && !(part.shared() && part.prot.contains(Prot::READ))
+                {
                     Advice::PopulateWrite
                 } else if part.prot.contains(Prot::READ) {
                     Advice::PopulateRead

@@ -135,7 +135,11 @@ fn transfer(
     let offset = u64::try_from(iocb.offset).map_err(|_| Errno::EINVAL)?;
     let at = file.ops().seekable().then_some(offset);
     let events = if write { Events::WRITABLE } else { Events::READABLE };
-    readv::check_flags(file, iocb.rw_flags, events)?;
+    match readv::check_flags(file, iocb.rw_flags, events) {
+        // RWF_NOWAIT is the request's own affair.
+        Err(Errno::EAGAIN) => return Ok(Err(Errno::EAGAIN)),
+        other => other?,
+    }
     if write {
         Source::check(&buffers)?;
         let place = readv::placement(Flags(iocb.rw_flags));
