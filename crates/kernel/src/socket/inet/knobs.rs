@@ -25,6 +25,8 @@ const IP_PKTINFO: i32 = 8;
 const IP_RECVERR: i32 = 11;
 const IP_RECVTTL: i32 = 12;
 const IP_RECVTOS: i32 = 13;
+const IP_FREEBIND: i32 = 15;
+const IPV6_FREEBIND: i32 = 78;
 const IPV6_RECVERR: i32 = 25;
 const IPV6_RECVPKTINFO: i32 = 49;
 const IPV6_PKTINFO: i32 = 50;
@@ -574,6 +576,11 @@ impl Knobs {
         } else {
             (self.value(IPPROTO_IP, 33), self.value(IPPROTO_IP, 34) != 0)
         }
+    }
+
+    /// IP_FREEBIND, IPV6_FREEBIND.
+    pub fn free_bind(&self) -> bool {
+        self.value(IPPROTO_IP, IP_FREEBIND) != 0 || self.value(IPPROTO_IPV6, IPV6_FREEBIND) != 0
     }
 
     /// IPV6_V6ONLY.

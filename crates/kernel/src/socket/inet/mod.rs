@@ -26,6 +26,7 @@ pub use raw::RawSocket;
 pub use tcp::TcpSocket;
 pub use udp::UdpSocket;
 
+use self::knobs::Knobs;
 use super::address::{decode_inet, family};
 use super::{AF_INET, AF_INET6, Kind, SocketOps};
 use crate::Kernel;
@@ -168,12 +169,12 @@ fn decode(socket_family: u16, raw: &[u8]) -> Result<Option<SocketAddr>, Errno> {
     Ok(Some(SocketAddr::new(addr.ip().to_canonical(), addr.port())))
 }
 
-/// Decodes bind(2)'s address: a local one, or (`groups`) one that is sent to many. `EADDRNOTAVAIL` for others.
+/// Decodes bind(2)'s address: a local one, or (`groups`) one that is sent to many, with IP_FREEBIND any. `EADDRNOTAVAIL` for others.
 fn decode_local(
     kernel: &Kernel,
     socket_family: u16,
     raw: &[u8],
-    v6only: bool,
+    knobs: &Knobs,
     groups: bool,
 ) -> Result<SocketAddr, Errno> {
     // Old programs bind IPv4's any address with AF_UNSPEC.
@@ -184,12 +185,12 @@ fn decode_local(
     let addr = decode(socket_family, raw)?.ok_or(Errno::EAFNOSUPPORT)?;
     let mapped = socket_family == AF_INET6 && addr.is_ipv4();
     let ip = addr.ip();
-    if mapped && v6only {
+    if mapped && knobs.v6only() {
         return Err(Errno::EINVAL);
     }
     let inventory = kernel.sockets.network.inventory();
     let many = groups && (ip.is_multicast() || inventory.is_broadcast(ip));
-    if ip.is_unspecified() || many || inventory.is_local(ip) {
+    if ip.is_unspecified() || many || inventory.is_local(ip) || knobs.free_bind() {
         Ok(addr)
     } else {
         Err(Errno::EADDRNOTAVAIL)

@@ -243,7 +243,7 @@ impl SocketOps for RawSocket {
     }
 
     fn bind(&self, _: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
-        let addr = decode_local(&self.kernel, self.base.family, addr, false, true)?;
+        let addr = decode_local(&self.kernel, self.base.family, addr, &self.knobs, true)?;
         self.bind_to(addr)
     }
 
@@ -389,10 +389,15 @@ impl SocketOps for RawSocket {
                 self.state.lock().header_included = value.iter().take(4).any(|byte| *byte != 0);
             }
             (IPPROTO_IPV6 | SOL_RAW, IPV6_CHECKSUM) if raw && self.base.family == AF_INET6 => {
-                if self.base.protocol == IPPROTO_ICMPV6 {
-                    return Err(Errno::EINVAL);
-                }
                 let at = int(value)?;
+                // ICMPv6 has its checksum in any case (RFC 3542, section 3.1); only the older level refuses.
+                if self.base.protocol == IPPROTO_ICMPV6 {
+                    return if level == SOL_RAW {
+                        Ok(())
+                    } else {
+                        Err(Errno::EINVAL)
+                    };
+                }
                 // A negative one switches it off.
                 if at > 0 && at % 2 != 0 {
                     return Err(Errno::EINVAL);

@@ -161,7 +161,7 @@ impl SocketOps for UdpSocket {
     }
 
     fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
-        let addr = decode_local(&self.kernel, self.base.family, addr, self.knobs.v6only(), true)?;
+        let addr = decode_local(&self.kernel, self.base.family, addr, &self.knobs, true)?;
         if addr.port() != 0
             && addr.port() < first_free_port(&self.kernel)
             && !task.cred().has(Caps::NET_BIND_SERVICE)
