@@ -30,15 +30,31 @@ impl HostInode {
         self.node.directory(&self.fs)
     }
 
-    /// The file called `name` that was just made here; gives it to its owner first.
-    fn adopt(&self, name: &[u8], dir: &OwnedFd, new: &NewInode) -> Result<Arc<Inode>, Errno> {
-        let made = dir::open(dir.as_fd(), name, Open::Path).and_then(|fd| own(fd.as_fd(), new));
+    /// The file called `name` that was just made here, `file` if it came with a descriptor; gives it to its owner first.
+    fn adopt(
+        &self,
+        name: &[u8],
+        dir: &OwnedFd,
+        new: &NewInode,
+        file: Option<OwnedFd>,
+    ) -> Result<Arc<Inode>, Errno> {
+        let made = match &file {
+            Some(file) => own(file.as_fd(), new),
+            None => dir::open(dir.as_fd(), name, Open::Path).and_then(|fd| own(fd.as_fd(), new)),
+        };
         self.node.entries_changed();
         let stat = made.inspect_err(|_| {
             // It would have the wrong owner: better none. That it cannot be removed either does not matter then.
             let _ = dir::remove(dir.as_fd(), name, new.kind == FileKind::Directory);
         })?;
-        self.fs.inode(&stat, Some((self.node.clone(), name.into())))
+        let inode = self.fs.inode(&stat, Some((self.node.clone(), name.into())))?;
+        if let (Some(file), Some(made)) = (file, inode.ops_as::<HostInode>()) {
+            // Kept for the open that mostly follows.
+            let file = Arc::new(file);
+            made.node.add_open(&file, Open::ReadWrite);
+            self.fs.handles.keep(made.node.id, file);
+        }
+        Ok(inode)
     }
 
     /// The entries of this directory, as of now.
@@ -76,6 +92,8 @@ impl HostInode {
             self.fs.handles.keep(self.node.id, fd.clone());
         } else {
             self.node.add_open(&fd, how);
+            // A new file's first descriptor; it is to live no longer than the guest's.
+            self.fs.handles.forget(self.node.id);
         }
         Ok(Box::new(HostData::new(&self.fs, &self.node, fd)))
     }
@@ -122,8 +140,9 @@ impl InodeOps for HostInode {
     fn create(&self, name: &[u8], new: &NewInode) -> Result<Arc<Inode>, Errno> {
         self.fs.writable()?;
         let dir = self.directory()?;
+        let mut file = None;
         match new.kind {
-            FileKind::Regular => drop(dir::create(dir.as_fd(), name, new.perm)?),
+            FileKind::Regular => file = Some(dir::create(dir.as_fd(), name, new.perm)?),
             FileKind::Directory => dir::make_directory(dir.as_fd(), name, new.perm)?,
             FileKind::Fifo | FileKind::Socket => {
                 dir::make_node(dir.as_fd(), name, new.kind.mode_bits() | new.perm, 0)?;
@@ -135,14 +154,14 @@ impl InodeOps for HostInode {
             // No device of the host can be made, so none of the guest's own is put there either.
             _ => return Err(Errno::EPERM),
         }
-        self.adopt(name, &dir, new)
+        self.adopt(name, &dir, new, file)
     }
 
     fn symlink(&self, name: &[u8], target: &[u8], new: &NewInode) -> Result<Arc<Inode>, Errno> {
         self.fs.writable()?;
         let dir = self.directory()?;
         dir::make_link(dir.as_fd(), name, target)?;
-        self.adopt(name, &dir, new)
+        self.adopt(name, &dir, new, None)
     }
 
     fn link(&self, name: &[u8], target: &Arc<Inode>) -> Result<(), Errno> {
@@ -338,10 +357,11 @@ fn own(fd: BorrowedFd<'_>, new: &NewInode) -> Result<Stat, Errno> {
         file::chown(fd, uid, gid)?;
     }
     // chown(2) clears setuid bits, and the host's umask may have cleared others.
-    if new.kind != FileKind::Symlink && (owned || stat.mode & 0o7777 != new.perm) {
+    let wrong = new.kind != FileKind::Symlink && (owned || stat.mode & 0o7777 != new.perm);
+    if wrong {
         file::chmod(fd, new.perm)?;
     }
-    file::stat(fd)
+    if owned || wrong { file::stat(fd) } else { Ok(stat) }
 }
 
 fn stamp(change: Option<TimeChange>) -> Stamp {

@@ -350,6 +350,10 @@ impl Node {
 
     /// The name `place` is about to go: keeps the file reachable for those who still use it.
     pub(super) fn leave_place(self: &Arc<Self>, fs: &HostFs, place: &Place) {
+        if self.kind == FileKind::Regular {
+            // Only what guests have open keeps it reachable.
+            fs.handles.forget(self.id);
+        }
         let needed = {
             let state = self.state.lock();
             state.places.len() <= 1 && state.any().is_none() && state.inode.strong_count() > 0

@@ -277,6 +277,33 @@ fn data_is_read_and_written() {
 }
 
 #[test]
+fn a_new_file_lives_no_longer_than_it_is_open_or_has_a_name() {
+    let scratch = Scratch::new();
+    let root = writable(&scratch);
+    let new = own(&scratch.0, FileKind::Regular, 0o400);
+    // Made and opened: its mode forbids to write, whoever made it may nevertheless.
+    let inode = root.ops.create(b"new", &new).unwrap();
+    let file = opened(&inode, abi::fcntl::O_RDWR).unwrap();
+    file.ops()
+        .write(&file, 0, &mut kernel::io::SliceSource(b"text"))
+        .unwrap();
+    assert_eq!(inode.attr().unwrap().size, 4);
+    drop(file);
+    assert_eq!(fs::read(scratch.path("new")).unwrap(), b"text");
+    assert_eq!(inode.attr().unwrap().perm, 0o400);
+    // Made and never opened, then removed: who has its inode may still ask.
+    let inode = root.ops.create(b"other", &new).unwrap();
+    root.ops.unlink(b"other", &inode).unwrap();
+    for number in 0..3000 {
+        let name = format!("more{number}");
+        root.ops.create(name.as_bytes(), &new).unwrap();
+    }
+    assert_eq!(inode.attr().unwrap().nlink, 0);
+    let open = fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(open < 2600, "{open} descriptors");
+}
+
+#[test]
 fn listings_survive_small_steps_and_changes() {
     let scratch = Scratch::new();
     for number in 0..100 {

@@ -5,8 +5,10 @@ use std::cell::Cell;
 use abi::Errno;
 use kernel::io::{Sink, Source};
 
-/// Most bytes moved in one step between the host and a guest.
-const STEP: usize = 1 << 20;
+/// Most bytes written in one step: longer writes of guests need not be atomic.
+const WRITE_STEP: usize = 1 << 20;
+/// Most bytes read in one step: a buffer that is kept, and that the processor's caches hold until they are copied on.
+const READ_STEP: usize = KEPT;
 /// Buffers up to this size are kept for the thread's next call.
 const KEPT: usize = 256 << 10;
 
@@ -35,7 +37,7 @@ pub fn read_into(
 ) -> Result<usize, Errno> {
     let mut done = 0;
     while dst.remaining() > 0 {
-        let want = dst.remaining().min(STEP);
+        let want = dst.remaining().min(READ_STEP);
         let step = with_buffer(want, |buffer| {
             let got = read_at(buffer, offset)?;
             let taken = if got == 0 { 0 } else { dst.write(&buffer[..got])? };
@@ -63,7 +65,7 @@ pub fn write_from(
 ) -> Result<usize, Errno> {
     let mut done = 0;
     while src.remaining() > 0 {
-        let want = src.remaining().min(STEP);
+        let want = src.remaining().min(WRITE_STEP);
         let step = with_buffer(want, |buffer| {
             let got = src.read(buffer)?;
             Ok((got, write(&buffer[..got], done as u64)?))

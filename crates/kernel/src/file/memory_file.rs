@@ -34,8 +34,10 @@ const SEALS: u32 = 0x3f;
 
 /// Largest file: what every storage can address.
 const SIZE_LIMIT: u64 = 1 << 40;
-/// Bytes copied at a time.
+/// Bytes written at a time.
 const STEP: usize = 64 << 10;
+/// Bytes read at a time.
+const READ_STEP: usize = 256 << 10;
 /// FALLOC_FL_KEEP_SIZE.
 const KEEP_SIZE: u32 = 1;
 /// FALLOC_FL_PUNCH_HOLE.
@@ -119,17 +121,17 @@ impl MemoryFile {
         loop {
             let at = offset.saturating_add(done as u64);
             let left = self.size().saturating_sub(at);
-            let want = dst
-                .remaining()
-                .min(STEP)
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            let all = dst.remaining().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let want = all.min(READ_STEP);
             if want == 0 {
                 return Ok(done);
             }
-            let direct = self
+            // Only all at once: there may be no room for a second piece.
+            let place = self
                 .memory
                 .place(at, want as u64)
-                .and_then(|(file, place)| dst.write_from_file(&file, place, want));
+                .filter(|_| done == 0 && want == all);
+            let direct = place.and_then(|(file, place)| dst.write_from_file(&file, place, want));
             let took = direct.unwrap_or_else(|| {
                 io::with_buffer(want, |buf| {
                     self.memory.read_at(at, buf)?;
