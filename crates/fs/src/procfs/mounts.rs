@@ -16,6 +16,8 @@ struct Shown {
     dev: u64,
     kind: &'static str,
     options: String,
+    /// The nearest peer group in sight that it receives from, when that is not its master.
+    from: Option<u64>,
 }
 
 /// Bytes of a name with what would end a field as octal.
@@ -44,6 +46,7 @@ fn flag_text(flags: MountFlags) -> String {
         (MountFlags::NOATIME, ",noatime"),
         (MountFlags::NODIRATIME, ",nodiratime"),
         (MountFlags::RELATIME, ",relatime"),
+        (MountFlags::NOSYMFOLLOW, ",nosymfollow"),
     ] {
         if flags.contains(flag) {
             text.push_str(name);
@@ -75,6 +78,7 @@ fn reachable(at: &Process) -> Result<Vec<Shown>, Errno> {
                 dev: sb.dev,
                 kind: sb.ops.name(),
                 options: sb.ops.options(),
+                from: vfs.dominating_group(&mount, vfs.namespace_of(&root.mount)),
                 mount,
             });
         }
@@ -83,6 +87,25 @@ fn reachable(at: &Process) -> Result<Vec<Shown>, Errno> {
 }
 
 impl Shown {
+    /// The optional fields of mountinfo: how it takes part in propagation.
+    fn tags(&self) -> String {
+        let own = self.mount.propagation();
+        let mut text = String::new();
+        if own.group != 0 {
+            text.push_str(&format!(" shared:{}", own.group));
+        }
+        if own.master != 0 {
+            text.push_str(&format!(" master:{}", own.master));
+            if let Some(group) = self.from {
+                text.push_str(&format!(" propagate_from:{group}"));
+            }
+        }
+        if own.unbindable {
+            text.push_str(" unbindable");
+        }
+        text
+    }
+
     fn options(&self) -> String {
         let mut text = flag_text(self.mount.flags());
         let own = self.options.trim_matches(',');
@@ -157,7 +180,8 @@ pub fn mountinfo(at: &Process) -> Result<Vec<u8>, Errno> {
             major(shown.dev),
             minor(shown.dev)
         );
-        let flags = flag_text(shown.mount.flags());
+        let mut flags = flag_text(shown.mount.flags());
+        flags.push_str(&shown.tags());
         let own = shown.options.trim_matches(',');
         let super_options = if own.is_empty() {
             "rw".to_string()

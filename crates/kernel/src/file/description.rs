@@ -51,6 +51,7 @@ impl FileDescription {
             | abi::fcntl::O_NOCTTY
             | abi::fcntl::O_TRUNC
             | abi::fcntl::O_CLOEXEC);
+        path.mount.used();
         Arc::new(FileDescription {
             path,
             ops,

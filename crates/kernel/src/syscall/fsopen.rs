@@ -8,7 +8,7 @@ use sync::{Mutex, rank};
 
 use super::arg::{CStr, Fd, Flags};
 use super::dirfd::{AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, At};
-use super::mount::{is_ours, may_make, may_mount, move_mount as move_attached};
+use super::mount::{is_ours, may_make, may_mount, move_mount as move_attached, propagation_type};
 use crate::Kernel;
 use crate::file::{FileDescription, FileOps};
 use crate::io::Sink;
@@ -28,17 +28,19 @@ const OPTIONS_MAX: usize = PAGE_SIZE as usize;
 const TEXT_MAX: usize = 256;
 
 /// MOUNT_ATTR_*: the flags that have a MS_* number, and those about access times.
-const ATTRIBUTES: [(u64, MountFlags); 5] = [
+const ATTRIBUTES: [(u64, MountFlags); 6] = [
     (1, MountFlags::RDONLY),
     (2, MountFlags::NOSUID),
     (4, MountFlags::NODEV),
     (8, MountFlags::NOEXEC),
     (0x80, MountFlags::NODIRATIME),
+    (0x20_0000, MountFlags::NOSYMFOLLOW),
 ];
 const ATTR_ATIME: u64 = 0x70;
 const ATTR_NOATIME: u64 = 0x10;
 const ATTR_STRICTATIME: u64 = 0x20;
-const ATTR_KNOWN: u64 = 0xff;
+/// All of these, and MOUNT_ATTR_NOSYMFOLLOW.
+const ATTR_KNOWN: u64 = 0x20_00ff;
 
 /// A file system that is being configured.
 struct Context {
@@ -415,8 +417,8 @@ pub fn mount_setattr(
     if set == 0 && clear == 0 && propagation == 0 {
         return Ok(());
     }
-    // One of MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED: nothing propagates here, as in mount(2).
-    let one_kind = propagation & !(0xf << 17) == 0 && propagation.count_ones() <= 1;
+    let to = propagation_type(propagation);
+    let one_kind = propagation == 0 || to.is_some();
     let whole_atime = clear & ATTR_ATIME == 0 || clear & ATTR_ATIME == ATTR_ATIME;
     let changed_atime = set & ATTR_ATIME == 0 || clear & ATTR_ATIME != 0;
     if (set | clear) & !ATTR_KNOWN != 0 || !one_kind || !whole_atime || !changed_atime {
@@ -435,6 +437,9 @@ pub fn mount_setattr(
     };
     for mount in std::iter::once(&place.mount).chain(&below) {
         mount.change_flags(with_attributes(mount.flags(), set, clear)?)?;
+    }
+    if let Some(to) = to {
+        vfs.change_propagation_type(&place.mount, to, flags.0 & AT_RECURSIVE != 0);
     }
     Ok(())
 }

@@ -7,13 +7,18 @@ use abi::{Errno, PAGE_SIZE, UserAddr};
 use super::arg::{CStr, Flags};
 use crate::cred::Caps;
 use crate::task::CurrentTask;
-use crate::vfs::{FilesystemType, LookupFlags, Mount, MountFlags, Path, Walker};
+use crate::vfs::{FilesystemType, LookupFlags, Mount, MountFlags, Path, PropagationType, Walker};
 
 const MS_REMOUNT: u64 = 32;
 const MS_BIND: u64 = 4096;
 const MS_MOVE: u64 = 8192;
 const MS_REC: u64 = 16384;
-const MS_PROPAGATION: u64 = (1 << 17) | (1 << 18) | (1 << 19) | (1 << 20);
+const MS_SILENT: u64 = 32768;
+const MS_UNBINDABLE: u64 = 1 << 17;
+const MS_PRIVATE: u64 = 1 << 18;
+const MS_SLAVE: u64 = 1 << 19;
+const MS_SHARED: u64 = 1 << 20;
+const MS_PROPAGATION: u64 = MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED;
 const MS_STRICTATIME: u64 = 1 << 24;
 /// The flags about access times.
 const MS_ATIME: MountFlags = MountFlags::NOATIME
@@ -63,12 +68,7 @@ pub fn mount(
         return bind(task, &from, &place, flags & MS_REC != 0);
     }
     if flags & MS_PROPAGATION != 0 {
-        // Nothing propagates between mounts here: every mount is private already.
-        return if place.is_mount_root() {
-            Ok(())
-        } else {
-            Err(Errno::EINVAL)
-        };
+        return change_type(task, &place, flags);
     }
     if flags & MS_MOVE != 0 {
         let source = source.ok_or(Errno::EINVAL)?;
@@ -80,6 +80,29 @@ pub fn mount(
     let source = source.unwrap_or_else(|| b"none".to_vec());
     let root = kind.mount(&task.kernel, &source, own, &data)?;
     task.kernel.vfs.mount_at(&place, root, &source, own).map(|_| ())
+}
+
+/// MS_SHARED and kin.
+fn change_type(task: &CurrentTask, place: &Path, flags: u64) -> Result<(), Errno> {
+    let others = flags & !(MS_REC | MS_SILENT | MS_PROPAGATION);
+    let to = propagation_type(flags & MS_PROPAGATION).ok_or(Errno::EINVAL)?;
+    if others != 0 || !place.is_mount_root() {
+        return Err(Errno::EINVAL);
+    }
+    let vfs = &task.kernel.vfs;
+    vfs.change_propagation_type(&place.mount, to, flags & MS_REC != 0);
+    Ok(())
+}
+
+/// The propagation type of exactly one MS_ flag.
+pub(super) fn propagation_type(flag: u64) -> Option<PropagationType> {
+    Some(match flag {
+        MS_UNBINDABLE => PropagationType::Unbindable,
+        MS_PRIVATE => PropagationType::Private,
+        MS_SLAVE => PropagationType::Slave,
+        MS_SHARED => PropagationType::Shared,
+        _ => return None,
+    })
 }
 
 /// MS_BIND. What a locked mount hides does not come to light by a copy without it.
@@ -156,6 +179,13 @@ pub(super) fn move_mount(task: &CurrentTask, from: &Path, to: &Path) -> Result<(
     if !from.is_mount_root() || from.mount.parent().is_none() || !ours || from.mount.is_locked() {
         return Err(Errno::EINVAL);
     }
+    let vfs = &task.kernel.vfs;
+    let shared = |mount: &Mount| mount.propagation().group != 0;
+    let parent = from.mount.parent().map(|(parent, _)| parent);
+    if parent.is_some_and(|parent| shared(&parent)) || (shared(&to.mount) && vfs.has_unbindable(&from.mount))
+    {
+        return Err(Errno::EINVAL);
+    }
     // Not below itself.
     let mut at = to.mount.clone();
     loop {
@@ -175,6 +205,7 @@ pub fn umount2(task: &CurrentTask, target: CStr, flags: Flags) -> Result<(), Err
     const MNT_DETACH: u32 = 2;
     const MNT_EXPIRE: u32 = 4;
     const UMOUNT_NOFOLLOW: u32 = 8;
+    const MNT_FORCE: u32 = 1;
     if flags.0 & !0xf != 0 {
         return Err(Errno::EINVAL);
     }
@@ -193,6 +224,9 @@ pub fn umount2(task: &CurrentTask, target: CStr, flags: Flags) -> Result<(), Err
     if !place.is_mount_root() || !is_ours(task, &place.mount) || place.mount.is_locked() {
         return Err(Errno::EINVAL);
     }
+    if flags.0 & MNT_EXPIRE != 0 && flags.0 & (MNT_FORCE | MNT_DETACH) != 0 {
+        return Err(Errno::EINVAL);
+    }
     if place.mount.parent().is_none() {
         return Err(if flags.0 & MNT_DETACH != 0 {
             Errno::EINVAL
@@ -201,7 +235,10 @@ pub fn umount2(task: &CurrentTask, target: CStr, flags: Flags) -> Result<(), Err
         });
     }
     if flags.0 & MNT_EXPIRE != 0 {
-        return Err(Errno::EAGAIN);
+        task.kernel.vfs.check_unused(&place)?;
+        if !place.mount.mark_expiring() {
+            return Err(Errno::EAGAIN);
+        }
     }
     task.kernel.vfs.unmount(place.mount, flags.0 & MNT_DETACH != 0)
 }

@@ -7,7 +7,7 @@ use abi::Errno;
 use super::arg::CStr;
 use super::mount::{is_ours, may_mount};
 use crate::task::CurrentTask;
-use crate::vfs::{FsContext, LookupFlags, Path, Walker};
+use crate::vfs::{FsContext, LookupFlags, Mount, Path, Walker};
 
 /// pivot_root(2). Tasks whose root or working directory is the old root get the new one.
 pub fn pivot_root(task: &CurrentTask, new_root: CStr, put_old: CStr) -> Result<(), Errno> {
@@ -21,6 +21,11 @@ pub fn pivot_root(task: &CurrentTask, new_root: CStr, put_old: CStr) -> Result<(
         return Err(Errno::EBUSY);
     }
     if !is_ours(task, &new.mount) || !is_ours(task, &put.mount) || new.mount.is_locked() {
+        return Err(Errno::EINVAL);
+    }
+    let shared = |mount: &Mount| mount.propagation().group != 0;
+    let above = |mount: &Mount| mount.parent().is_some_and(|(parent, _)| shared(&parent));
+    if shared(&put.mount) || above(&new.mount) || above(&old.mount) {
         return Err(Errno::EINVAL);
     }
     if !old.is_mount_root() || !new.is_mount_root() || new.mount.parent().is_none() {

@@ -19,6 +19,7 @@ pub mod notify;
 mod open;
 mod path;
 pub mod permission;
+mod propagation;
 mod remove;
 mod rename;
 mod walk;
@@ -41,6 +42,7 @@ pub use namespace::{Vfs, new_mount_namespace};
 pub use open::OpenHow;
 pub use path::Path;
 pub use permission::{may_execute, permission};
+pub use propagation::{Propagation, PropagationType};
 pub use rename::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
 pub use walk::{LookupFlags, Walker};
 

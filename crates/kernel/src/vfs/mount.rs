@@ -7,7 +7,7 @@ use abi::Errno;
 use bitflags::bitflags;
 use sync::{Mutex, rank};
 
-use super::{Dentry, Inode, Superblock};
+use super::{Dentry, Inode, Propagation, Superblock};
 
 bitflags! {
     /// Per-mount flags; the numbers of MS_*.
@@ -21,6 +21,8 @@ bitflags! {
         const NODEV = 4;
         /// MS_NOEXEC.
         const NOEXEC = 8;
+        /// MS_NOSYMFOLLOW.
+        const NOSYMFOLLOW = 256;
         /// MS_NOATIME.
         const NOATIME = 1024;
         /// MS_NODIRATIME.
@@ -72,6 +74,9 @@ pub struct Mount {
     /// (mount_namespaces(7), "Restrictions on mount namespaces").
     locked: AtomicBool,
     locked_flags: AtomicU64,
+    propagation: Mutex<Propagation>,
+    /// umount2(2) with MNT_EXPIRE has looked at it, and it was not used since.
+    expiring: AtomicBool,
     /// The namespace it belongs to; 0: none (anonymous, detached).
     pub(crate) namespace: AtomicU64,
 }
@@ -89,6 +94,8 @@ impl Mount {
             flags: AtomicU64::new(flags.bits()),
             locked: AtomicBool::new(false),
             locked_flags: AtomicU64::new(0),
+            propagation: Mutex::new(rank::LEAF, Propagation::default()),
+            expiring: AtomicBool::new(false),
             namespace: AtomicU64::new(0),
         })
     }
@@ -117,6 +124,28 @@ impl Mount {
         Ok(())
     }
 
+    /// How it takes part in propagation.
+    pub fn propagation(&self) -> Propagation {
+        *self.propagation.lock()
+    }
+
+    /// Changes that; with the mount tree locked for writing unless the mount is not attached yet.
+    pub(crate) fn change_propagation(&self, change: impl FnOnce(&mut Propagation)) {
+        change(&mut self.propagation.lock());
+    }
+
+    /// MNT_EXPIRE: whether the mark was there already.
+    pub(crate) fn mark_expiring(&self) -> bool {
+        self.expiring.swap(true, Ordering::Relaxed)
+    }
+
+    /// It is used: MNT_EXPIRE starts over.
+    pub(crate) fn used(&self) {
+        if self.expiring.load(Ordering::Relaxed) {
+            self.expiring.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Whether it must stay where it is.
     pub fn is_locked(&self) -> bool {
         self.locked.load(Ordering::Relaxed)
@@ -140,6 +169,7 @@ impl Mount {
         new.set_locked(self.is_locked());
         let locked = self.locked_flags.load(Ordering::Relaxed);
         new.locked_flags.store(locked, Ordering::Relaxed);
+        *new.propagation.lock() = self.propagation();
         new
     }
 

@@ -14,7 +14,7 @@ use crate::Kernel;
 use crate::cred::UserNs;
 
 /// Mounts that all namespaces of a sandbox may hold together (Linux's fs.mount-max is 100,000 a namespace).
-const MOUNT_LIMIT: usize = 10_000;
+pub(super) const MOUNT_LIMIT: usize = 10_000;
 
 /// The VFS state of a kernel: registered types, the mount trees, caches, devices.
 pub struct Vfs {
@@ -36,19 +36,33 @@ pub struct Vfs {
     pub handles: super::Handles,
     /// Held over renames between directories.
     pub(crate) rename_lock: Mutex<()>,
-    mounts: RwLock<MountTable>,
+    pub(super) mounts: RwLock<MountTable>,
     namespaces: AtomicU64,
     pub(crate) anonymous: OnceLock<Arc<Mount>>,
 }
 
 #[derive(Default)]
-struct MountTable {
+pub(super) struct MountTable {
     /// The topmost mount on a dentry of a mount: (parent mount's id, dentry's address) -> mount.
-    by_place: HashMap<(u32, usize), Arc<Mount>>,
+    pub(super) by_place: HashMap<(u32, usize), Arc<Mount>>,
     /// All mounts that belong to a namespace, by id.
-    all: BTreeMap<u32, Arc<Mount>>,
+    pub(super) all: BTreeMap<u32, Arc<Mount>>,
     /// The user namespaces that mount namespaces belong to; the first one when absent.
-    owners: BTreeMap<u64, Arc<UserNs>>,
+    pub(super) owners: BTreeMap<u64, Arc<UserNs>>,
+}
+
+impl MountTable {
+    /// The place on top of what is mounted at a place.
+    pub(super) fn topmost(&self, at: &Path) -> Path {
+        let mut top = at.clone();
+        while let Some(above) = self.by_place.get(&place(&top.mount, &top.dentry)) {
+            top = Path {
+                mount: above.clone(),
+                dentry: above.root.clone(),
+            };
+        }
+        top
+    }
 }
 
 impl Default for Vfs {
@@ -70,7 +84,7 @@ impl Default for Vfs {
     }
 }
 
-fn place(mount: &Mount, dentry: &Arc<Dentry>) -> (u32, usize) {
+pub(super) fn place(mount: &Mount, dentry: &Arc<Dentry>) -> (u32, usize) {
     (mount.id, Arc::as_ptr(dentry).addr())
 }
 
@@ -106,44 +120,38 @@ impl Vfs {
         flags: MountFlags,
     ) -> Result<Arc<Mount>, Errno> {
         let mount = Mount::new(Dentry::root(b"/", inode), source, flags);
-        self.attach(at, &mount)?;
+        self.attach_tree(at, &mount)?;
         Ok(mount)
     }
 
     /// Shows the tree under `from` at `at` too (MS_BIND).
     pub fn bind_at(&self, at: &Path, from: &Path, recursive: bool) -> Result<Arc<Mount>, Errno> {
-        let mount = from.mount.copy(&from.dentry);
-        mount.set_locked(false);
-        let below = if recursive {
-            self.below(&from.mount, Some(&from.dentry))
-        } else {
-            Vec::new()
-        };
-        self.attach(at, &mount)?;
-        self.copy_mounts(&from.mount, &mount, &below)?;
-        Ok(mount)
+        let mount = self.clone_tree(from, recursive)?;
+        let attached = self.attach_tree(at, &mount);
+        if attached.is_err() {
+            // Lazy: it does not fail.
+            let _ = self.detach(&mount, true);
+        }
+        attached.map(|()| mount)
     }
 
     /// A copy of the tree under `from` that is not attached anywhere (OPEN_TREE_CLONE).
     pub(crate) fn clone_tree(&self, from: &Path, recursive: bool) -> Result<Arc<Mount>, Errno> {
+        if from.mount.propagation().unbindable {
+            return Err(Errno::EINVAL);
+        }
         let mount = from.mount.copy(&from.dentry);
         mount.set_locked(false);
         if recursive {
             let below = self.below(&from.mount, Some(&from.dentry));
-            self.copy_mounts(&from.mount, &mount, &below)?;
+            let below = super::propagation::without_unbindable(below, &from.mount);
+            if let Err(error) = self.copy_mounts(&from.mount, &mount, &below) {
+                // Lazy: it does not fail.
+                let _ = self.detach(&mount, true);
+                return Err(error);
+            }
         }
         Ok(mount)
-    }
-
-    /// Attaches a mount that is not attached anywhere, with all below it.
-    pub(crate) fn attach_tree(&self, at: &Path, mount: &Arc<Mount>) -> Result<(), Errno> {
-        let below = self.below(mount, None);
-        self.attach(at, mount)?;
-        let namespace = mount.namespace.load(Ordering::Relaxed);
-        for inner in below {
-            inner.namespace.store(namespace, Ordering::Relaxed);
-        }
-        Ok(())
     }
 
     /// Attaches copies of `mounts` (of the tree of `old`, in order of attachment) at the same places of `new`.
@@ -188,9 +196,16 @@ impl Vfs {
         }
         let copies = self.copy_mounts(&top, &new_top, &old)?;
         if self.owner_of(top.namespace.load(Ordering::Relaxed)) != *owner {
+            let _table = self.mounts.write();
             for copy in copies.values() {
                 copy.set_locked(copy.id != new_top.id);
                 copy.lock_flags();
+                copy.change_propagation(|own| {
+                    // What happens there does not come back.
+                    if own.group != 0 {
+                        (own.group, own.master) = (0, own.group);
+                    }
+                });
             }
         }
         let moved = paths.iter().map(|path| Path {
@@ -205,7 +220,11 @@ impl Vfs {
         let (mut gone, mut places) = (Vec::new(), Vec::new());
         {
             let mut table = self.mounts.write();
-            let dead = |mount: &Arc<Mount>| !live.contains(&mount.namespace.load(Ordering::Relaxed));
+            let dead = |mount: &Arc<Mount>| match mount.namespace.load(Ordering::Relaxed) {
+                // Of a tree that somebody may hold still.
+                0 => mount.parent().is_none(),
+                namespace => !live.contains(&namespace),
+            };
             let victims: Vec<Arc<Mount>> = table.all.values().filter(|mount| dead(mount)).cloned().collect();
             for mount in victims {
                 places.extend(Self::detach_one(&mut table, &mount));
@@ -249,8 +268,8 @@ impl Vfs {
         mount.namespace.load(Ordering::Relaxed)
     }
 
-    /// Attaches a mount that is not attached anywhere. It covers what was mounted there before.
-    pub(crate) fn attach(&self, at: &Path, mount: &Arc<Mount>) -> Result<(), Errno> {
+    /// Attaches a mount of a tree that is being copied, which propagates nowhere.
+    fn attach(&self, at: &Path, mount: &Arc<Mount>) -> Result<(), Errno> {
         let (point, root) = (at.inode()?.kind, mount.root.inode()?.kind);
         if (point == super::FileKind::Directory) != (root == super::FileKind::Directory) {
             return Err(Errno::ENOTDIR);
@@ -262,14 +281,7 @@ impl Vfs {
         if table.all.len() >= MOUNT_LIMIT {
             return Err(Errno::ENOSPC);
         }
-        // On top of what is mounted there already.
-        let mut top = at.clone();
-        while let Some(above) = table.by_place.get(&place(&top.mount, &top.dentry)) {
-            top = Path {
-                mount: above.clone(),
-                dentry: above.root.clone(),
-            };
-        }
+        let top = table.topmost(at);
         top.dentry.mounts.fetch_add(1, Ordering::Relaxed);
         *mount.at.lock() = Some((Arc::downgrade(&top.mount), top.dentry.clone()));
         let namespace = top.mount.namespace.load(Ordering::Relaxed);
@@ -290,12 +302,27 @@ impl Vfs {
         let mut gone = Vec::new();
         {
             let mut table = self.mounts.write();
-            for victim in below.iter().rev().chain(std::iter::once(mount)) {
-                gone.extend(Self::detach_one(&mut table, victim));
+            let victims: Vec<Arc<Mount>> = std::iter::once(mount).chain(&below).cloned().collect();
+            let others = table.unmounted_with(&victims);
+            for victim in victims.iter().rev().chain(&others) {
+                if victim.is_locked() && !Arc::ptr_eq(victim, mount) {
+                    // What it hides stays hidden for who still holds the tree.
+                    victim.namespace.store(0, Ordering::Relaxed);
+                    table.leave_group(victim);
+                } else {
+                    gone.extend(Self::detach_one(&mut table, victim));
+                }
             }
         }
         drop(gone);
         Ok(())
+    }
+
+    /// MNT_EXPIRE: `EBUSY` while anything but the caller's `place` uses the mount.
+    pub(crate) fn check_unused(&self, place: &Path) -> Result<(), Errno> {
+        const UNUSED: usize = 3;
+        let used = Arc::strong_count(&place.mount) > UNUSED || !self.below(&place.mount, None).is_empty();
+        if used { Err(Errno::EBUSY) } else { Ok(()) }
     }
 
     /// umount2(2) of an attached mount: `EBUSY` while it is in use, unless `lazy`.
@@ -325,37 +352,38 @@ impl Vfs {
             table.by_place.remove(&place(&parent, &dentry));
         }
         dentry.mounts.fetch_sub(1, Ordering::Relaxed);
+        table.leave_group(mount);
         table.all.remove(&mount.id);
         mount.namespace.store(0, Ordering::Relaxed);
         Some((mount.clone(), dentry))
     }
 
-    /// Moves an attached mount, with all below it (MS_MOVE, pivot_root).
+    /// Moves an attached mount, with all below it (MS_MOVE).
     pub(crate) fn move_mount(&self, mount: &Arc<Mount>, to: &Path) -> Result<(), Errno> {
+        let below = self.below(mount, None);
         let old = {
             let mut table = self.mounts.write();
-            let mut top = to.clone();
-            while let Some(above) = table.by_place.get(&place(&top.mount, &top.dentry)) {
-                if Arc::ptr_eq(above, mount) {
-                    return Err(Errno::ELOOP);
-                }
-                top = Path {
-                    mount: above.clone(),
-                    dentry: above.root.clone(),
-                };
+            let top = table.topmost(to);
+            if Arc::ptr_eq(&top.mount, mount) {
+                return Err(Errno::ELOOP);
             }
             let old = mount.at.lock().take();
-            if let Some((parent, dentry)) = &old {
-                if let Some(parent) = parent.upgrade() {
-                    table.by_place.remove(&place(&parent, dentry));
-                }
-                dentry.mounts.fetch_sub(1, Ordering::Relaxed);
+            let Some((parent, dentry)) = old.clone() else {
+                return Err(Errno::EINVAL);
+            };
+            let parent = parent.upgrade();
+            if let Some(parent) = &parent {
+                table.by_place.remove(&place(parent, &dentry));
             }
-            top.dentry.mounts.fetch_add(1, Ordering::Relaxed);
-            *mount.at.lock() = Some((Arc::downgrade(&top.mount), top.dentry.clone()));
-            table
-                .by_place
-                .insert(place(&top.mount, &top.dentry), mount.clone());
+            dentry.mounts.fetch_sub(1, Ordering::Relaxed);
+            if let Err(error) = table.graft(&top, mount, &below) {
+                dentry.mounts.fetch_add(1, Ordering::Relaxed);
+                if let Some(parent) = &parent {
+                    table.by_place.insert(place(parent, &dentry), mount.clone());
+                }
+                mount.at.lock().clone_from(&old);
+                return Err(error);
+            }
             old
         };
         drop(old);

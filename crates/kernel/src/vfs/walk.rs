@@ -309,7 +309,9 @@ impl<'w, 'a, 'p> Walk<'w, 'a, 'p> {
     }
 
     fn follow(&mut self, dentry: &Arc<Dentry>) -> Result<(), Errno> {
-        if self.flags.contains(LookupFlags::NO_SYMLINKS) || self.links >= MAX_LINKS {
+        let refused = self.flags.contains(LookupFlags::NO_SYMLINKS)
+            || self.at.mount.flags().contains(MountFlags::NOSYMFOLLOW);
+        if refused || self.links >= MAX_LINKS {
             return Err(Errno::ELOOP);
         }
         self.links += 1;
