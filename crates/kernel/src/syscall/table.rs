@@ -93,7 +93,7 @@ pub const PATH: &[Row] = &[
         165,
         "mount",
         super::mount::mount,
-        Partial("no propagation; remount changes the mount's flags only")
+        Partial("remount changes the mount's flags only")
     ),
     row!(166, "umount2", super::mount::umount2, Full),
     missing!(167, "swapon", EPERM),
@@ -184,7 +184,7 @@ pub const PATH: &[Row] = &[
         442,
         "mount_setattr",
         super::fsopen::mount_setattr,
-        Partial("nothing propagates between mounts; no id-mapped mounts")
+        Partial("no id-mapped mounts")
     ),
     missing!(443, "quotactl_fd", ENOSYS),
     row!(
