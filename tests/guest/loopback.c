@@ -129,9 +129,46 @@ static void six(void)
     close(server);
 }
 
+/* Who writes while the peer resets hears of the reset first, whenever it comes; only then that the pipe is broken. */
+static void resets(void)
+{
+    enum { ROUNDS = 200 };
+    struct sockaddr_in addr = local(0);
+    socklen_t len = sizeof addr;
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(server, (void *)&addr, len) == 0 && listen(server, 10) == 0);
+    CHECK(getsockname(server, (void *)&addr, &len) == 0);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        for (int i = 0; i < ROUNDS; i++) {
+            int fd = socket(AF_INET, SOCK_STREAM, 0);
+            CHECK(connect(fd, (void *)&addr, sizeof addr) == 0);
+            while (send(fd, "x", 1, MSG_NOSIGNAL) == 1)
+                ;
+            CHECK(errno == ECONNRESET);
+            FAILS(send(fd, "x", 1, MSG_NOSIGNAL), EPIPE);
+            close(fd);
+        }
+        _exit(0);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        int fd = accept(server, NULL, NULL);
+        char byte;
+        CHECK(fd >= 0 && read(fd, &byte, 1) == 1);
+        usleep(i % 7 * 50);
+        struct linger now = {1, 0};
+        CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0 && close(fd) == 0);
+    }
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    close(server);
+}
+
 int main(void)
 {
     tcp();
+    resets();
     nonblocking();
     udp();
     six();

@@ -158,17 +158,26 @@ impl TcpSocket {
 
     /// Ends the connection at once: what is unread stays, then comes `error`.
     pub(super) fn reset(&self, error: Errno) {
-        {
+        // First: who finds the connection broken finds the error too.
+        self.base.fail(error);
+        let link = {
             let mut state = self.state.lock();
             state.broken = true;
-            if let Phase::Connected(link) = &state.phase {
-                let link = link.clone();
-                drop(state);
-                link.rx.finish();
-                link.tx.refuse();
+            match &state.phase {
+                Phase::Connected(link) => Some(link.clone()),
+                _ => None,
             }
+        };
+        if let Some(link) = link {
+            link.rx.finish();
+            link.tx.refuse();
         }
-        self.base.fail(error);
+        self.base.queue.wake(Events::all());
+    }
+
+    /// What sending gives on a connection that takes no more: its pending error first, as in sk_stream_error of Linux.
+    pub(super) fn broken_pipe(&self) -> Errno {
+        self.base.take_error().err().unwrap_or(Errno::EPIPE)
     }
 
     /// The state as /proc/net/tcp and TCP_INFO number it.
@@ -396,7 +405,10 @@ impl SocketOps for TcpSocket {
         let link = {
             let state = self.state.lock();
             match &state.phase {
-                Phase::Connected(_) if state.shut.write || state.broken => return Err(Errno::EPIPE),
+                Phase::Connected(_) if state.shut.write || state.broken => {
+                    drop(state);
+                    return Err(self.broken_pipe());
+                }
                 Phase::Connected(link) => link.clone(),
                 Phase::Connecting => return Err(Errno::EAGAIN),
                 // Linux: a socket that never connected has not sent its end either.
@@ -419,6 +431,8 @@ impl SocketOps for TcpSocket {
             link.tx.send(message.src, &mut message.control, None)
         };
         match sent {
+            // The peer reset the connection meanwhile.
+            Err(Errno::EPIPE) if self.state.lock().broken => Err(self.broken_pipe()),
             Err(Errno::EPIPE) => {
                 // The peer is gone but its reset comes only after these bytes.
                 self.reset(Errno::EPIPE);

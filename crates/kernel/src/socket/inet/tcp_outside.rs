@@ -204,21 +204,28 @@ impl TcpSocket {
             _ => return,
         };
         let Ok(stack) = self.stack() else { return };
-        let (state, error) = stack.call(|stack, _| (state_of(stack, id), stack.tcp_take_error(id)));
-        match error {
-            Some(error) => self.outside_failed(id, errno(error)),
-            None if !matches!(
-                state,
-                TcpState::SynSent | TcpState::SynReceived | TcpState::Closed
-            ) =>
-            {
-                self.state.lock().opened = true;
-            }
-            None => {}
+        let (state, failed) = stack.call(|stack, _| (state_of(stack, id), self.take_over_error(stack, id)));
+        if failed {
+            self.outside_failed(id);
+        } else if !matches!(
+            state,
+            TcpState::SynSent | TcpState::SynReceived | TcpState::Closed
+        ) {
+            self.state.lock().opened = true;
         }
     }
 
-    fn outside_failed(&self, id: TcpId, error: Errno) {
+    /// Makes the error of a connection the socket's, with the stack locked: nobody finds the connection ended and no error.
+    fn take_over_error(&self, stack: &mut net::Stack, id: TcpId) -> bool {
+        let error = stack.tcp_take_error(id);
+        if let Some(error) = error {
+            self.base.fail(errno(error));
+        }
+        error.is_some()
+    }
+
+    /// What follows from an error that [`Self::take_over_error`] took.
+    fn outside_failed(&self, id: TcpId) {
         let opened = {
             let mut state = self.state.lock();
             if state.opened {
@@ -234,7 +241,7 @@ impl TcpSocket {
         if !opened && let Ok(stack) = self.stack() {
             stack.call(|stack, now| stack.tcp_close(now, id));
         }
-        self.base.fail(error);
+        self.base.queue.wake(Events::all());
     }
 
     /// Whether connect(2) is over: `EAGAIN` while it is not.
@@ -263,7 +270,8 @@ impl TcpSocket {
                 return Err(Errno::EAGAIN);
             }
             if state.shut.write || state.broken {
-                return Err(Errno::EPIPE);
+                drop(state);
+                return Err(self.broken_pipe());
             }
         }
         let len = src.remaining().min(AT_ONCE);
@@ -302,6 +310,7 @@ impl TcpSocket {
         match sent {
             Ok(0) => fault.and(Err(Errno::EAGAIN)),
             Ok(sent) => Ok(sent),
+            Err(net::Error::BrokenPipe) => Err(self.broken_pipe()),
             Err(error) => Err(errno(error)),
         }
     }
@@ -332,7 +341,7 @@ impl TcpSocket {
                 ..Incoming::default()
             });
         }
-        let (taken, ended) = stack.call(|stack, now| {
+        let (taken, ended, failed) = stack.call(|stack, now| {
             let ended = stack.tcp_status(id).is_none_or(|status| status.peer_closed);
             let (first, second) = stack.tcp_data(id, 0, AT_ONCE);
             let taken = copy(dst, [first, second], flags & msg::TRUNC != 0);
@@ -342,11 +351,15 @@ impl TcpSocket {
             {
                 stack.tcp_consume(now, id, count);
             }
-            (taken, ended)
+            let failed = ended && taken == Ok(0) && self.take_over_error(stack, id);
+            (taken, ended, failed)
         });
+        if failed {
+            self.outside_failed(id);
+        }
         let taken = taken?;
         if taken == 0 && dst.remaining() > 0 {
-            if broken {
+            if broken || ended {
                 self.base.take_error()?;
             }
             if !ended && !shut && !broken {
