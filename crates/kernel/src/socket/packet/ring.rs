@@ -112,6 +112,8 @@ impl Ring {
         slot.extend_from_slice(from);
         slot.resize(start - 4, 0);
         slot.extend_from_slice(kept);
+        // Room that the program reserved before the frame may leave none in its slot.
+        slot.truncate(self.frame - 4);
         let at = self.offset(self.next);
         let losing = if std::mem::take(&mut self.losing) {
             STATUS_LOSING
@@ -138,5 +140,26 @@ impl Ring {
             source: MapSource::File { file, offset },
         };
         Ok(pieces.into_iter().map(piece).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::HeapMemory;
+
+    #[test]
+    fn a_frame_without_room_leaves_the_next_slot_alone() {
+        // What is reserved before the frame goes beyond the end of its slot.
+        let ring = Ring::new(&HeapMemory, [4096, 1, 80, 51], 12).unwrap();
+        let mut ring = ring.unwrap();
+        for _ in 0..51 {
+            assert!(ring.put(&[7; 100], 14, &[1; 20], 0));
+        }
+        assert!(!ring.put(&[7; 100], 14, &[1; 20], 0));
+        ring.memory.write_at(0, &STATUS_KERNEL.to_le_bytes()).unwrap();
+        assert!(ring.put(&[7; 100], 14, &[1; 20], 0));
+        assert_eq!(ring.status(1), STATUS_USER);
+        assert!(!ring.put(&[7; 100], 14, &[1; 20], 0));
     }
 }
