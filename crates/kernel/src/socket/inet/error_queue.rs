@@ -46,6 +46,25 @@ pub struct Report {
     pub payload: Vec<u8>,
 }
 
+impl From<&net::IcmpError> for Report {
+    fn from(error: &net::IcmpError) -> Report {
+        Report {
+            errno: super::udp_arrival::errno(error.error),
+            origin: if error.remote.is_ipv4() {
+                Origin::Icmp
+            } else {
+                Origin::Icmp6
+            },
+            kind: error.kind,
+            code: error.code,
+            info: error.mtu,
+            offender: Some(error.offender),
+            remote: error.remote,
+            payload: error.quoted.clone(),
+        }
+    }
+}
+
 /// The reports of a socket.
 pub struct ErrorQueue(Mutex<VecDeque<Report>>);
 

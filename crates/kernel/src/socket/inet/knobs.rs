@@ -10,7 +10,7 @@ use sync::{Mutex, rank};
 use crate::socket::ancillary::{Journey, Record};
 use crate::socket::inbox::Arrival;
 use crate::socket::options::{SOL_SOCKET, int};
-use crate::socket::{AF_INET6, Kind};
+use crate::socket::{AF_INET6, Base, Incoming, Kind};
 
 pub const IPPROTO_IP: i32 = 0;
 pub const IPPROTO_TCP: i32 = 6;
@@ -514,8 +514,18 @@ impl Knobs {
         }
     }
 
+    /// Adds what the socket asked for about a datagram that it received.
+    pub fn annotate(&self, base: &Base, mut incoming: Incoming) -> Incoming {
+        if let Some(arrival) = incoming.arrival {
+            let timestamp = base.options.lock().timestamp(arrival.time);
+            incoming.control.records.extend(timestamp);
+            incoming.control.records.extend(self.records(&arrival));
+        }
+        incoming
+    }
+
     /// The control messages that the socket asked for about a datagram.
-    pub fn records(&self, arrival: &Arrival) -> Vec<Record> {
+    fn records(&self, arrival: &Arrival) -> Vec<Record> {
         let on = |level, name| self.value(level, name) != 0;
         let mut records = Vec::new();
         let mut add = |level, kind, data: Vec<u8>| records.push(Record { level, kind, data });

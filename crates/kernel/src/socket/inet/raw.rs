@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use abi::{AbiField, Errno};
 use sync::{Events, Mutex, PollTable, rank};
 
-use super::error_queue::{ErrorQueue, Origin, Report};
+use super::error_queue::{ErrorQueue, Report};
 use super::knobs::{IPPROTO_IP, IPPROTO_IPV6, Knobs, SOL_RAW};
 use super::ports::Claim;
 use super::udp_arrival::errno;
@@ -342,15 +342,7 @@ impl SocketOps for RawSocket {
         self.base.take_error()?;
         match self.inbox.receive(dst, flags) {
             Err(Errno::EAGAIN) if self.state.lock().shut_read => Ok(Incoming::default()),
-            Ok(mut incoming) => {
-                if let Some(arrival) = incoming.arrival {
-                    let timestamp = self.base.options.lock().timestamp(arrival.time);
-                    incoming.control.records.extend(timestamp);
-                    incoming.control.records.extend(self.knobs.records(&arrival));
-                }
-                Ok(incoming)
-            }
-            other => other,
+            received => Ok(self.knobs.annotate(&self.base, received?)),
         }
     }
 
@@ -493,20 +485,7 @@ pub(in crate::socket) fn failed(kernel: &Kernel, error: &net::IcmpError) {
         }
         let wanted = socket.knobs.receive_errors();
         if wanted {
-            socket.errors.push(Report {
-                errno: errno(error.error),
-                origin: if error.remote.is_ipv4() {
-                    Origin::Icmp
-                } else {
-                    Origin::Icmp6
-                },
-                kind: error.kind,
-                code: error.code,
-                info: error.mtu,
-                offender: Some(error.offender),
-                remote: error.remote,
-                payload: error.quoted.clone(),
-            });
+            socket.errors.push(Report::from(error));
         }
         if wanted || (remote.is_some() && error.fatal) {
             socket.base.fail(errno(error.error));

@@ -264,15 +264,7 @@ impl SocketOps for UdpSocket {
         self.base.take_error()?;
         match self.inbox.receive(dst, flags) {
             Err(Errno::EAGAIN) if self.state.lock().shut_read => Ok(Incoming::default()),
-            Ok(mut incoming) => {
-                if let Some(arrival) = incoming.arrival {
-                    let timestamp = self.base.options.lock().timestamp(arrival.time);
-                    incoming.control.records.extend(timestamp);
-                    incoming.control.records.extend(self.knobs.records(&arrival));
-                }
-                Ok(incoming)
-            }
-            other => other,
+            received => Ok(self.knobs.annotate(&self.base, received?)),
         }
     }
 

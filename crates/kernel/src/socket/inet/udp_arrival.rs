@@ -143,20 +143,7 @@ impl UdpSocket {
         let errno = errno(error.error);
         let wanted = self.knobs.receive_errors();
         if wanted {
-            self.errors.push(Report {
-                errno,
-                origin: if error.remote.is_ipv4() {
-                    Origin::Icmp
-                } else {
-                    Origin::Icmp6
-                },
-                kind: error.kind,
-                code: error.code,
-                info: error.mtu,
-                offender: Some(error.offender),
-                remote: error.remote,
-                payload: error.quoted.clone(),
-            });
+            self.errors.push(Report::from(error));
         }
         if wanted || (connected && error.fatal) {
             self.base.fail(errno);
