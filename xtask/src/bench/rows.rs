@@ -334,6 +334,31 @@ pub const REASONS: &[(&str, &str)] = &[
         "two thousand calls a file, each two switches when every core compiles; two hundred process starts, see fork+exec+wait",
     ),
     (
+        "loopback TCP, one stream",
+        "the bytes are copied through the sentry, and each side sleeps in its own thread; larger or smaller pieces under way were not faster",
+    ),
+    (
+        "unix stream",
+        "as loopback TCP; the send buffer of 208 KiB is filled and emptied in turns",
+    ),
+    (
+        "loopback TCP ping-pong",
+        "two sleeps, two wake-ups and four hand-offs a round, on as many threads",
+    ),
+    ("unix ping-pong", "as loopback TCP ping-pong"),
+    (
+        "iperf3 into the sandbox (veth)",
+        "three copies where Linux makes one: device to frame, frame to queue, queue to guest",
+    ),
+    (
+        "redis set, 50 clients (veth)",
+        "the hand-offs of each request; for frames, the network thread wakes the task",
+    ),
+    (
+        "nginx+wrk 1 KiB, keep-alive (veth)",
+        "eight calls a request, each with its hand-off: some 3.5 context switches of the sentry",
+    ),
+    (
         "start-up of true",
         "see `tegmen do --timing`: namespaces 1 ms, walls 1 ms, engine 1 ms; the rest is the program's own calls",
     ),
