@@ -35,6 +35,13 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Whether all of it has ended, though nobody has asked how.
+fn is_zombie(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    stat.contains(") Z ") && threads == 1
+}
+
 fn runs(space: &Space) {
     load(space, storing());
     let mut context = thread(space);
@@ -71,7 +78,7 @@ fn processes_are_made_ahead_and_none_is_left() {
     let victim = spare(&known);
     // SAFETY: a signal to a child of ours that has not been reaped.
     assert_eq!(unsafe { libc::kill(victim, libc::SIGKILL) }, 0);
-    std::thread::sleep(Duration::from_millis(20));
+    eventually("the end of a spare process", || is_zombie(victim));
     let fourth = engine.space().expect("fourth");
     assert_ne!(fourth.pid(), victim);
     for space in [&first, &second, &third, &fourth] {
