@@ -16,6 +16,7 @@ use crate::cred::Credentials;
 use crate::file::{FdTable, FileOps, HeapMemory};
 use crate::kernel::NoLog;
 use crate::mm::{Limits, MapRequest, Mm, Place};
+use crate::signal::Flow;
 use crate::task::{CurrentTask, InitTask, create_init, default_rlimits};
 use crate::vfs::{
     Attr, FileKind, FsContext, Inode, InodeOps, MountFlags, Path, StatFs, Superblock, SuperblockOps, Walker,
@@ -150,6 +151,11 @@ impl Guest {
         let mut six = [0; 6];
         six[..args.len()].copy_from_slice(args);
         (row.call)(&self.task, &six)
+    }
+
+    /// What happens before guest code continues: signals are taken.
+    pub fn attend(&self) -> Flow {
+        crate::signal::attend(&self.task, None)
     }
 
     /// Continues as another user, without capabilities unless it is 0.

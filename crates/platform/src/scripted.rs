@@ -40,6 +40,9 @@ struct Page {
     bytes: Vec<u8>,
 }
 
+/// Most pages of one mapping: their buffers are real memory.
+const MAX_PAGES: u64 = 16384;
+
 /// Memory of a scripted guest: one buffer per mapped page.
 #[derive(Debug, Default)]
 pub struct ScriptedSpace {
@@ -87,7 +90,12 @@ impl AddressSpace for ScriptedSpace {
 
     fn apply(&self, ops: &[MapOp]) -> Result<(), (usize, Errno)> {
         let mut pages = self.pages();
-        for op in ops {
+        for (index, op) in ops.iter().enumerate() {
+            if let MapOp::Map { len, .. } | MapOp::Remap { new_len: len, .. } = op
+                && *len / PAGE_SIZE > MAX_PAGES
+            {
+                return Err((index, Errno::ENOMEM));
+            }
             match op {
                 MapOp::Map {
                     addr,
@@ -116,10 +124,9 @@ impl AddressSpace for ScriptedSpace {
                     }
                 }
                 MapOp::Protect { addr, len, prot } => {
-                    for page in addr.0 / PAGE_SIZE..(addr.0 + len) / PAGE_SIZE {
-                        if let Some(p) = pages.get_mut(&page) {
-                            p.prot = *prot;
-                        }
+                    let range = addr.0 / PAGE_SIZE..(addr.0 + len) / PAGE_SIZE;
+                    for (_, page) in pages.range_mut(range) {
+                        page.prot = *prot;
                     }
                 }
                 MapOp::Remap {

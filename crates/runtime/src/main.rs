@@ -1,31 +1,8 @@
-//! The `tegmen` command: one verb per file under `cli`, the walls in `jail`, the waiting side in `supervise`.
-//!
-//! Starts no thread before the jail is closed: the sentry is a clone of this process.
+//! The `tegmen` command.
 #![forbid(unsafe_code)]
-
-#[expect(dead_code, unused_imports, reason = "used by verbs that come next")]
-mod cgroup;
-mod cli;
-mod container;
-mod failure;
-mod jail;
-mod launch;
-mod network;
-mod supervise;
-mod terminal;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Ignoring the error is safe: without /dev/null nothing can be opened in place of a standard descriptor either.
-    let _ = host::fd::ensure_stdio();
-    match cli::run(std::env::args_os()) {
-        Ok(status) => ExitCode::from(status),
-        Err(failure) => {
-            if !failure.message.is_empty() {
-                eprintln!("tegmen: {}", failure.message);
-            }
-            ExitCode::from(failure.status)
-        }
-    }
+    runtime::main()
 }

@@ -61,6 +61,12 @@ impl Channel {
         self.file.as_raw_fd() as u64
     }
 
+    /// Its file.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
     fn word(&self, at: usize) -> &AtomicU32 {
         assert!(
             at.is_multiple_of(4) && at + 4 <= CHANNEL_LEN,

@@ -23,6 +23,8 @@ mod slot;
 mod space;
 mod spare;
 mod stub;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod text;
 mod vdso;
 mod window;

@@ -100,6 +100,25 @@ impl Process {
         Ok(process)
     }
 
+    /// One without a process of the host: orders to it come to nothing, and it is gone when somebody looks.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn unreal(engine: Arc<Engine>, nothing: OwnedFd) -> Result<Arc<Process>, Errno> {
+        Ok(Arc::new(Process {
+            // Above every process id of Linux.
+            pid: i32::MAX,
+            pidfd: nothing,
+            engine,
+            channel: Mutex::new(Channel::new()?),
+            helper_cpu: AtomicUsize::new(usize::MAX),
+            dead: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            end: Mutex::new(None),
+            slots: Mutex::default(),
+            regions: Mutex::default(),
+            patches: Mutex::default(),
+        }))
+    }
+
     /// Whether it has ended or was told to.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst) || self.killed.load(Ordering::SeqCst)

@@ -92,8 +92,13 @@ impl Bundle {
 
     fn of_file(directory: PathBuf, file: &Path) -> Result<Bundle, Failure> {
         let text = fs::read(file).while_doing(&format!("reading '{}'", file.display()))?;
-        let (spec, unknown) =
-            parse(&text).map_err(|error| Failure::own(format!("'{}': {error}", file.display())))?;
+        Bundle::of_text(directory, text)
+            .map_err(|error| Failure::own(format!("'{}': {error}", file.display())))
+    }
+
+    /// A bundle by the text of its config.json.
+    pub fn of_text(directory: PathBuf, text: Vec<u8>) -> Result<Bundle, serde_json::Error> {
+        let (spec, unknown) = parse(&text)?;
         Ok(Bundle {
             directory,
             spec,

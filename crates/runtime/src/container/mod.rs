@@ -17,6 +17,8 @@ pub mod resources;
 mod setup;
 pub mod signals;
 pub mod state;
+mod translate;
 
 pub use clock::now;
 pub use state::write_whole;
+pub use translate::translate;
