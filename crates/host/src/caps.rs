@@ -63,6 +63,21 @@ pub fn has(cap: Cap) -> bool {
 ///
 /// Capabilities of `keep` that the caller lacks are left out, not an error.
 pub fn keep_only(keep: &[Cap]) -> Result<(), Errno> {
+    bound(keep)?;
+    restrict(keep)
+}
+
+/// Leaves the caller without any capability. What an ordinary user's bounding set has, which only the privileged can change, stays:
+/// together with no_new_privs it gives nothing.
+pub fn give_up() -> Result<(), Errno> {
+    match bound(&[]) {
+        Ok(()) | Err(Errno::EPERM) => restrict(&[]),
+        other => other,
+    }
+}
+
+/// Limits the bounding set.
+fn bound(keep: &[Cap]) -> Result<(), Errno> {
     for cap in 0..=MAX_CAP {
         if keep.contains(&Cap(cap)) {
             continue;
@@ -76,6 +91,11 @@ pub fn keep_only(keep: &[Cap]) -> Result<(), Errno> {
             Err(error) => return Err(error),
         }
     }
+    Ok(())
+}
+
+/// Limits the other sets.
+fn restrict(keep: &[Cap]) -> Result<(), Errno> {
     let clear_all = libc::PR_CAP_AMBIENT_CLEAR_ALL;
     // SAFETY: no memory is passed.
     check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, clear_all, 0, 0, 0) }.into())?;

@@ -107,18 +107,17 @@ pub fn replace_stdio(number: i32, fd: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Sends one packet. `EPIPE` when the other side is gone (without a signal).
 pub fn send(socket: BorrowedFd<'_>, packet: &[u8]) -> Result<(), Errno> {
-    let flags = libc::MSG_NOSIGNAL;
+    // By write(2), which the sentry makes anyway. Every process of ours ignores SIGPIPE.
     // SAFETY: pointer and length describe `packet`.
-    let sent = unsafe { libc::send(socket.as_raw_fd(), packet.as_ptr().cast(), packet.len(), flags) };
+    let sent = unsafe { libc::write(socket.as_raw_fd(), packet.as_ptr().cast(), packet.len()) };
     check(sent as libc::c_long).map(drop)
 }
 
 /// Sends bytes of a stream and returns how many went. `EPIPE` when the other side is gone (without a signal).
 pub fn send_some(socket: BorrowedFd<'_>, data: &[u8]) -> Result<usize, Errno> {
     loop {
-        let flags = libc::MSG_NOSIGNAL;
         // SAFETY: pointer and length describe `data`.
-        let sent = unsafe { libc::send(socket.as_raw_fd(), data.as_ptr().cast(), data.len(), flags) };
+        let sent = unsafe { libc::write(socket.as_raw_fd(), data.as_ptr().cast(), data.len()) };
         match check(sent as libc::c_long) {
             Err(Errno::EINTR) => {}
             other => return other.map(|sent| sent as usize),
@@ -128,19 +127,21 @@ pub fn send_some(socket: BorrowedFd<'_>, data: &[u8]) -> Result<usize, Errno> {
 
 /// Receives one packet into `buf` and returns its length, 0 when the other side is gone.
 pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
-    receive_with(socket, buf, 0)
+    // By read(2), as `send` does by write(2).
+    // SAFETY: pointer and length describe `buf`.
+    retried(|| unsafe { libc::read(socket.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) })
 }
 
-/// Like [`receive`], but `EAGAIN` instead of waiting.
+/// Like [`receive`], but `EAGAIN` instead of waiting. For those outside of the jail.
 pub fn try_receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
-    receive_with(socket, buf, libc::MSG_DONTWAIT)
+    let flags = libc::MSG_DONTWAIT;
+    // SAFETY: pointer and length describe `buf`.
+    retried(|| unsafe { libc::recv(socket.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) })
 }
 
-fn receive_with(socket: BorrowedFd<'_>, buf: &mut [u8], flags: libc::c_int) -> Result<usize, Errno> {
+fn retried(mut call: impl FnMut() -> libc::ssize_t) -> Result<usize, Errno> {
     loop {
-        // SAFETY: pointer and length describe `buf`.
-        let got = unsafe { libc::recv(socket.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) };
-        match check(got as libc::c_long) {
+        match check(call() as libc::c_long) {
             Ok(got) => return Ok(got as usize),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error),

@@ -2,12 +2,12 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use abi::Errno;
 
 use crate::call::check;
+use crate::file;
 
 /// A sparse file in memory. Clones of the descriptor share the bytes.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl MemFile {
     /// Fills `buf` from `offset`; past the end it reads as zeroes.
     pub fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> Result<(), Errno> {
         while !buf.is_empty() {
-            match self.0.read_at(buf, offset).map_err(Errno::from) {
+            match file::read_at(self.0.as_fd(), buf, offset) {
                 Ok(0) => {
                     buf.fill(0);
                     return Ok(());
@@ -50,8 +50,19 @@ impl MemFile {
     }
 
     /// Stores all of `data` at `offset`. `ENOSPC`, `ENOMEM`: the host has no memory left for it.
-    pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), Errno> {
-        self.0.write_all_at(data, offset).map_err(Errno::from)
+    pub fn write_at(&self, mut offset: u64, mut data: &[u8]) -> Result<(), Errno> {
+        while !data.is_empty() {
+            match file::write_at(self.0.as_fd(), data, offset) {
+                Ok(0) => return Err(Errno::ENOSPC),
+                Ok(done) => {
+                    data = data.get(done..).unwrap_or_default();
+                    offset += done as u64;
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Frees `[offset, offset + len)`: it reads as zeroes from now on.

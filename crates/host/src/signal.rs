@@ -93,8 +93,15 @@ pub fn stop_self() {
 }
 
 /// Ends the calling process by `signal`, so that its parent sees that and no exit status; without a core dump.
-/// Exits with 128 + `signal` where that cannot be done.
+/// Exits with 128 + `signal` where that cannot be done, as with signals that stop.
 pub fn die_by(signal: i32) -> ! {
+    if matches!(
+        signal,
+        libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU
+    ) {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(128 + signal) }
+    }
     let no_core = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -7,8 +7,9 @@ mod filter;
 
 use abi::Errno;
 
-pub use filter::{NameOf, close_relay, close_sentry, sentry_filter};
+pub use filter::{NameOf, close_relay, close_sentry, close_waiting, sentry_filter};
 pub use relay::RELAY;
+pub use waiting::{WAITING, Waits};
 
 /// A condition on an argument.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,8 @@ pub enum Test {
     Without(u32),
     /// All of these bits are set in the low 32 bits.
     With(u32),
+    /// It is the process's own id.
+    OwnProcess,
 }
 
 /// A condition on one argument, and how `tegmen surface` words it.
@@ -51,6 +54,10 @@ pub enum Scope {
     ReadOnly,
     /// Containers, which are controlled through a socket.
     Controlled,
+    /// Commands that wait, not monitors.
+    Command,
+    /// Monitors that wait, not commands.
+    Monitor,
 }
 
 /// What a sandbox needs of the host beyond the minimum.
@@ -73,6 +80,7 @@ impl Needs {
             Scope::WritableVolume => self.writable_volume,
             Scope::ReadOnly => !self.writable_volume,
             Scope::Controlled => self.control,
+            Scope::Command | Scope::Monitor => false,
         })
     }
 }
@@ -150,7 +158,20 @@ macro_rules! call {
     };
 }
 
+macro_rules! refused {
+    ($name:ident, $nr:expr, $errno:expr, $reason:literal) => {
+        Row {
+            nr: $nr,
+            name: stringify!($name),
+            verdict: Verdict::Refuse($errno),
+            reason: $reason,
+            scope: Scope::Always,
+        }
+    };
+}
+
 mod relay;
+mod waiting;
 
 const fn one_of(index: u32, values: &'static [u32], words: &'static str) -> Arg {
     Arg {
@@ -216,18 +237,26 @@ pub const SENTRY: &[Row] = &[
     ),
     call!(pread64, libc::SYS_pread64, "read files"),
     call!(pwrite64, libc::SYS_pwrite64, "write files"),
-    call!(preadv2, libc::SYS_preadv2, "read without waiting"),
+    call!(
+        preadv2,
+        libc::SYS_preadv2,
+        "read without waiting, where a descriptor has its own position"
+    ),
     call!(
         pwritev2,
         libc::SYS_pwritev2,
-        "write without waiting, append; frames to a network interface"
+        "likewise; append; frames to a network interface"
     ),
     call!(
         read,
         libc::SYS_read,
-        "standard input, directory handles' lists, frames of a network interface"
+        "standard input, directory handles' lists, frames of a network interface; signals and window sizes from the command"
     ),
-    call!(write, libc::SYS_write, "standard output, logs"),
+    call!(
+        write,
+        libc::SYS_write,
+        "standard output, logs; outcomes and replies"
+    ),
     call!(
         lseek,
         libc::SYS_lseek,
@@ -279,8 +308,6 @@ pub const SENTRY: &[Row] = &[
         "guard pages of thread stacks; the heap"
     ),
     call!(madvise, libc::SYS_madvise, "give memory back"),
-    call!(mremap, libc::SYS_mremap, "grow large allocations"),
-    call!(brk, libc::SYS_brk, "the heap"),
     call!(tgkill, libc::SYS_tgkill, "interrupt a guest thread"),
     call!(
         getrandom,
@@ -375,12 +402,6 @@ pub const SENTRY: &[Row] = &[
     call!(fsetxattr, libc::SYS_fsetxattr, "attributes of files on volumes").on_volumes(),
     call!(fremovexattr, libc::SYS_fremovexattr, "likewise").on_volumes(),
     call!(
-        recvfrom,
-        libc::SYS_recvfrom,
-        "signals and window sizes from the command"
-    ),
-    call!(sendto, libc::SYS_sendto, "the outcome to the command"),
-    call!(
         accept4,
         libc::SYS_accept4,
         [one_of(3, &[libc::SOCK_CLOEXEC as u32], "close-on-exec")],
@@ -400,16 +421,33 @@ pub const SENTRY: &[Row] = &[
         [one_of(0, &[THREAD_FLAGS], "a thread")],
         "the sentry's threads"
     ),
-    Row {
-        nr: libc::SYS_clone3,
-        name: "clone3",
-        verdict: Verdict::Refuse(libc::ENOSYS),
-        reason: "its arguments cannot be checked; the C library then uses clone",
-        scope: Scope::Always,
-    },
+    refused!(
+        clone3,
+        libc::SYS_clone3,
+        libc::ENOSYS,
+        "its arguments cannot be checked; the C library then uses clone"
+    ),
+    call!(brk, libc::SYS_brk, "the heap"),
+    refused!(
+        mremap,
+        libc::SYS_mremap,
+        libc::ENOMEM,
+        "the C library copies large allocations instead"
+    ),
+    refused!(
+        set_robust_list,
+        libc::SYS_set_robust_list,
+        libc::ENOSYS,
+        "the sentry shares no lock with other processes"
+    ),
+    refused!(
+        sigaltstack,
+        libc::SYS_sigaltstack,
+        libc::ENOSYS,
+        "no handler of the sentry runs on a stack of its own"
+    ),
     call!(gettid, libc::SYS_gettid, "name a thread of the sentry"),
     call!(rseq, libc::SYS_rseq, "start of a thread, by the C library"),
-    call!(set_robust_list, libc::SYS_set_robust_list, "likewise"),
     call!(
         prctl,
         libc::SYS_prctl,
@@ -421,18 +459,12 @@ pub const SENTRY: &[Row] = &[
         libc::SYS_rt_sigprocmask,
         "start and end of a thread"
     ),
-    call!(sigaltstack, libc::SYS_sigaltstack, "likewise"),
     call!(
         sched_setaffinity,
         libc::SYS_sched_setaffinity,
         "keep a pair of threads on one processor"
     ),
     call!(sched_getaffinity, libc::SYS_sched_getaffinity, "likewise"),
-    call!(
-        rt_sigreturn,
-        libc::SYS_rt_sigreturn,
-        "return from a signal handler"
-    ),
     call!(
         restart_syscall,
         libc::SYS_restart_syscall,

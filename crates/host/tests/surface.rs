@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use host::surface::{Needs, SENTRY};
+use host::surface::{Needs, RELAY, SENTRY, WAITING, Waits};
 
 /// When a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +16,13 @@ enum When {
     Sentry(&'static [&'static str]),
     /// Only by the command, or before the filter is closed, or in a test; and it would be denied later.
     Before,
+    /// By the relay of a sandbox's network, under its own table.
+    Relay,
     /// Never reaches the host's kernel (or through the vDSO or the auxiliary vector).
     Local,
 }
 
-use When::{Before, Local, Sentry};
+use When::{Before, Local, Relay, Sentry};
 
 /// What each `libc::NAME(` and `libc::SYS_NAME` of the crates is.
 const FUNCTIONS: &[(&str, When)] = &[
@@ -56,6 +58,7 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("getpid", Before),
     ("getrandom", Sentry(&["getrandom"])),
     ("getrlimit", Before),
+    ("getsockopt", Relay),
     ("getuid", Before),
     ("ioctl", Before),
     ("kill", Before),
@@ -74,26 +77,29 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("openat", Sentry(&["openat"])),
     ("poll", Sentry(&["poll"])),
     ("prctl", Sentry(&["prctl"])),
+    ("pread64", Sentry(&["pread64"])),
     ("preadv2", Sentry(&["preadv2"])),
     ("process_vm_readv", Sentry(&["process_vm_readv"])),
     ("process_vm_writev", Sentry(&["process_vm_writev"])),
     ("pthread_sigmask", Sentry(&["rt_sigprocmask"])),
+    ("pwrite64", Sentry(&["pwrite64"])),
     ("pwritev2", Sentry(&["pwritev2"])),
     ("raise", Before),
     ("read", Sentry(&["read"])),
     ("readlinkat", Sentry(&["readlinkat"])),
-    ("recv", Sentry(&["recvfrom"])),
+    ("recv", Before),
     ("recvmsg", Sentry(&["recvmsg"])),
     ("sched_getaffinity", Sentry(&["sched_getaffinity"])),
     ("sched_getcpu", Local),
     ("sched_setaffinity", Sentry(&["sched_setaffinity"])),
     ("sched_yield", Sentry(&["sched_yield"])),
-    ("send", Sentry(&["sendto"])),
+    ("send", Before),
     ("sendmsg", Before),
     ("sethostname", Before),
     ("setns", Before),
     ("setrlimit", Before),
     ("setsid", Before),
+    ("shutdown", Relay),
     ("setsockopt", Before),
     ("sigaction", Before),
     ("sigaddset", Local),
@@ -146,22 +152,58 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("SYS_FCHMODAT2", Sentry(&["fchmodat2"])),
 ];
 
+/// Calls that the C library tries and does without.
+const REFUSED: &[&str] = &["clone3", "mremap", "set_robust_list", "sigaltstack"];
+
+/// What those who wait outside of the jail ask for, beyond what the standard library and the C library do with threads and memory.
+const WAITERS: &[(&str, &[&str])] = &[
+    ("sigwaitinfo", &["rt_sigtimedwait"]),
+    ("waitpid", &["wait4"]),
+    ("read", &["read"]),
+    ("write", &["write"]),
+    ("recv", &["recvfrom"]),
+    ("recvmsg", &["recvmsg"]),
+    ("ioctl", &["ioctl"]),
+    ("tcsetattr", &["ioctl"]),
+    ("SYS_pidfd_send_signal", &["pidfd_send_signal"]),
+    ("SYS_pidfd_open", &["pidfd_open"]),
+    ("kill", &["kill", "getpid"]),
+    ("raise", &["tgkill", "gettid"]),
+    ("getpgrp", &["getpgrp"]),
+    ("setrlimit", &["prlimit64"]),
+    ("signal", &["rt_sigaction"]),
+    ("sigprocmask", &["rt_sigprocmask"]),
+    ("clock_gettime", &["clock_gettime"]),
+    ("fcntl", &["fcntl"]),
+    ("_exit", &["exit_group"]),
+];
+/// The rest.
+const THREADS_AND_MEMORY: &[&str] = &[
+    "futex",
+    "mmap",
+    "munmap",
+    "mprotect",
+    "mremap",
+    "madvise",
+    "brk",
+    "close",
+    "rseq",
+    "set_robust_list",
+    "sigaltstack",
+    "sched_getaffinity",
+    "restart_syscall",
+    "exit",
+];
+
 /// What the standard library, the C library and the host's kernel itself do for a running sentry, beyond the functions above.
 const RUNTIME: &[(&str, &str)] = &[
     ("brk", "malloc"),
-    ("mremap", "realloc of large blocks"),
     ("mprotect", "stacks of threads, malloc's arenas"),
-    ("pread64", "File::read_at"),
-    ("pwrite64", "File::write_at"),
     ("close", "OwnedFd"),
     ("clone", "std::thread"),
-    ("clone3", "the C library's first try, refused"),
     ("gettid", "pthread_setname_np, panics' reports"),
     ("rseq", "start of a thread"),
-    ("set_robust_list", "start of a thread"),
-    ("sigaltstack", "std's guard of thread stacks"),
     ("clock_nanosleep", "std::thread::sleep"),
-    ("rt_sigreturn", "end of a handler"),
     ("restart_syscall", "by the host's kernel, after a stop"),
     ("exit", "end of a thread"),
 ];
@@ -242,6 +284,7 @@ fn the_table_and_the_code_agree_call_for_call() {
             }
         }
     }
+    explained.extend(REFUSED);
     for row in &rows {
         assert!(
             explained.contains(row),
@@ -250,6 +293,20 @@ fn the_table_and_the_code_agree_call_for_call() {
     }
     for call in &explained {
         assert!(rows.contains(call), "{call} has no row");
+    }
+    let refused: Vec<&str> = SENTRY
+        .iter()
+        .filter(|row| !row.is_allowed())
+        .map(|row| row.name)
+        .collect();
+    assert_eq!(refused.iter().collect::<BTreeSet<_>>(), REFUSED.iter().collect());
+    for (function, when) in FUNCTIONS {
+        if *when == Relay {
+            assert!(
+                RELAY.iter().any(|row| row.name == *function),
+                "{function} has no row"
+            );
+        }
     }
     // What only the command and the way into the jail do must be denied to a running sentry.
     let denied = [
@@ -269,10 +326,47 @@ fn the_table_and_the_code_agree_call_for_call() {
     }
 }
 
+#[test]
+fn the_table_of_those_who_wait_and_the_code_agree() {
+    let known: BTreeSet<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+    let mut explained: BTreeSet<&str> = THREADS_AND_MEMORY.iter().copied().collect();
+    for (function, calls) in WAITERS {
+        assert!(known.contains(function), "nobody uses libc::{function}");
+        explained.extend(*calls);
+    }
+    let rows: BTreeSet<&str> = WAITING.iter().map(|row| row.name).collect();
+    assert_eq!(rows, explained);
+    for denied in [
+        "execve",
+        "clone",
+        "openat",
+        "socket",
+        "connect",
+        "ptrace",
+        "process_vm_writev",
+        "mount",
+    ] {
+        assert!(!rows.contains(denied), "{denied} has a row");
+    }
+}
+
 /// Runs in a process of its own: see below.
 #[test]
 #[ignore = "ends its process"]
 fn makes_a_call_that_is_denied() {
+    if std::env::var("TEGMEN_DENIED").as_deref() == Ok("kill") {
+        host::surface::close_waiting(Waits::Monitor, |_| None).unwrap();
+        // Of another process, even to see whether it is there.
+        host::process::pidfd_open(1).unwrap();
+    }
+    if std::env::var("TEGMEN_DENIED").as_deref() == Ok("stop") {
+        host::surface::close_waiting(Waits::Monitor, |_| None).unwrap();
+        host::signal::die_by(19);
+    }
+    if std::env::var("TEGMEN_DENIED").as_deref() == Ok("die") {
+        host::surface::close_waiting(Waits::Monitor, |_| None).unwrap();
+        host::signal::die_by(15);
+    }
     let name_of = |nr: i64| (nr == 83).then_some("mkdir");
     host::surface::close_sentry(Needs::default(), name_of).unwrap();
     match std::env::var("TEGMEN_DENIED").as_deref() {
@@ -306,6 +400,13 @@ fn a_denied_call_ends_the_process_with_a_line_that_names_it() {
     let (status, text) = run("mkdir");
     assert_eq!(status, Some(125), "{text}");
     assert!(text.contains(&format!("{line} 83 (mkdir)\n")), "{text}");
+    let (status, text) = run("kill");
+    assert_eq!(status, Some(125), "{text}");
+    let line_of_monitor = "tegmen: the monitor made a host call outside of its profile: 434 (pidfd_open,";
+    assert!(text.contains(line_of_monitor), "{text}");
+    // A report that names a signal which stops must not leave the monitor standing; one that ends it does.
+    assert_eq!(run("stop").0, Some(128 + 19));
+    assert_eq!(run("die").0, None);
     let (status, text) = run("openat");
     assert_eq!(status, Some(125), "{text}");
     assert!(

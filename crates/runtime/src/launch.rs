@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use host::surface::Waits;
 use sandbox::container::{self, Container, Mount, Process, Root, Source, flags};
 use sandbox::network::NetworkConfig;
 use sandbox::{Config, Io, Timing};
@@ -182,7 +183,7 @@ fn supervise(
     terminal: Option<Terminal>,
     mut timing: Timing,
 ) -> Result<supervise::Outcome, Failure> {
-    let outcome = supervise::wait(&jail, terminal.as_ref());
+    let outcome = supervise::confine(Waits::Command).and_then(|()| supervise::wait(&jail, terminal.as_ref()));
     timing.done("sandbox ended");
     // The terminal is given back before anything is written to it.
     drop(terminal);

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use host::ns::Ended;
 use host::signal::{self, SignalSet};
+use host::surface::Waits;
 use sandbox::control::{FromSentry, MAX_PACKET, ToSentry};
 
 use crate::failure::{Failure, OWN_ERROR, While};
@@ -27,6 +28,24 @@ impl Outcome {
             Outcome::Killed(signal) => signal::die_by(signal),
         }
     }
+}
+
+/// Gives up what waiting for a sandbox does not need: capabilities, and all but a few host calls. For the rest of the process's life;
+/// to be called by its first thread, before others are started.
+pub fn confine(who: Waits) -> Result<(), Failure> {
+    give_up_capabilities()?;
+    close_calls(who)
+}
+
+/// The first half of [`confine`].
+pub fn give_up_capabilities() -> Result<(), Failure> {
+    host::caps::give_up().while_doing("dropping capabilities")?;
+    host::prctl::no_new_privs().while_doing("no_new_privs")
+}
+
+/// The second half, for all threads.
+pub fn close_calls(who: Waits) -> Result<(), Failure> {
+    host::surface::close_waiting(who, sandbox::call_name).while_doing("filter of host calls")
 }
 
 /// Forwards signals until the sandbox has ended. All signals must have been blocked since before the sandbox was started.

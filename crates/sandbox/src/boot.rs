@@ -155,11 +155,13 @@ fn close(needs: host::surface::Needs) -> Result<(), FromSentry> {
         .map_err(Errno::from)
         .map_err(own("threads"))?;
     let _ = first.join();
-    let name_of = |nr: i64| {
-        let row = u64::try_from(nr).ok().and_then(kernel::syscall::lookup);
-        row.map(|row| row.name)
-    };
-    host::surface::close_sentry(needs, name_of).map_err(own("filter of host calls"))
+    host::surface::close_sentry(needs, call_name).map_err(own("filter of host calls"))
+}
+
+/// The name of a system call, for what is said of one that was denied.
+pub fn call_name(nr: i64) -> Option<&'static str> {
+    let row = u64::try_from(nr).ok().and_then(kernel::syscall::lookup);
+    row.map(|row| row.name)
 }
 
 fn seed_random() -> Result<(), Errno> {

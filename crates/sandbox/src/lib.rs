@@ -32,6 +32,7 @@ mod timing;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use boot::call_name;
 pub use config::{Config, Handles, Io, Terminal};
 pub use fs::cgroupfs::figures::Figure;
 pub use timing::Timing;

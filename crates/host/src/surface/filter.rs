@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use abi::Errno;
 
-use super::{Needs, RELAY, Row, SENTRY, Test, Verdict};
+use super::{Needs, RELAY, Row, SENTRY, Test, Verdict, Waits};
 use crate::seccomp::{self, Insn};
 
 /// The filter of a sentry with these needs.
@@ -12,7 +12,7 @@ pub fn sentry_filter(needs: Needs) -> Result<Vec<Insn>, Errno> {
     filter(needs.rows())
 }
 
-fn filter(rows: impl Iterator<Item = &'static Row>) -> Result<Vec<Insn>, Errno> {
+pub(super) fn filter(rows: impl Iterator<Item = &'static Row>) -> Result<Vec<Insn>, Errno> {
     let mut program = vec![
         load(seccomp::ARCH),
         jump_equal(seccomp::ARCH_X86_64, 1, 0),
@@ -38,18 +38,8 @@ fn body(row: &Row) -> Vec<Insn> {
     let mut code = Vec::new();
     for arg in args {
         match arg.test {
-            Test::OneOf(values) => {
-                code.extend([
-                    load(seccomp::arg_high(arg.index)),
-                    jump_equal(0, 1, 0),
-                    ret(seccomp::TRAP),
-                ]);
-                code.push(load(seccomp::arg_low(arg.index)));
-                for (at, value) in values.iter().enumerate() {
-                    // Past the values that follow, and the refusal after them.
-                    code.push(jump_equal(*value, (values.len() - at) as u8, 0));
-                }
-            }
+            Test::OneOf(values) => one_of(arg.index, values, &mut code),
+            Test::OwnProcess => one_of(arg.index, &[std::process::id()], &mut code),
             Test::Without(bits) => {
                 code.extend([load(seccomp::arg_low(arg.index)), jump_any(bits, 0, 1)]);
             }
@@ -65,6 +55,20 @@ fn body(row: &Row) -> Vec<Insn> {
     }
     code.push(ret(seccomp::ALLOW));
     code
+}
+
+/// Goes on past the refusal that follows when the argument is one of `values`.
+fn one_of(index: u32, values: &[u32], code: &mut Vec<Insn>) {
+    code.extend([
+        load(seccomp::arg_high(index)),
+        jump_equal(0, 1, 0),
+        ret(seccomp::TRAP),
+    ]);
+    code.push(load(seccomp::arg_low(index)));
+    for (at, value) in values.iter().enumerate() {
+        // Past the values that follow, and the refusal after them.
+        code.push(jump_equal(*value, (values.len() - at) as u8, 0));
+    }
 }
 
 const fn insn(code: u32, k: u32, jt: u8, jf: u8) -> Insn {
@@ -118,6 +122,14 @@ pub fn close_relay() -> Result<(), Errno> {
     let _ = WHO.set(("relay", RELAY));
     crate::signal::on_denied_call(name_and_exit)?;
     seccomp::install(&filter(RELAY.iter())?, true)
+}
+
+/// Closes a process outside of the jail that waits for a sandbox, as [`close_sentry`] does.
+pub fn close_waiting(who: Waits, name_of: NameOf) -> Result<(), Errno> {
+    let _ = NAME_OF.set(name_of);
+    let _ = WHO.set((who.name(), super::WAITING));
+    crate::signal::on_denied_call(name_and_exit)?;
+    seccomp::install(&filter(who.rows())?, true)
 }
 
 /// Runs in a signal handler: writes with plain calls only.

@@ -1,6 +1,6 @@
 //! `tegmen surface`: every host call that the sentry may make.
 
-use host::surface::{Needs, RELAY, SENTRY, Scope};
+use host::surface::{Needs, RELAY, Row, SENTRY, Scope, WAITING, Waits};
 use lexopt::Parser;
 
 use super::{Globals, only_flags, show};
@@ -10,12 +10,6 @@ const HELP: &str = "\
 Prints every host call that the processes of a sandbox may make, with the allowed arguments and the reason.
 
 usage: tegmen surface
-";
-
-/// The processes outside of the jail.
-const MONITORS: &str = "
-The monitor of a container and the command itself are outside of the jail and have no filter: they read packets of bounded length from
-the sentry. The monitor has no capability and no descriptor but its sockets.
 ";
 
 pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
@@ -38,19 +32,7 @@ pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
         "The sentry: {least} calls, with a writable volume {most}, {control} more in containers. Anything else, or other arguments, ends the sandbox.\n\n"
     );
     for row in SENTRY {
-        let scope = match row.scope {
-            Scope::Always => "",
-            Scope::Volume => "volumes",
-            Scope::WritableVolume => "writable",
-            Scope::ReadOnly => "read-only",
-            Scope::Controlled => "containers",
-        };
-        text.push_str(&format!(
-            "  {:<18}{scope:<12}{:<58}{}\n",
-            row.name,
-            row.conditions(),
-            row.reason
-        ));
+        text.push_str(&line(row));
     }
     let helper = sandbox::surface::helper_calls();
     for (whose, calls) in [
@@ -77,16 +59,38 @@ pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
         RELAY.len()
     ));
     for row in RELAY {
-        text.push_str(&format!(
-            "  {:<30}{:<58}{}\n",
-            row.name,
-            row.conditions(),
-            row.reason
-        ));
+        text.push_str(&line(row));
     }
-    text.push_str(MONITORS);
+    text.push_str(&format!(
+        "\nOutside of the jail, without capabilities: the monitor of a container {} calls, 'do' and 'exec' while they wait {}. Anything \
+         else ends them, and with them the container or process.\n\n",
+        Waits::Monitor.rows().count(),
+        Waits::Command.rows().count()
+    ));
+    for row in WAITING {
+        text.push_str(&line(row));
+    }
     show(&text);
     Ok(0)
+}
+
+/// A row as it is printed.
+fn line(row: &Row) -> String {
+    let scope = match row.scope {
+        Scope::Always => "",
+        Scope::Volume => "volumes",
+        Scope::WritableVolume => "writable",
+        Scope::ReadOnly => "read-only",
+        Scope::Controlled => "containers",
+        Scope::Command => "commands",
+        Scope::Monitor => "monitors",
+    };
+    format!(
+        "  {:<18}{scope:<12}{:<58}{}\n",
+        row.name,
+        row.conditions(),
+        row.reason
+    )
 }
 
 /// Calls that the host carries out for such a sandbox.
@@ -117,7 +121,11 @@ mod tests {
             ..volume
         };
         let counts = [Needs::default(), volume, container].map(count);
-        assert_eq!(counts, [57, 70, 72]);
+        assert_eq!(counts, [51, 64, 66]);
         assert_eq!(RELAY.len(), 24);
+        assert_eq!(
+            [Waits::Monitor, Waits::Command].map(|who| who.rows().count()),
+            [25, 34]
+        );
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use host::ns;
 use host::signal::{self, SignalSet};
+use host::surface::Waits;
 use host::tty;
 use oci_spec::runtime::Hook;
 use sandbox::container::Process;
@@ -22,7 +23,7 @@ use super::create::{preserved, write_pid};
 use super::lifecycle::Known;
 use crate::failure::{Failure, While};
 use crate::launch;
-use crate::supervise::Outcome;
+use crate::supervise::{self, Outcome};
 use crate::terminal::Terminal;
 
 /// What is to be brought in.
@@ -291,6 +292,7 @@ pub fn run_hook(known: &Known, hook: &Hook, input: &str) -> Result<(), Failure> 
 
 /// Forwards signals and window sizes until the process has ended. All signals are blocked.
 fn stand_for(connection: Connection, watched: Option<OwnedFd>) -> Result<Outcome, Failure> {
+    supervise::give_up_capabilities()?;
     let connection = Arc::new(connection);
     let (ended, outcome) = std::sync::mpsc::channel();
     let listening = connection.clone();
@@ -301,6 +303,7 @@ fn stand_for(connection: Connection, watched: Option<OwnedFd>) -> Result<Outcome
             .and_then(|own| host::process::pidfd_send_signal(&own, signal::SIGCHLD));
     });
     listener.while_doing("threads")?;
+    supervise::close_calls(Waits::Command)?;
     let all = SignalSet::all_but_faults();
     loop {
         let signal = all.wait().while_doing("waiting for the command")?;

@@ -2,14 +2,14 @@
 //!
 //! It lives in the container's network namespace and cgroups, is the parent of the sentry, which dies with it, forwards signals and
 //! window sizes, and ends as the container's first process does. It is outside of the jail and holds nothing that it
-//! does not need: no capability, no descriptor but the sockets to the sentry.
+//! does not need: no capability, no descriptor but the sockets to the sentry, no host call but those of waiting.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use host::caps;
 use host::ns;
 use host::signal::{self, SignalSet};
+use host::surface::Waits;
 use host::tty;
 use sandbox::control::{FromSentry, MAX_PACKET, ToSentry};
 use sandbox::{Config, Io, Timing};
@@ -191,8 +191,11 @@ fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
     drop(null);
     let jail = jail::start(trees, Some(listener), config, io, &mut timing)?;
     let _ = std::env::set_current_dir("/");
-    caps::keep_only(&[]).while_doing("dropping capabilities")?;
-    host::prctl::no_new_privs().while_doing("no_new_privs")?;
+    if let Err(failure) = supervise::confine(Waits::Monitor) {
+        jail.sentry.kill();
+        let _ = jail.sentry.wait();
+        return Err(failure);
+    }
     Ok((jail, Rest { console, sync }))
 }
 

@@ -6,3 +6,4 @@ mod exec;
 mod hooks;
 mod life;
 mod port_forward;
+mod waiting;

@@ -141,6 +141,28 @@ fn the_sentry_has_nothing_but_what_it_needs() {
     );
 }
 
+#[test]
+fn the_command_that_waits_has_given_up_what_it_does_not_need() {
+    let running = start();
+    let path = format!("/proc/{}", running.command.id());
+    // The sandbox may run before the command has done so.
+    let end = Instant::now() + PATIENCE;
+    while status(&path).get("Seccomp").map(String::as_str) != Some("2") {
+        assert!(Instant::now() < end, "{:?}", status(&path));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let status = status(&path);
+    for (field, want) in [
+        ("NoNewPrivs", "1"),
+        ("CapEff", "0000000000000000"),
+        ("CapPrm", "0000000000000000"),
+        ("CapInh", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+    ] {
+        assert_eq!(status.get(field).map(String::as_str), Some(want), "{field}");
+    }
+}
+
 fn same_file(path: &str, a: u32, b: u32) -> bool {
     let of = |n: u32| fs::read_link(format!("{path}/fd/{n}")).ok();
     of(a).is_some() && of(a) == of(b)
