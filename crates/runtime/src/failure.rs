@@ -22,6 +22,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The message as a terminal may have it: parts of it may come from a sandbox, or from its files.
+    pub fn shown(&self) -> String {
+        self.message
+            .chars()
+            .filter(|c| *c == '\n' || !c.is_control())
+            .collect()
+    }
+}
+
 /// Adds what was being done to an error of the host.
 pub trait While<T> {
     /// Turns the error into a [`Failure`] that reads "`doing`: error".
@@ -52,4 +62,15 @@ fn plain(error: &std::io::Error) -> String {
 /// The text of an errno as strerror(3) has it.
 pub fn describe(errno: abi::Errno) -> String {
     plain(&std::io::Error::from_raw_os_error(errno.raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+
+    #[test]
+    fn a_message_cannot_command_the_terminal() {
+        let message = "no such\u{1b}]0;owned\u{7} \u{9b}31mthing\nusage\r";
+        assert_eq!(Failure::own(message).shown(), "no such]0;owned 31mthing\nusage");
+    }
 }

@@ -27,7 +27,7 @@ pub fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("tegmen: {}", failure.message);
+                eprintln!("tegmen: {}", failure.shown());
             }
             ExitCode::from(failure.status)
         }
