@@ -4,6 +4,7 @@ pub mod bundle;
 mod crash;
 mod exec;
 mod hooks;
+mod kills;
 mod life;
 mod port_forward;
 mod waiting;

@@ -72,7 +72,7 @@ fn a_start_and_a_removal_that_are_killed_can_be_finished() {
 }
 
 /// Processes that were started with this word among their arguments.
-fn titled(word: &str) -> Vec<i32> {
+pub fn titled(word: &str) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
