@@ -88,7 +88,7 @@ fn attributes(input: &mut Bytes<'_>, body: &mut Vec<u8>, depth: usize) {
         body.extend(len.to_le_bytes());
         body.extend([head & 0x3f, if depth > 0 && head & 0x20 != 0 { 0x80 } else { 0 }]);
         body.extend(value);
-        while body.len() % 4 != 0 {
+        while !body.len().is_multiple_of(4) {
             body.push(0);
         }
     }
