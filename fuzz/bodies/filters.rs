@@ -27,7 +27,7 @@ pub fn run(data: &[u8]) {
                 k: input.word(4) as u32,
             });
         }
-        match Seccomp::filter(program, before.clone(), false) {
+        match Seccomp::filter(program, before.clone(), false, None) {
             Ok(filter) => before = Some(filter),
             Err(_) => break,
         }

@@ -94,7 +94,7 @@ fn take_capabilities(cred: &mut Credentials, sets: &Capabilities) {
 
 fn attributes(privileges: &Privileges) -> Result<Attributes, Errno> {
     let filter = |program: &Vec<RawInstruction>| {
-        Seccomp::filter(seccomp::instructions(program), None, privileges.seccomp_log)
+        Seccomp::filter(seccomp::instructions(program), None, privileges.seccomp_log, None)
     };
     Ok(Attributes {
         no_new_privs: privileges.no_new_privs,

@@ -9,7 +9,7 @@ use platform::{Registers, XState};
 use crate::cred::Caps;
 use crate::signal::{SIGINFO_BYTES, SigInfo, SigSet, UNBLOCKABLE, from_bytes, send_to_task, to_bytes};
 use crate::task::ptrace::{Resume, StopKind, Trace, TraceStop, options};
-use crate::task::{CurrentTask, Task};
+use crate::task::{CurrentTask, Instruction, Task};
 
 /// Request numbers.
 mod request {
@@ -39,6 +39,8 @@ mod request {
     pub const SEIZE: u64 = 0x4206;
     pub const INTERRUPT: u64 = 0x4207;
     pub const LISTEN: u64 = 0x4208;
+    pub const PEEKSIGINFO: u64 = 0x4209;
+    pub const SECCOMP_GET_FILTER: u64 = 0x420c;
     pub const GETSIGMASK: u64 = 0x420a;
     pub const SETSIGMASK: u64 = 0x420b;
     pub const GET_SYSCALL_INFO: u64 = 0x420e;
@@ -92,6 +94,54 @@ pub fn ptrace(task: &CurrentTask, what: u64, pid: i32, addr: u64, data: u64) -> 
         return Err(Errno::ESRCH);
     }
     memory_and_control(task, &target, what, addr, data)
+}
+
+/// PTRACE_PEEKSIGINFO: copies of pending signals, of the thread or (flag 1) of the process; returns how many.
+fn peek_siginfo(task: &CurrentTask, target: &Arc<Task>, args: UserAddr, to: UserAddr) -> Result<u64, Errno> {
+    const SHARED: u32 = 1;
+    let mut raw = [0; 16];
+    task.copy_in(args, &mut raw)?;
+    let (offset, flags) = (u64::get(&raw), u32::get(&raw[8..]));
+    let count = usize::try_from(i32::get(&raw[12..])).map_err(|_| Errno::EINVAL)?;
+    if flags & !SHARED != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let Ok(offset) = usize::try_from(offset) else {
+        return Ok(0);
+    };
+    let pending = if flags & SHARED != 0 {
+        target.group.signals.lock().pending.clone()
+    } else {
+        target.signals.lock().pending.clone()
+    };
+    let wanted = pending.iter().skip(offset).take(count);
+    let bytes: Vec<u8> = wanted.flat_map(to_bytes).collect();
+    task.copy_out(to, &bytes)?;
+    Ok((bytes.len() / SIGINFO_BYTES) as u64)
+}
+
+/// PTRACE_SECCOMP_GET_FILTER: a filter's program, the oldest being number 0; returns its length. `ENOENT` after the last.
+fn seccomp_filter(task: &CurrentTask, target: &Task, number: u64, to: UserAddr) -> Result<u64, Errno> {
+    if !task.cred().has(Caps::SYS_ADMIN) || task.filtered() {
+        return Err(Errno::EACCES);
+    }
+    let filters = target.seccomp.lock().clone().ok_or(Errno::EINVAL)?;
+    if filters.mode() != 2 {
+        return Err(Errno::EINVAL);
+    }
+    let program = filters.program(number).ok_or(Errno::ENOENT)?;
+    let bytes = |one: &Instruction| {
+        let mut raw = [0; 8];
+        one.code.put(&mut raw);
+        (raw[2], raw[3]) = (one.jt, one.jf);
+        one.k.put(&mut raw[4..]);
+        raw
+    };
+    if !to.is_null() {
+        let bytes: Vec<u8> = program.iter().flat_map(bytes).collect();
+        task.copy_out(to, &bytes)?;
+    }
+    Ok(program.len() as u64)
 }
 
 fn trace_me(task: &CurrentTask) -> Result<u64, Errno> {
@@ -176,6 +226,8 @@ fn memory_and_control(
             let message = target.trace.lock().as_ref().map_or(0, |trace| trace.message);
             task.write_struct(at, &message).map(|()| 0)
         }
+        request::PEEKSIGINFO => peek_siginfo(task, target, UserAddr(addr), at),
+        request::SECCOMP_GET_FILTER => seccomp_filter(task, target, addr, at),
         request::CONT => resume(target, Resume::Run, data),
         request::SYSCALL => resume(target, Resume::ToSyscall, data),
         request::SINGLESTEP => resume(target, Resume::Step, data),

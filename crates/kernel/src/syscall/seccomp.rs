@@ -1,9 +1,12 @@
 //! seccomp(2).
 
+use std::sync::Arc;
+
+use abi::fcntl::O_RDWR;
 use abi::{AbiField, Errno, UserAddr, abi_struct};
 
 use crate::cred::Caps;
-use crate::task::{CurrentTask, Instruction, SECCOMP_PROGRAM_MAX, Seccomp};
+use crate::task::{CurrentTask, Instruction, Listener, ListenerFile, SECCOMP_PROGRAM_MAX, Seccomp};
 
 abi_struct! {
     /// `struct sock_fprog`.
@@ -18,9 +21,11 @@ const GET_NOTIF_SIZES: u32 = 3;
 const FLAG_TSYNC: u32 = 1;
 const FLAG_LOG: u32 = 2;
 const FLAG_SPEC_ALLOW: u32 = 4;
+const FLAG_NEW_LISTENER: u32 = 8;
 const FLAG_TSYNC_ESRCH: u32 = 16;
+const FLAG_WAIT_KILLABLE: u32 = 32;
 
-/// seccomp(2). No listener (SECCOMP_FILTER_FLAG_NEW_LISTENER): `EINVAL`.
+/// seccomp(2).
 pub fn seccomp(task: &CurrentTask, operation: u32, flags: u32, args: UserAddr) -> Result<u64, Errno> {
     match operation {
         SET_MODE_STRICT if flags == 0 && args.is_null() => set_strict(task),
@@ -28,9 +33,8 @@ pub fn seccomp(task: &CurrentTask, operation: u32, flags: u32, args: UserAddr) -
         GET_ACTION_AVAIL if flags == 0 => {
             let action: u32 = task.read_struct(args)?;
             match action {
-                0 | 0x8000_0000 | 0x0003_0000 | 0x0005_0000 | 0x7ff0_0000 | 0x7ffc_0000 | 0x7fff_0000 => {
-                    Ok(0)
-                }
+                0 | 0x8000_0000 | 0x0003_0000 | 0x0005_0000 | 0x7fc0_0000 | 0x7ff0_0000 | 0x7ffc_0000
+                | 0x7fff_0000 => Ok(0),
                 _ => Err(Errno::EOPNOTSUPP),
             }
         }
@@ -63,7 +67,12 @@ fn set_strict(task: &CurrentTask) -> Result<u64, Errno> {
 }
 
 fn set_filter(task: &CurrentTask, flags: u32, at: UserAddr) -> Result<u64, Errno> {
-    if flags & !(FLAG_TSYNC | FLAG_LOG | FLAG_SPEC_ALLOW | FLAG_TSYNC_ESRCH) != 0 {
+    const KNOWN: u32 =
+        FLAG_TSYNC | FLAG_LOG | FLAG_SPEC_ALLOW | FLAG_NEW_LISTENER | FLAG_TSYNC_ESRCH | FLAG_WAIT_KILLABLE;
+    let both = FLAG_TSYNC | FLAG_NEW_LISTENER;
+    let ambiguous = flags & both == both && flags & FLAG_TSYNC_ESRCH == 0;
+    let wants_listener = flags & FLAG_NEW_LISTENER != 0;
+    if flags & !KNOWN != 0 || ambiguous || (flags & FLAG_WAIT_KILLABLE != 0 && !wants_listener) {
         return Err(Errno::EINVAL);
     }
     let program: Program = task.read_struct(at)?;
@@ -86,9 +95,22 @@ fn set_filter(task: &CurrentTask, flags: u32, at: UserAddr) -> Result<u64, Errno
     if before.as_ref().is_some_and(|filters| filters.mode() == 1) {
         return Err(Errno::EINVAL);
     }
-    let filters = Seccomp::filter(instructions.collect(), before, flags & FLAG_LOG != 0)?;
+    let listener = wants_listener.then(Arc::<Listener>::default);
+    let log = flags & FLAG_LOG != 0;
+    let filters = Seccomp::filter(instructions.collect(), before.clone(), log, listener.clone())?;
     if flags & FLAG_TSYNC != 0 {
         let threads = task.group.signals.lock().threads.clone();
+        // A thread with filters of its own would lose them.
+        let apart = threads.iter().find(|thread| {
+            let theirs = thread.seccomp.lock().clone();
+            theirs.is_some_and(|theirs| before.as_ref().is_none_or(|before| !theirs.is_before(before)))
+        });
+        if let Some(thread) = apart {
+            return match flags & FLAG_TSYNC_ESRCH {
+                0 => Ok(u64::from(task.own_pid(thread.tid))),
+                _ => Err(Errno::ESRCH),
+            };
+        }
         let no_new_privs = task.state.lock().no_new_privs;
         for thread in threads.iter().filter(|thread| thread.tid != task.tid) {
             *thread.seccomp.lock() = Some(filters.clone());
@@ -100,7 +122,18 @@ fn set_filter(task: &CurrentTask, flags: u32, at: UserAddr) -> Result<u64, Errno
             thread.notify_signal();
         }
     }
+    let fd = listener
+        .map(|listener| install_listener(task, listener))
+        .transpose()?;
     *task.seccomp.lock() = Some(filters);
     task.update_local_answers();
-    Ok(0)
+    Ok(fd.unwrap_or(0))
+}
+
+/// The descriptor for who answers.
+fn install_listener(task: &CurrentTask, listener: Arc<Listener>) -> Result<u64, Errno> {
+    let name = "anon_inode:seccomp notify";
+    let file = crate::vfs::anon_file(&task.kernel, name, Box::new(ListenerFile(listener)), O_RDWR);
+    let limit = task.group.fd_limit();
+    task.files().install(file, true, 0, limit).map(|fd| fd as u64)
 }

@@ -514,7 +514,7 @@ pub const TASK: &[Row] = &[
         101,
         "ptrace",
         super::ptrace::ptrace,
-        Partial("no hardware breakpoints, no system call emulation, no seccomp events")
+        Partial("no hardware breakpoints, no system call emulation")
     ),
     row!(109, "setpgid", super::setpgid::setpgid, Full),
     row!(110, "getppid", super::getpid::getppid, Full),
@@ -655,12 +655,7 @@ pub const TASK: &[Row] = &[
         Partial("remembered, not acted on; no deadline policy")
     ),
     row!(315, "sched_getattr", super::sched::sched_getattr, Full),
-    row!(
-        317,
-        "seccomp",
-        super::seccomp::seccomp,
-        Partial("no listener; SECCOMP_RET_TRACE asks nobody")
-    ),
+    row!(317, "seccomp", super::seccomp::seccomp, Full),
     row!(322, "execveat", super::execve::execveat, Full),
     row!(
         424,

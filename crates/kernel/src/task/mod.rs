@@ -18,6 +18,7 @@ pub mod ptrace;
 mod restart;
 mod run;
 mod seccomp;
+mod seccomp_notify;
 mod session;
 mod task_struct;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use pid_ns::PidNs;
 pub use pidfd::PidFd;
 pub use pids::{GroupEntry, PID_MAX, PROCESSES_MAX, PidTable, TASKS_MAX};
 pub use seccomp::{Seccomp, Verdict};
+pub use seccomp_notify::{Listener, ListenerFile};
 pub use session::ControllingTerminal;
 pub use task_struct::{Task, TaskState};
 pub use user_memory::{UserBuffers, UserIoVec};

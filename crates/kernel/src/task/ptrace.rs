@@ -42,6 +42,7 @@ pub mod event {
         EXEC = 4;
         VFORK_DONE = 5;
         EXIT = 6;
+        SECCOMP = 7;
         STOP = 128;
     }
 }
@@ -191,7 +192,7 @@ impl Task {
         self.notify_signal();
     }
 
-    fn trace_option(&self, option: u32) -> bool {
+    pub(super) fn trace_option(&self, option: u32) -> bool {
         self.traced()
             && self
                 .trace

@@ -7,6 +7,7 @@ use abi::{Errno, UserAddr};
 use platform::{Death, Event};
 
 use super::ptrace::{StopKind, event, options};
+use super::seccomp_notify::Answer;
 use super::{CurrentTask, Verdict};
 use crate::signal::{self, Flow, SigInfo};
 use crate::syscall;
@@ -62,10 +63,7 @@ impl CurrentTask {
         }
         loop {
             if self.needs_attention() {
-                if std::mem::take(&mut self.state.lock().answers_changed) {
-                    self.update_local_answers();
-                }
-                if let Flow::Exit(status) = signal::attend(self, None) {
+                if let Flow::Exit(status) = self.attend(None) {
                     return Next::Exit(status);
                 }
             }
@@ -88,6 +86,14 @@ impl CurrentTask {
         }
     }
 
+    /// What was asked of the task: other answers of the engine (filters, ids), signals, stops, its end.
+    fn attend(&self, restart: Option<Errno>) -> Flow {
+        if std::mem::take(&mut self.state.lock().answers_changed) {
+            self.update_local_answers();
+        }
+        signal::attend(self, restart)
+    }
+
     /// Serves one system call, as often as it restarts without a handler.
     fn serve_call(&self) {
         let nr = self.context.borrow().regs().orig_rax;
@@ -97,10 +103,15 @@ impl CurrentTask {
             if traced && !self.trace_entry() {
                 return;
             }
-            if !self.passes_seccomp() {
-                return;
-            }
-            let outcome = syscall::dispatch(self);
+            let outcome = match self.passes_seccomp() {
+                Passage::Call => syscall::dispatch(self),
+                Passage::Done => return,
+                Passage::Interrupted(error) => {
+                    let value = (-i64::from(error.raw())) as u64;
+                    self.context.borrow_mut().set_return(value);
+                    Some(error)
+                }
+            };
             let ending = self.exit_status.take();
             self.exit_status.set(ending);
             if traced && ending.is_none() && !self.group.signals.lock().exiting() {
@@ -112,7 +123,7 @@ impl CurrentTask {
             let Some(restart) = outcome.filter(|error| error.is_restart()) else {
                 break;
             };
-            match signal::attend(self, Some(restart)) {
+            match self.attend(Some(restart)) {
                 Flow::Continue => self.resumed.set(self.restart.take()),
                 Flow::Handler => break,
                 Flow::Exit(status) => {
@@ -151,16 +162,18 @@ impl CurrentTask {
     }
 
     /// Whether the task's own filters let the call pass; else what they want was done.
-    fn passes_seccomp(&self) -> bool {
+    fn passes_seccomp(&self) -> Passage {
         match self.seccomp_verdict() {
-            None => return true,
-            Some(Verdict::Allow | Verdict::Log) => return true,
+            None => return Passage::Call,
+            Some(Verdict::Allow | Verdict::Log) => return Passage::Call,
+            Some(Verdict::Notify) => match self.ask_listener() {
+                Ok(Answer::Continue) => return Passage::Call,
+                Ok(Answer::Return(value)) => self.context.borrow_mut().set_return(value),
+                Err(error) => return Passage::Interrupted(error),
+            },
+            Some(Verdict::Trace(data)) => return self.ask_tracer(data),
             Some(Verdict::Errno(errno)) => {
                 let value = (-i64::from(errno)) as u64;
-                self.context.borrow_mut().set_return(value);
-            }
-            Some(Verdict::Nobody) => {
-                let value = (-i64::from(Errno::ENOSYS.raw())) as u64;
                 self.context.borrow_mut().set_return(value);
             }
             Some(Verdict::Trap(data)) => {
@@ -185,7 +198,40 @@ impl CurrentTask {
             }
             Some(Verdict::KillThread | Verdict::KillProcess) => self.exit_group(SIGSYS as i32),
         }
-        false
+        Passage::Done
+    }
+
+    /// SECCOMP_RET_TRACE: a stop for the tracer, which may change the call (to -1: none). `ENOSYS` without a tracer that
+    /// wants to know.
+    fn ask_tracer(&self, data: u16) -> Passage {
+        let nobody = (-i64::from(Errno::ENOSYS.raw())) as u64;
+        if !self.trace_option(options::TRACESECCOMP) {
+            self.context.borrow_mut().set_return(nobody);
+            return Passage::Done;
+        }
+        // What a tracer sees at the entry.
+        self.context.borrow_mut().set_return(nobody);
+        self.trace_event(options::TRACESECCOMP, event::SECCOMP, u64::from(data));
+        if self.group.signals.lock().exiting() {
+            return Passage::Done;
+        }
+        let now = self.context.borrow().regs().orig_rax;
+        // A negative number is no call: the result is what the tracer left.
+        if (now as u32 as i32) < 0 {
+            return Passage::Done;
+        }
+        // A changed call is asked about again, as by who had no tracer.
+        let allowed = matches!(
+            self.seccomp_verdict(),
+            None | Some(Verdict::Allow | Verdict::Log | Verdict::Trace(_))
+        );
+        if !allowed {
+            self.exit_group(SIGSYS as i32);
+            return Passage::Done;
+        }
+        self.context.borrow_mut().set_return(now);
+        self.set_serving(now);
+        Passage::Call
     }
 
     /// The guest thread is gone without the kernel's doing: the process ends as by SIGKILL, or by that signal.
@@ -203,6 +249,16 @@ impl CurrentTask {
         }
         self.exit_group(signal as i32);
     }
+}
+
+/// What becomes of a call after the filters.
+enum Passage {
+    /// It is made.
+    Call,
+    /// It is not; the result is set.
+    Done,
+    /// A signal came while somebody was asked.
+    Interrupted(Errno),
 }
 
 /// Errors with which a call with a temporary mask ends when a signal interrupted it.

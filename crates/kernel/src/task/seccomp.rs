@@ -7,6 +7,7 @@ use std::sync::Arc;
 use abi::{AbiField, Errno};
 
 use super::CurrentTask;
+use super::seccomp_notify::{Answer, Listener, Notification};
 use crate::bpf::{self, Instruction, LD_W_ABS};
 
 /// Most instructions in all filters of a task, each filter counting 4 more (MAX_INSNS_PER_PATH).
@@ -26,6 +27,8 @@ pub struct Seccomp {
     pub log: bool,
     before: Option<Arc<Seccomp>>,
     total: usize,
+    /// Who answers for SECCOMP_RET_USER_NOTIF.
+    listener: Option<Arc<Listener>>,
     /// Calls that this filter and those before it always allow: one bit each.
     allowed: [u64; FORESEEN / 64],
 }
@@ -50,8 +53,10 @@ pub enum Verdict {
     Trap(u16),
     /// SECCOMP_RET_ERRNO.
     Errno(u16),
-    /// SECCOMP_RET_USER_NOTIF and RET_TRACE without anybody to ask: ENOSYS.
-    Nobody,
+    /// SECCOMP_RET_USER_NOTIF: the filter's listener is asked.
+    Notify,
+    /// SECCOMP_RET_TRACE: the tracer is asked.
+    Trace(u16),
     /// SECCOMP_RET_LOG.
     Log,
     /// SECCOMP_RET_ALLOW.
@@ -65,6 +70,7 @@ impl Seccomp {
             program: Program::Strict,
             log: false,
             before: None,
+            listener: None,
             total: 0,
             allowed: [0; FORESEEN / 64],
         })
@@ -75,8 +81,13 @@ impl Seccomp {
         program: Vec<Instruction>,
         before: Option<Arc<Seccomp>>,
         log: bool,
+        listener: Option<Arc<Listener>>,
     ) -> Result<Arc<Seccomp>, Errno> {
         check(&program)?;
+        // One in a chain: others could not be told apart by who waits.
+        if listener.is_some() && before.as_ref().is_some_and(|before| before.has_listener()) {
+            return Err(Errno::EBUSY);
+        }
         let total = before.as_ref().map_or(0, |before| before.total + 4) + program.len();
         if total > PATH_MAX {
             return Err(Errno::ENOMEM);
@@ -86,9 +97,58 @@ impl Seccomp {
             program: Program::Filter(program),
             log,
             before,
+            listener,
             total,
             allowed,
         }))
+    }
+
+    fn has_listener(&self) -> bool {
+        let mut filter = Some(self);
+        while let Some(one) = filter {
+            if one.listener.is_some() {
+                return true;
+            }
+            filter = one.before.as_deref();
+        }
+        false
+    }
+
+    /// The program of a filter of the chain, the oldest being number 0.
+    pub fn program(&self, number: u64) -> Option<&[Instruction]> {
+        let mut at = u64::from(self.count()).checked_sub(1)?.checked_sub(number)?;
+        let mut filter = self;
+        while at > 0 {
+            (filter, at) = (filter.before.as_deref()?, at - 1);
+        }
+        match &filter.program {
+            Program::Filter(program) => Some(program),
+            Program::Strict => None,
+        }
+    }
+
+    /// Whether `other` is this filter or was added to it: none of what this one forbids is allowed by `other`.
+    pub fn is_before(&self, other: &Seccomp) -> bool {
+        let mut filter = Some(other);
+        while let Some(one) = filter {
+            if std::ptr::eq(one, self) {
+                return true;
+            }
+            filter = one.before.as_deref();
+        }
+        false
+    }
+
+    /// The listener of the chain: the filter that asked has it, or nobody answers.
+    fn listener(&self) -> Option<Arc<Listener>> {
+        let mut filter = Some(self);
+        while let Some(one) = filter {
+            if one.listener.is_some() {
+                return one.listener.clone();
+            }
+            filter = one.before.as_deref();
+        }
+        None
     }
 
     /// Whether the call passes whatever its arguments are (Linux's seccomp_cache_check_allow).
@@ -179,7 +239,8 @@ fn verdict(answer: u32) -> Verdict {
         0x8000_0000 => Verdict::KillProcess,
         0x0003_0000 => Verdict::Trap(data),
         0x0005_0000 => Verdict::Errno(data.min(4095)),
-        0x7fc0_0000 | 0x7ff0_0000 => Verdict::Nobody,
+        0x7fc0_0000 => Verdict::Notify,
+        0x7ff0_0000 => Verdict::Trace(data),
         0x7ffc_0000 => Verdict::Log,
         0x7fff_0000 => Verdict::Allow,
         0 => Verdict::KillThread,
@@ -213,7 +274,39 @@ fn run(program: &[Instruction], load: impl Fn(u32) -> Option<u32>) -> Option<u32
     bpf::run(program, DATA as u32, |_, at| load(at))
 }
 
+impl Drop for Seccomp {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.set_unused();
+        }
+    }
+}
+
 impl CurrentTask {
+    /// SECCOMP_RET_USER_NOTIF: asks the listener about the call that the context stopped at.
+    pub(super) fn ask_listener(&self) -> Result<Answer, Errno> {
+        let listener = self
+            .seccomp
+            .lock()
+            .as_ref()
+            .and_then(|filters| filters.listener());
+        let Some(listener) = listener else {
+            return Ok(Answer::Return((-i64::from(Errno::ENOSYS.raw())) as u64));
+        };
+        let asked = {
+            let context = self.context.borrow();
+            let regs = context.regs();
+            Notification {
+                nr: regs.orig_rax as i32,
+                arch: AUDIT_ARCH,
+                ip: regs.rip,
+                args: regs.syscall_args(),
+                ..Notification::default()
+            }
+        };
+        listener.ask(self, asked)
+    }
+
     /// Asks the filters about the call that the context stopped at; `None`: no objection.
     pub(super) fn seccomp_verdict(&self) -> Option<Verdict> {
         if !self.has_filters.get() {
@@ -246,13 +339,13 @@ mod tests {
             op(RET_K, 0, 0, 0x0005_0000 | 1),
             op(RET_K, 0, 0, 0x7fff_0000),
         ];
-        let filter = Seccomp::filter(program, None, false).unwrap();
+        let filter = Seccomp::filter(program, None, false, None).unwrap();
         assert_eq!(filter.decide(39, &[0; 6], 0), Verdict::Errno(1));
         assert_eq!(filter.decide(40, &[0; 6], 0), Verdict::Allow);
         assert!(filter.always_allows(40) && !filter.always_allows(39));
         // A number beyond 32 bits is not the call of its lower half.
         assert!(!filter.always_allows(40 | 1 << 32));
-        let kill = Seccomp::filter(vec![op(RET_K, 0, 0, 0x8000_0000)], Some(filter), false).unwrap();
+        let kill = Seccomp::filter(vec![op(RET_K, 0, 0, 0x8000_0000)], Some(filter), false, None).unwrap();
         assert_eq!(kill.decide(39, &[0; 6], 0), Verdict::KillProcess);
         assert_eq!(kill.count(), 2);
     }
@@ -265,12 +358,12 @@ mod tests {
             op(RET_K, 0, 0, 0x0005_0000 | 1),
             op(RET_K, 0, 0, ALLOW),
         ];
-        let filter = Seccomp::filter(program, None, false).unwrap();
+        let filter = Seccomp::filter(program, None, false, None).unwrap();
         assert!(!filter.always_allows(40));
         assert_eq!(filter.decide(40, &[7, 0, 0, 0, 0, 0], 0), Verdict::Errno(1));
         assert_eq!(filter.decide(40, &[8, 0, 0, 0, 0, 0], 0), Verdict::Allow);
         let allow = vec![op(RET_K, 0, 0, ALLOW)];
-        let second = Seccomp::filter(allow, Some(filter), false).unwrap();
+        let second = Seccomp::filter(allow, Some(filter), false, None).unwrap();
         assert!(!second.always_allows(40), "the older filter still has its say");
     }
 
@@ -285,7 +378,7 @@ mod tests {
             vec![op(LD_MEM, 0, 0, 16), op(RET_K, 0, 0, 0)],
             vec![op(0x34, 0, 0, 0), op(RET_K, 0, 0, 0)],
         ] {
-            assert!(Seccomp::filter(bad, None, false).is_err());
+            assert!(Seccomp::filter(bad, None, false, None).is_err());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use abi::{AbiField, AbiStruct, Errno, UserAddr, abi_struct};
+use abi::{AbiField, Errno, UserAddr, abi_struct};
 use sync::{Events, Mutex, PollTable, WaitQueue, rank};
 
 use super::{CurrentTask, Task};
@@ -51,6 +51,9 @@ abi_struct! {
     /// `struct seccomp_notif_addfd`.
     struct AddFd { id: u64, flags: u32, source: u32, new: u32, new_flags: u32 }
 }
+
+/// What a call returns that nobody answers for: `ENOSYS`.
+const NOBODY: u64 = -38_i64 as u64;
 
 /// What is decided about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,17 +116,12 @@ impl Listener {
         self.queue.wake(Events::all());
     }
 
-    /// Whether somebody may answer.
-    pub(crate) fn is_open(&self) -> bool {
-        !self.state.lock().closed
-    }
-
     /// Asks about the call, and waits for the answer. `ERESTARTSYS` when a signal comes first.
     pub(super) fn ask(&self, task: &CurrentTask, mut asked: Notification) -> Result<Answer, Errno> {
         let id = {
             let mut state = self.state.lock();
             if state.closed {
-                return Ok(Answer::Return(Errno::ENOSYS.as_return()));
+                return Ok(Answer::Return(NOBODY));
             }
             state.last += 1;
             asked.id = state.last;
@@ -140,7 +138,7 @@ impl Listener {
             let state = self.state.lock();
             match state.questions.get(&id).map(|question| question.progress) {
                 Some(Progress::Answered(answer)) => Ok(answer),
-                _ if state.closed => Ok(Answer::Return(Errno::ENOSYS.as_return())),
+                _ if state.closed => Ok(Answer::Return(NOBODY)),
                 _ => Err(Errno::EAGAIN),
             }
         });

@@ -6,7 +6,7 @@ use super::*;
 
 fn verdict(profile: &Profile, nr: u64, args: [u64; 6]) -> Verdict {
     let program = instructions(&compile(profile).unwrap());
-    Seccomp::filter(program, None, false)
+    Seccomp::filter(program, None, false, None)
         .unwrap()
         .decide(nr, &args, 0)
 }
@@ -36,7 +36,7 @@ fn every_call_has_the_fate_that_the_profile_gives_it() {
         ],
     };
     let program = instructions(&compile(&profile).unwrap());
-    let filter = Seccomp::filter(program, None, false).unwrap();
+    let filter = Seccomp::filter(program, None, false, None).unwrap();
     let last = rows()
         .filter(|row| allowed.contains(&row.name))
         .map(|row| row.nr)
