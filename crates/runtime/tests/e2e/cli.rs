@@ -21,7 +21,7 @@ fn wrong_use_is_status_125_and_one_line() {
         &["do", "--rootfs", "/etc/passwd", "true"],
         &["do", "--volume", "/no/such/dir:/mnt", "true"],
         &["do", "--debug-log", "/no/such/dir/log", "true"],
-        &["do", "--user", "nobody", "true"],
+        &["do", "--user", "surely-nobody", "true"],
         &["do", "--network", "host", "true"],
         &["check", "extra"],
     ] {
