@@ -62,10 +62,10 @@ impl CurrentTask {
             let _ = self.copy_out(word, &self.own_tid().to_le_bytes());
         }
         loop {
-            if self.needs_attention() {
-                if let Flow::Exit(status) = self.attend(None) {
-                    return Next::Exit(status);
-                }
+            if self.needs_attention()
+                && let Flow::Exit(status) = self.attend(None)
+            {
+                return Next::Exit(status);
             }
             let event = self.context.borrow_mut().run();
             self.meter_start();
