@@ -180,7 +180,7 @@ section oom score
 run --oom-score-adj 500 $IMAGE cat /proc/self/oom_score_adj
 
 section named volume
-d volume create vol >/dev/null; run -v vol:/data $IMAGE sh -c 'echo kept > /data/f'; run -v vol:/data:ro $IMAGE sh -c 'cat /data/f; touch /data/g' 2>&1; d volume rm vol >/dev/null
+d volume create vol >/dev/null; run -v vol:/data $IMAGE sh -c 'echo kept > /data/f'; run -v vol:/data:ro $IMAGE sh -c 'cat /data/f; touch /data/g 2>&1'; d volume rm vol >/dev/null
 run -v /etc/anon $IMAGE sh -c 'ls /etc/anon; touch /etc/anon/x; mount | grep -c /etc/anon'
 run --mount type=tmpfs,destination=/tt,tmpfs-size=1m,tmpfs-mode=1770 $IMAGE stat -c %a /tt
 run --mount type=bind,source=$SHARED,target=/s,readonly $IMAGE sh -c 'touch /s/no' 2>&1
