@@ -50,6 +50,8 @@ commands! {
     TIOCGSID = 0x5429;
     TIOCVHANGUP = 0x5437;
     TIOCGPTPEER = 0x5441;
+    TIOCGLCKTRMIOS = 0x5456;
+    TIOCSLCKTRMIOS = 0x5457;
     TCGETS2 = 0x802c_542a;
     TCSETS2 = 0x402c_542b;
     TCSETSW2 = 0x402c_542c;
@@ -160,6 +162,8 @@ impl Call<'_> {
             TCSETS | TCSETSW | TCSETSF | TCSETS2 | TCSETSW2 | TCSETSF2 | TCSETA | TCSETAW | TCSETAF => {
                 self.set_termios(command)
             }
+            TIOCGLCKTRMIOS => self.put(&tty.lock().fixed),
+            TIOCSLCKTRMIOS => self.fix_termios(),
             TCSBRK | TCSBRKP | TIOCSBRK | TIOCCBRK => self.check().map(|()| 0),
             TCXONC => self.flow(),
             TCFLSH => self.flush(),
@@ -224,9 +228,20 @@ impl Call<'_> {
                 state.ldisc.flush_input();
                 state.pending.clear();
             }
+            let new = old.keeping(&state.fixed, new);
             state.set_termios(new);
         }
         self.tty.wake_all();
+        Ok(0)
+    }
+
+    /// Settings that nobody can change from now on (TIOCSLCKTRMIOS).
+    fn fix_termios(&self) -> Result<i64, Errno> {
+        if !self.task.cred().has(Caps::SYS_ADMIN) {
+            return Err(Errno::EPERM);
+        }
+        let fixed: KernelTermios = self.get()?;
+        self.tty.lock().fixed = fixed;
         Ok(0)
     }
 

@@ -10,7 +10,7 @@ use kernel::vfs::{Inode, make_dev};
 use sync::{Events, Mutex, MutexGuard, WaitQueue, rank};
 
 use super::ldisc::{LineDiscipline, Raised};
-use super::termios::{Input, Special, Termios, WinSize};
+use super::termios::{Input, KernelTermios, Special, Termios, WinSize};
 use super::{SLAVE_MAJOR, Terminals};
 
 /// Bytes of output that wait for the master before writers wait.
@@ -71,6 +71,8 @@ pub struct State {
     pub locked: bool,
     /// TIOCEXCL: the slave cannot be opened again.
     pub exclusive: bool,
+    /// Bits, characters and line discipline that cannot be changed: those that are not zero (TIOCSLCKTRMIOS).
+    pub fixed: KernelTermios,
     /// Open slaves that were not hung up.
     pub slaves: usize,
     /// Whether a slave was ever open.
@@ -103,6 +105,7 @@ impl Tty {
             packet_status: 0,
             locked: true,
             exclusive: false,
+            fixed: KernelTermios::default(),
             slaves: 0,
             was_opened: false,
             master_open: true,

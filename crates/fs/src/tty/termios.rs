@@ -327,6 +327,24 @@ impl Termios {
         }
     }
 
+    /// `new`, but for what is fixed (ioctl_tty(2), "Locking the termios structure").
+    pub fn keeping(self, fixed: &KernelTermios, mut new: Termios) -> Termios {
+        let keep = |new: u32, old: u32, fixed: u32| new & !fixed | old & fixed;
+        new.input = Input::from_bits_retain(keep(new.input.bits(), self.input.bits(), fixed.input));
+        new.output = Output::from_bits_retain(keep(new.output.bits(), self.output.bits(), fixed.output));
+        new.control = keep(new.control, self.control, fixed.control);
+        new.local = Local::from_bits_retain(keep(new.local.bits(), self.local.bits(), fixed.local));
+        if fixed.line != 0 {
+            new.line = self.line;
+        }
+        for (at, fixed) in fixed.chars.iter().enumerate() {
+            if *fixed != 0 {
+                new.chars[at] = self.chars[at];
+            }
+        }
+        new
+    }
+
     /// What TCSETS2 gives.
     pub fn from_kernel2(self, new: &KernelTermios2) -> Termios {
         let mut termios = self.from_kernel(&new.termios);

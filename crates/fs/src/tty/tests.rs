@@ -122,6 +122,27 @@ fn raw_mode_obeys_min() {
 }
 
 #[test]
+fn fixed_settings_stay() {
+    const TIOCGLCKTRMIOS: u32 = 0x5456;
+    const TIOCSLCKTRMIOS: u32 = 0x5457;
+    let guest = guest();
+    let (_master, slave) = pair(&guest);
+    let mut fixed = KernelTermios::default();
+    ioctl(&guest, slave, TIOCGLCKTRMIOS, &mut fixed).unwrap();
+    assert_eq!((fixed.local, fixed.chars), (0, Default::default()));
+    (fixed.local, fixed.chars[0]) = (ECHO, 1);
+    ioctl(&guest, slave, TIOCSLCKTRMIOS, &mut fixed).unwrap();
+    set_local(&guest, slave, |termios| {
+        termios.local &= !(ICANON | ECHO);
+        (termios.chars[0], termios.chars[1]) = (b'x', b'y');
+    });
+    let mut termios = KernelTermios::default();
+    ioctl(&guest, slave, TCGETS, &mut termios).unwrap();
+    assert_eq!(termios.local & (ICANON | ECHO), ECHO);
+    assert_eq!(termios.chars[..2], [3, b'y']);
+}
+
+#[test]
 fn time_ends_a_read() {
     let guest = guest();
     let (master, slave) = pair(&guest);
