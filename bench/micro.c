@@ -1,43 +1,20 @@
 // One operation, measured from inside: `micro ROW [ARG...]` prints nanoseconds per operation, the median of the batches.
 // Every operation checks its result; a wrong one ends the program with status 1.
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 #define MIB (1024 * 1024)
 
 static char **args;
-static const char *where = "";
-
-static void must(int fine) {
-    if (!fine) {
-        fprintf(stderr, "micro %s: failed: %s\n", where, strerror(errno));
-        exit(1);
-    }
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1e9 + t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 // ---- operations: each does `count` of them.
 
 static void op_getpid(long count) {
@@ -254,6 +231,7 @@ static const struct row {
 };
 
 int main(int argc, char **argv) {
+    program = "micro";
     const struct row *row = NULL;
     for (size_t i = 0; argc > 1 && i < sizeof table / sizeof *table; i++)
         if (strcmp(argv[1], table[i].name) == 0) row = &table[i];

@@ -2,40 +2,17 @@
 // median of the batches. Both ends are in this sandbox. A wrong result ends the program with status 1.
 // `net wait HOST PORT` returns when somebody listens there.
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 #define BLOCK (256 * 1024)
 #define STREAM (96L * 1024 * 1024)
-
-static const char *where = "";
-
-static void must(int fine) {
-    if (!fine) {
-        fprintf(stderr, "net %s: failed: %s\n", where, strerror(errno));
-        exit(1);
-    }
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1e9 + t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static int tcp_listener(struct sockaddr_in *at) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -175,6 +152,7 @@ static int await(const char *host, const char *port) {
 }
 
 int main(int argc, char **argv) {
+    program = "net";
     signal(SIGPIPE, SIG_IGN);
     where = argc > 1 ? argv[1] : "";
     if (argc == 4 && !strcmp(where, "wait")) return await(argv[2], argv[3]);

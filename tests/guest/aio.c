@@ -91,6 +91,15 @@ int main(void)
     CHECK(submit(ctx, 1, list) == 1 && write(ends[1], "x", 1) == 1);
     CHECK(getevents(ctx, 1, 1, events, NULL) == 1 && (events[0].res & POLLIN));
 
+    /* one iocb for two requests: each has an event */
+    int second[2];
+    CHECK(pipe(second) == 0 && read(ends[0], got, 1) == 1 && submit(ctx, 1, list) == 1);
+    poll_one.aio_fildes = second[0];
+    poll_one.aio_data = 10;
+    CHECK(submit(ctx, 1, list) == 1 && write(second[1], "x", 1) == 1);
+    CHECK(getevents(ctx, 1, 2, events, NULL) == 1 && events[0].data == 10);
+    CHECK(write(ends[1], "x", 1) == 1 && getevents(ctx, 1, 2, events, NULL) == 1 && events[0].data == 9);
+
     /* the file's data are brought to the disk */
     struct iocb sync_one = {.aio_lio_opcode = IOCB_CMD_FSYNC, .aio_fildes = file};
     list[0] = &sync_one;

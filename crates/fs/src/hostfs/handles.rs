@@ -51,7 +51,6 @@ impl Kept {
         if let Some(moved) = self.slots.get(at) {
             self.places.insert(moved.node, at);
         }
-        self.hand = 0;
         Some(gone.fd)
     }
 }

@@ -45,8 +45,9 @@ pub struct PollRequest {
 #[derive(Default)]
 struct State {
     done: VecDeque<IoEvent>,
-    polls: Vec<PollRequest>,
-    /// Counts changes of `polls`, so that who waits for them knows.
+    /// Each with a number of its own: nothing keeps a guest from using one iocb for several.
+    polls: Vec<(u64, PollRequest)>,
+    /// Requests that were added to `polls`; who waits for them registers anew when it grows.
     changes: u64,
     destroyed: bool,
 }
@@ -93,8 +94,9 @@ impl AioContext {
     pub fn add_poll(&self, request: PollRequest) {
         {
             let mut state = self.state.lock();
-            state.polls.push(request);
             state.changes += 1;
+            let number = state.changes;
+            state.polls.push((number, request));
         }
         self.queue.wake(Events::READABLE);
         self.check_polls();
@@ -104,8 +106,8 @@ impl AioContext {
     pub fn cancel(&self, obj: u64) -> Result<(), Errno> {
         let request = {
             let mut state = self.state.lock();
-            let at = state.polls.iter().position(|poll| poll.event.obj == obj);
-            state.polls.remove(at.ok_or(Errno::EINVAL)?)
+            let at = state.polls.iter().position(|(_, poll)| poll.event.obj == obj);
+            state.polls.remove(at.ok_or(Errno::EINVAL)?).1
         };
         self.complete(request.event, request.notify.as_deref());
         Ok(())
@@ -114,15 +116,14 @@ impl AioContext {
     /// Completes the requests whose file is ready.
     fn check_polls(&self) {
         let polls = self.state.lock().polls.clone();
-        for poll in polls {
+        for (number, poll) in polls {
             let found = poll.file.ops().poll(&poll.file, None) & poll.events;
             if found.is_empty() {
                 continue;
             }
             {
                 let mut state = self.state.lock();
-                let same = |other: &PollRequest| other.event.obj == poll.event.obj;
-                let Some(at) = state.polls.iter().position(same) else {
+                let Some(at) = state.polls.iter().position(|(other, _)| *other == number) else {
                     continue;
                 };
                 state.polls.remove(at);
@@ -160,7 +161,7 @@ impl AioContext {
     pub fn register(&self, table: &mut PollTable) {
         table.register(&self.queue);
         let polls = self.state.lock().polls.clone();
-        for poll in polls {
+        for (_, poll) in polls {
             poll.file.ops().poll(&poll.file, Some(table));
         }
     }

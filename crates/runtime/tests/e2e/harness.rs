@@ -1,6 +1,6 @@
 //! Running commands with a time limit, natively and inside, and scratch directories.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -37,6 +37,17 @@ pub fn run(command: &mut Command, limit: Duration) -> Outcome {
         stdout: text(stdout),
         stderr: text(stderr),
     }
+}
+
+/// Starts a command, and returns once it has said "ready" on its standard output.
+pub fn spawn_ready(command: &mut Command) -> Child {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "ready\n");
+    child
 }
 
 /// Waits for a child, and kills it at the limit (`None`).

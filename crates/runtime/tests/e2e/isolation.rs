@@ -1,9 +1,9 @@
 //! What a command inside can see and change of the host.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::harness::{LIMIT, Scratch, run, sh, tegmen_do};
+use crate::harness::{LIMIT, Scratch, run, sh, spawn_ready, tegmen_do};
 
 #[test]
 fn writes_stay_inside() {
@@ -92,16 +92,7 @@ fn the_hosts_processes_and_devices_are_not_there() {
 /// The walls, as the host's /proc shows them.
 #[test]
 fn the_sentry_is_jailed() {
-    let mut child = tegmen_do(&[], &["sh", "-c", "echo ready; sleep 1000"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(
-        &mut std::io::BufReader::new(child.stdout.take().unwrap()),
-        &mut line,
-    )
-    .unwrap();
+    let mut child = spawn_ready(&mut tegmen_do(&[], &["sh", "-c", "echo ready; sleep 1000"]));
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
     let sentry = children.trim().to_string();
     let link = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{LIMIT, run, sh, tegmen_do, wait};
+use crate::harness::{LIMIT, run, sh, spawn_ready, tegmen_do, wait};
 
 /// All processes below `pid`.
 fn descendants(pid: u32) -> BTreeSet<u32> {
@@ -50,15 +49,7 @@ fn all_gone_soon(pids: &BTreeSet<u32>) -> bool {
 /// A sandbox with several busy and sleeping processes, once they all run.
 fn busy_sandbox() -> (Child, BTreeSet<u32>) {
     let script = "sleep 1000 & (while :; do :; done) & cat /dev/zero >/dev/null & echo ready; wait";
-    let mut child = tegmen_do(&[], &["sh", "-c", script])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert_eq!(line, "ready\n");
+    let child = spawn_ready(&mut tegmen_do(&[], &["sh", "-c", script]));
     let below = descendants(child.id());
     assert!(below.len() >= 2, "{below:?}");
     (child, below)

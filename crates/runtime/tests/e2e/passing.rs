@@ -1,9 +1,9 @@
 //! What passes between the caller and the command: arguments, environment, directory, user, streams, signals, status.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use crate::harness::{LIMIT, run, sh, shell_status, tegmen_do, wait};
+use crate::harness::{LIMIT, run, sh, shell_status, spawn_ready, tegmen_do, wait};
 
 #[test]
 fn exit_statuses_pass() {
@@ -167,15 +167,7 @@ fn the_host_name_has_an_address() {
 fn signals_are_forwarded() {
     for (signal, status) in [("TERM", 41), ("INT", 42), ("HUP", 43), ("USR1", 44)] {
         let script = format!("trap 'exit {status}' {signal}; echo ready; while :; do sleep 0.05; done");
-        let mut child = tegmen_do(&[], &["sh", "-c", &script])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "ready\n");
+        let mut child = spawn_ready(&mut tegmen_do(&[], &["sh", "-c", &script]));
         let pid = child.id().to_string();
         assert!(
             Command::new("kill")
@@ -194,14 +186,7 @@ fn signals_are_forwarded() {
 
 #[test]
 fn an_unhandled_signal_ends_the_command_and_shows() {
-    let mut child = tegmen_do(&[], &["sh", "-c", "echo ready; exec sleep 100"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    let mut child = spawn_ready(&mut tegmen_do(&[], &["sh", "-c", "echo ready; exec sleep 100"]));
     assert!(
         Command::new("kill")
             .args(["-TERM", &child.id().to_string()])

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{LIMIT, Outcome, Scratch, have, run};
+use crate::harness::{LIMIT, Outcome, Scratch, have, run, spawn_ready};
 use crate::network::World;
 
 /// A name server that answers everything with 10.9.8.7, over UDP and TCP, with an answer that is cut in UDP for names
@@ -120,15 +120,7 @@ fn names_are_resolved_by_a_stub_on_the_hosts_loopback() {
         return;
     }
     let Some(world) = world() else { return };
-    let mut server = on_host(&world, "python3", &["-c", NAME_SERVER])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert_eq!(line, "ready\n");
+    let mut server = spawn_ready(&mut on_host(&world, "python3", &["-c", NAME_SERVER]));
     let scratch = Scratch::new("relayed");
     let conf = scratch.path().join("resolv.conf");
     fs::File::create(&conf)
@@ -172,14 +164,7 @@ fn parent(pid: u32) -> Option<u32> {
 fn nothing_of_a_relay_survives_a_kill() {
     let Some(world) = world() else { return };
     for whole in [true, false] {
-        let mut child = relayed(&world, "echo ready; sleep 1000")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let mut child = spawn_ready(&mut relayed(&world, "echo ready; sleep 1000"));
         let mine: Vec<u32> = relays()
             .into_iter()
             .filter(|pid| parent(*pid) == Some(child.id()))
