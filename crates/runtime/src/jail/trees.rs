@@ -1,5 +1,6 @@
 //! The trees that a jail holds: copies of host mounts, restricted, and attached to the jail's own root.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -133,28 +134,61 @@ pub fn copies(trees: &[Tree]) -> Result<Option<Vec<Copy>>, Failure> {
         .map(Some)
 }
 
-/// What is mounted below `top` and belongs to the tree: host path, and path from `top`; parents first.
+/// A line of mountinfo (proc_pid_mountinfo(5)).
+struct Mounted<'a> {
+    id: &'a str,
+    parent: &'a str,
+    path: PathBuf,
+    kind: &'a str,
+}
+
+impl Mounted<'_> {
+    fn parse(line: &str) -> Option<Mounted<'_>> {
+        let (before, after) = line.split_once(" - ")?;
+        let mut fields = before.split(' ');
+        Some(Mounted {
+            id: fields.next()?,
+            parent: fields.next()?,
+            path: unescape(fields.nth(2)?),
+            kind: after.split(' ').next()?,
+        })
+    }
+}
+
+/// What is mounted below `top` and belongs to the tree: host path, and path from `top`; parents first. What is mounted in a
+/// view is left out with it: there is no place for it.
 fn mounts_below(top: &Path, mountinfo: &str) -> Vec<(PathBuf, CString)> {
-    let mut found = Vec::new();
-    for line in mountinfo.lines() {
-        let Some((before, after)) = line.split_once(" - ") else {
-            continue;
-        };
-        let Some(path) = before.split(' ').nth(4).map(unescape) else {
-            continue;
-        };
-        let kind = after.split(' ').next().unwrap_or_default();
-        let Ok(name) = path.strip_prefix(top) else {
-            continue;
-        };
-        let hidden = top == Path::new("/") && COVERED.iter().any(|covered| name.starts_with(covered));
-        if name.as_os_str().is_empty() || hidden || VIEWS.contains(&kind) {
-            continue;
-        }
-        if let Ok(name) = CString::new(name.as_os_str().as_bytes()) {
-            found.push((path, name));
+    let below = |mounted: &Mounted| mounted.path != top && mounted.path.starts_with(top);
+    let mounts: Vec<Mounted> = mountinfo
+        .lines()
+        .filter_map(Mounted::parse)
+        .filter(below)
+        .collect();
+    let mut left_out: HashSet<&str> = HashSet::new();
+    let hidden = |mounted: &Mounted| {
+        let covered = |name: &&str| mounted.path.starts_with(Path::new("/").join(name));
+        top == Path::new("/") && COVERED.iter().any(covered) || VIEWS.contains(&mounted.kind)
+    };
+    left_out.extend(mounts.iter().filter(|mounted| hidden(mounted)).map(|m| m.id));
+    // A mount that was moved is listed before the one that it is on.
+    loop {
+        let count = left_out.len();
+        let lost = mounts.iter().filter(|mounted| left_out.contains(mounted.parent));
+        let lost: Vec<&str> = lost.map(|mounted| mounted.id).collect();
+        left_out.extend(lost);
+        if left_out.len() == count {
+            break;
         }
     }
+    let kept = mounts.iter().filter(|mounted| !left_out.contains(mounted.id));
+    let mut found: Vec<(PathBuf, CString)> = kept
+        .filter_map(|mounted| {
+            let name = mounted.path.strip_prefix(top).ok()?;
+            let name = CString::new(name.as_os_str().as_bytes()).ok()?;
+            Some((mounted.path.clone(), name))
+        })
+        .collect();
+    found.sort_by_key(|(path, _)| path.components().count());
     found
 }
 
@@ -199,7 +233,11 @@ pub fn attach(base: &OwnedFd, name: &CStr, tree: &Tree, copy: &Copy) -> Result<O
     }
     let handle = mount::open_handle(base.as_fd(), name)?;
     for (path, mount) in &copy.below {
-        mount::attach(mount.as_fd(), handle.as_fd(), path)?;
+        match mount::attach(mount.as_fd(), handle.as_fd(), path) {
+            // What it was on has been unmounted meanwhile.
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            done => done?,
+        }
     }
     Ok(handle)
 }
@@ -240,5 +278,15 @@ mod tests {
         );
         assert!(mounts_below(Path::new("/home/a b"), info).is_empty());
         assert_eq!(mounts_below(Path::new("/home"), info).len(), 1);
+    }
+
+    #[test]
+    fn what_is_mounted_in_a_view_goes_with_it_and_parents_come_first() {
+        let info = "40 27 0:9 / /srv/r/sys rw - sysfs sysfs rw\n41 40 0:10 / /srv/r/sys/fs rw - tmpfs t rw\n\
+                    42 41 0:11 / /srv/r/sys/fs/a rw - ext4 e rw\n43 44 0:12 / /srv/r/b/c rw - ext4 e rw\n\
+                    44 27 0:13 / /srv/r/b rw - ext4 e rw\n";
+        let found = mounts_below(Path::new("/srv/r"), info);
+        let names: Vec<_> = found.iter().map(|(_, name)| name.to_str().unwrap()).collect();
+        assert_eq!(names, ["b", "b/c"]);
     }
 }
