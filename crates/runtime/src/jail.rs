@@ -267,8 +267,9 @@ impl Entry<'_> {
         let copies = match &self.copies {
             Some(copies) => copies,
             None => {
+                let mountinfo = trees::mountinfo()?;
                 for tree in &self.trees {
-                    own.push(Copy::whole(tree)?);
+                    own.push(Copy::whole(tree, &mountinfo)?);
                 }
                 &own
             }

@@ -66,6 +66,8 @@ pub struct Copy {
     top: OwnedFd,
     /// Mounts to be attached below it, by their path from there.
     below: Vec<(CString, OwnedFd)>,
+    /// Views of the host's kernel that came with it, to be covered: by their path from there.
+    views: Vec<CString>,
     is_dir: bool,
 }
 
@@ -76,8 +78,8 @@ impl Copy {
         std::iter::once(self.top.as_fd()).chain(below)
     }
 
-    /// With everything that is mounted below, whatever it is.
-    pub fn whole(tree: &Tree) -> Result<Copy, Failure> {
+    /// With everything that is mounted below, whatever it is; `mountinfo` tells what that is.
+    pub fn whole(tree: &Tree, mountinfo: &str) -> Result<Copy, Failure> {
         let doing = format!("mounting '{}'", tree.host.display());
         let top = match tree.below {
             true => mount::clone_tree(&tree.host),
@@ -86,9 +88,11 @@ impl Copy {
         };
         let top = top.while_doing(&doing)?;
         mount::restrict(top.as_fd(), tree.access()).while_doing(&doing)?;
+        let views = mounts_below(&tree.host, mountinfo, Belongs::ToTheHost);
         Ok(Copy {
             top,
             below: Vec::new(),
+            views: views.into_iter().map(|(_, name)| name).collect(),
             is_dir: tree.host.is_dir(),
         })
     }
@@ -102,7 +106,7 @@ impl Copy {
         };
         let mut below = Vec::new();
         let mounts = if tree.below {
-            mounts_below(&tree.host, mountinfo)
+            mounts_below(&tree.host, mountinfo, Belongs::ToTheTree)
         } else {
             Vec::new()
         };
@@ -115,6 +119,7 @@ impl Copy {
         Ok(Copy {
             top: copy(&tree.host).while_doing(&doing)?,
             below,
+            views: Vec::new(),
             is_dir: tree.host.is_dir(),
         })
     }
@@ -126,12 +131,17 @@ pub fn copies(trees: &[Tree]) -> Result<Option<Vec<Copy>>, Failure> {
     if !caps::has(Cap::SYS_ADMIN) {
         return Ok(None);
     }
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").while_doing("reading /proc/self/mountinfo")?;
+    let mountinfo = mountinfo()?;
     trees
         .iter()
         .map(|tree| Copy::chosen(tree, &mountinfo))
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+/// What is mounted, as the caller sees it.
+pub fn mountinfo() -> Result<String, Failure> {
+    fs::read_to_string("/proc/self/mountinfo").while_doing("reading /proc/self/mountinfo")
 }
 
 /// A line of mountinfo (proc_pid_mountinfo(5)).
@@ -155,33 +165,35 @@ impl Mounted<'_> {
     }
 }
 
-/// What is mounted below `top` and belongs to the tree: host path, and path from `top`; parents first. What is mounted in a
-/// view is left out with it: there is no place for it.
-fn mounts_below(top: &Path, mountinfo: &str) -> Vec<(PathBuf, CString)> {
+/// What is mounted below `top`, by whether it belongs to the tree or is a view of the host's kernel: host path, and path from
+/// `top`; parents first. What is mounted in a view goes with it: there is no place for it elsewhere.
+fn mounts_below(top: &Path, mountinfo: &str, wanted: Belongs) -> Vec<(PathBuf, CString)> {
     let below = |mounted: &Mounted| mounted.path != top && mounted.path.starts_with(top);
     let mounts: Vec<Mounted> = mountinfo
         .lines()
         .filter_map(Mounted::parse)
         .filter(below)
         .collect();
-    let mut left_out: HashSet<&str> = HashSet::new();
-    let hidden = |mounted: &Mounted| {
+    let view = |mounted: &&Mounted| {
         let covered = |name: &&str| mounted.path.starts_with(Path::new("/").join(name));
         top == Path::new("/") && COVERED.iter().any(covered) || VIEWS.contains(&mounted.kind)
     };
-    left_out.extend(mounts.iter().filter(|mounted| hidden(mounted)).map(|m| m.id));
+    let mut views: HashSet<&str> = mounts.iter().filter(view).map(|mounted| mounted.id).collect();
     // A mount that was moved is listed before the one that it is on.
     loop {
-        let count = left_out.len();
-        let lost = mounts.iter().filter(|mounted| left_out.contains(mounted.parent));
-        let lost: Vec<&str> = lost.map(|mounted| mounted.id).collect();
-        left_out.extend(lost);
-        if left_out.len() == count {
+        let count = views.len();
+        let inside = mounts.iter().filter(|mounted| views.contains(mounted.parent));
+        let inside: Vec<&str> = inside.map(|mounted| mounted.id).collect();
+        views.extend(inside);
+        if views.len() == count {
             break;
         }
     }
-    let kept = mounts.iter().filter(|mounted| !left_out.contains(mounted.id));
-    let mut found: Vec<(PathBuf, CString)> = kept
+    let chosen = mounts.iter().filter(|mounted| match wanted {
+        Belongs::ToTheTree => !views.contains(mounted.id),
+        Belongs::ToTheHost => views.contains(mounted.id) && !views.contains(mounted.parent),
+    });
+    let mut found: Vec<(PathBuf, CString)> = chosen
         .filter_map(|mounted| {
             let name = mounted.path.strip_prefix(top).ok()?;
             let name = CString::new(name.as_os_str().as_bytes()).ok()?;
@@ -190,6 +202,13 @@ fn mounts_below(top: &Path, mountinfo: &str) -> Vec<(PathBuf, CString)> {
         .collect();
     found.sort_by_key(|(path, _)| path.components().count());
     found
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Belongs {
+    ToTheTree,
+    /// A view of its kernel or devices.
+    ToTheHost,
 }
 
 /// A path of mountinfo: spaces and the like are written as three octal digits after a backslash.
@@ -239,10 +258,13 @@ pub fn attach(base: &OwnedFd, name: &CStr, tree: &Tree, copy: &Copy) -> Result<O
             done => done?,
         }
     }
+    for name in &copy.views {
+        cover(&handle, name)?;
+    }
     Ok(handle)
 }
 
-/// Covers the views of the host's kernel that a copy of the whole root brought with it.
+/// Covers the views of the host's kernel in the root's own places for them.
 pub fn cover_views(root: &OwnedFd) -> Result<(), Errno> {
     for name in COVERED {
         let name = CString::new(*name).map_err(|_| Errno::EINVAL)?;
@@ -251,15 +273,49 @@ pub fn cover_views(root: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Hides what is mounted at `name` of the root under an empty directory. It cannot be unmounted: mounts that come from
+/// Hides what is mounted at `name` of a tree under something empty. It cannot be unmounted: mounts that come from
 /// a more privileged mount namespace are locked (mount_namespaces(7)).
-fn cover(root: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-    if !mount::is_mount_point(root.as_fd(), name)? {
-        return Ok(());
+fn cover(tree: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    match mount::is_mount_point(tree.as_fd(), name) {
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
+        // What cannot be reached is hidden with the directory that cannot be searched.
+        Err(Errno::EACCES) => match name.to_bytes().iter().rposition(|byte| *byte == b'/') {
+            Some(end) => {
+                let above = name.to_bytes().get(..end).unwrap_or_default();
+                let above = CString::new(above).map_err(|_| Errno::EINVAL)?;
+                return match hide(tree, &above) {
+                    Err(Errno::EACCES) => cover(tree, &above),
+                    done => done,
+                };
+            }
+            None => return Err(Errno::EACCES),
+        },
+        Err(error) => return Err(error),
     }
+    hide(tree, name)
+}
+
+fn hide(tree: &OwnedFd, name: &CStr) -> Result<(), Errno> {
     let empty = mount::new_filesystem(c"tmpfs", &[(c"size", c"4k"), (c"mode", c"0555")])?;
     mount::restrict(empty.as_fd(), Access::ReadOnly)?;
-    mount::attach(empty.as_fd(), root.as_fd(), name)
+    match mount::attach(empty.as_fd(), tree.as_fd(), name) {
+        // A file of such a view, bound here.
+        Err(Errno::EINVAL | Errno::ENOTDIR) => mount::attach(empty_file()?.as_fd(), tree.as_fd(), name),
+        done => done,
+    }
+}
+
+/// An empty file that cannot be written, detached: a copy of one in the new root.
+fn empty_file() -> Result<OwnedFd, Errno> {
+    let root = mount::open_path("/".as_ref())?;
+    match mount::make_file(root.as_fd(), c"empty") {
+        Err(Errno::EEXIST) => {}
+        done => done?,
+    }
+    let file = mount::clone_mount("/empty".as_ref())?;
+    mount::restrict(file.as_fd(), Access::ReadOnly)?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -271,13 +327,16 @@ mod tests {
         let info = "22 27 0:21 / /proc rw - proc proc rw\n24 27 0:6 / /dev rw - devtmpfs dev rw\n\
                     25 24 0:7 / /dev/shm rw - tmpfs shm rw\n27 1 8:1 / / rw - ext4 /dev/sda rw\n\
                     30 27 8:2 / /home/a\\040b rw,nodev shared:1 - xfs /dev/sdb rw\n31 27 0:9 / /run/cg rw - cgroup2 c rw\n";
-        let found = mounts_below(Path::new("/"), info);
+        let found = mounts_below(Path::new("/"), info, Belongs::ToTheTree);
         assert_eq!(
             found,
             [(PathBuf::from("/home/a b"), CString::new("home/a b").unwrap())]
         );
-        assert!(mounts_below(Path::new("/home/a b"), info).is_empty());
-        assert_eq!(mounts_below(Path::new("/home"), info).len(), 1);
+        assert!(mounts_below(Path::new("/home/a b"), info, Belongs::ToTheTree).is_empty());
+        assert_eq!(
+            mounts_below(Path::new("/home"), info, Belongs::ToTheTree).len(),
+            1
+        );
     }
 
     #[test]
@@ -285,8 +344,14 @@ mod tests {
         let info = "40 27 0:9 / /srv/r/sys rw - sysfs sysfs rw\n41 40 0:10 / /srv/r/sys/fs rw - tmpfs t rw\n\
                     42 41 0:11 / /srv/r/sys/fs/a rw - ext4 e rw\n43 44 0:12 / /srv/r/b/c rw - ext4 e rw\n\
                     44 27 0:13 / /srv/r/b rw - ext4 e rw\n";
-        let found = mounts_below(Path::new("/srv/r"), info);
-        let names: Vec<_> = found.iter().map(|(_, name)| name.to_str().unwrap()).collect();
-        assert_eq!(names, ["b", "b/c"]);
+        let names = |wanted| -> Vec<String> {
+            let found = mounts_below(Path::new("/srv/r"), info, wanted);
+            found
+                .into_iter()
+                .map(|(_, name)| name.into_string().unwrap())
+                .collect()
+        };
+        assert_eq!(names(Belongs::ToTheTree), ["b", "b/c"]);
+        assert_eq!(names(Belongs::ToTheHost), ["sys"]);
     }
 }

@@ -157,3 +157,40 @@ fn a_root_of_its_own() {
     assert!(outcome.stdout.starts_with("/\n"), "{outcome:?}");
     assert!(!outcome.stdout.contains("/usr"), "{outcome:?}");
 }
+
+/// A chroot with the host's /proc and /sys in it: started as root, they are left out; as a user, who can only copy the whole
+/// root, they are covered.
+#[test]
+fn views_of_the_host_are_nowhere() {
+    let scratch = Scratch::new("views");
+    let text = scratch.text();
+    let prepared = format!(
+        "cd {text} && mkdir -p r/proc r/sys && touch r/file && chmod 755 . r && cp \"$0\" tegmen && mount --rbind /proc r/proc && mount --rbind /sys r/sys && \
+         mount --bind /proc/version r/file && "
+    );
+    let look = "ls -A $1/r/proc $1/r/sys; cat $1/r/file";
+    for who in ["", "setpriv --reuid 65534 --regid 65534 --clear-groups"] {
+        let script = format!(
+            "{prepared} {who} test -x {text}/tegmen || exit 77; exec {who} ./tegmen do -- sh -c '{look}' sh {text}"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &script, env!("CARGO_BIN_EXE_tegmen")]);
+        let outcome = run(&mut command, LIMIT);
+        if outcome.status == Some(77)
+            || outcome.stderr.contains("unshare:")
+            || outcome.stderr.contains("mount:")
+        {
+            eprintln!(
+                "skipped: mounts cannot be made here, or users cannot reach it: {}",
+                outcome.stderr
+            );
+            return;
+        }
+        assert_eq!(outcome.status, Some(0), "{who}: {outcome:?}");
+        assert_eq!(
+            outcome.stdout,
+            format!("{text}/r/proc:\n\n{text}/r/sys:\n"),
+            "{who}"
+        );
+    }
+}
