@@ -5,7 +5,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 static struct sockaddr_in local(int port)
@@ -165,10 +167,32 @@ static void resets(void)
     close(server);
 }
 
+/* A peer that is gone takes no more than what is under way: a program that has much to say learns of it. */
+static void gone(void)
+{
+    static char much[1 << 20];
+    struct iovec parts[64];
+    struct sockaddr_in addr = local(0);
+    socklen_t len = sizeof addr;
+    int server = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(server, (void *)&addr, len) == 0 && listen(server, 1) == 0);
+    CHECK(getsockname(server, (void *)&addr, &len) == 0 && connect(fd, (void *)&addr, len) == 0);
+    close(accept(server, NULL, NULL));
+    for (int i = 0; i < 64; i++)
+        parts[i] = (struct iovec){much, sizeof much};
+    long sent = writev(fd, parts, 64);
+    CHECK(sent < 64L << 20);
+    FAILS(writev(fd, parts, 64), EPIPE);
+    close(fd);
+    close(server);
+}
+
 int main(void)
 {
+    signal(SIGPIPE, SIG_IGN);
     tcp();
     resets();
+    gone();
     nonblocking();
     udp();
     six();

@@ -106,6 +106,11 @@ impl Channel {
         self.bytes.load(Ordering::SeqCst)
     }
 
+    /// Bytes that it holds at most.
+    pub fn limit(&self) -> usize {
+        self.content.lock().ring.limit()
+    }
+
     /// Whether a writer should try.
     pub fn roomy(&self) -> bool {
         self.roomy.load(Ordering::SeqCst)

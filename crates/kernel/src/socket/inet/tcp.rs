@@ -434,11 +434,18 @@ impl SocketOps for TcpSocket {
             // The peer reset the connection meanwhile.
             Err(Errno::EPIPE) if self.state.lock().broken => Err(self.broken_pipe()),
             Err(Errno::EPIPE) => {
-                // The peer is gone but its reset comes only after these bytes.
+                // The peer is gone but its reset comes only after these bytes: no more than would be under way.
                 self.reset(Errno::EPIPE);
                 let mut scratch = [0; 4096];
-                while message.src.remaining() > 0 && message.src.read(&mut scratch)? > 0 {}
-                Ok(len)
+                let most = len.min(link.tx.limit());
+                let mut taken = 0;
+                while let Some(piece) = scratch.get_mut(..(most - taken).min(4096)) {
+                    match message.src.read(piece)? {
+                        0 => break,
+                        read => taken += read,
+                    }
+                }
+                Ok(taken)
             }
             other => other,
         }
