@@ -70,6 +70,20 @@ pub fn wait_pid(pid: i32) -> Result<(), Errno> {
     }
 }
 
+/// Whether there is rseq(2): it refuses a flag that no version knows.
+pub fn has_rseq() -> bool {
+    const UNKNOWN: libc::c_int = 1 << 30;
+    // SAFETY: a call with an unknown flag has no effect.
+    let result = unsafe { libc::syscall(libc::SYS_rseq, std::ptr::null::<u8>(), 0, UNKNOWN, 0) };
+    crate::check(result) == Err(Errno::EINVAL)
+}
+
+/// An entry of the auxiliary vector (getauxval(3)); 0 when there is none.
+pub fn auxiliary(kind: u64) -> u64 {
+    // SAFETY: reads the vector of this process.
+    unsafe { libc::getauxval(kind) }
+}
+
 /// sched_yield(2).
 pub fn yield_now() {
     // SAFETY: no arguments.
@@ -86,7 +100,12 @@ impl CpuSet {
 
     /// The set of one CPU; empty if there is no such number.
     pub fn one(cpu: usize) -> CpuSet {
-        let mut set = CpuSet::default();
+        CpuSet::default().with(cpu)
+    }
+
+    /// The set with `cpu`, if there is such a number.
+    pub fn with(&self, cpu: usize) -> CpuSet {
+        let mut set = *self;
         if cpu < Self::MAX {
             // SAFETY: the index was checked.
             unsafe { libc::CPU_SET(cpu, &mut set.0) };
@@ -108,6 +127,20 @@ impl CpuSet {
     pub fn contains(&self, cpu: usize) -> bool {
         // SAFETY: the index is checked first.
         cpu < Self::MAX && unsafe { libc::CPU_ISSET(cpu, &self.0) }
+    }
+
+    /// As a mask; `None` when there are CPUs beyond 63.
+    pub fn mask(&self) -> Option<u64> {
+        let mut cpus = (0..Self::MAX).filter(|cpu| self.contains(*cpu));
+        cpus.try_fold(0, |mask, cpu| Some(mask | 1_u64.checked_shl(cpu as u32)?))
+    }
+
+    /// Those that are also in `mask`.
+    pub fn within(&self, mask: u64) -> CpuSet {
+        let out = |cpu: &usize| mask.checked_shr(*cpu as u32).unwrap_or(0) & 1 == 0;
+        (0..Self::MAX)
+            .filter(out)
+            .fold(*self, |set, cpu| set.without(cpu))
     }
 
     /// How many are in it.

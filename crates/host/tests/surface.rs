@@ -145,6 +145,7 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("SYS_pidfd_send_signal", Sentry(&["pidfd_send_signal"])),
     ("SYS_pivot_root", Before),
     ("SYS_renameat2", Sentry(&["renameat2"])),
+    ("SYS_rseq", Before),
     ("SYS_sched_getattr", Before),
     ("SYS_sched_setattr", Before),
     ("SYS_seccomp", Before),

@@ -102,6 +102,20 @@ impl Log for NoLog {
 }
 
 impl Kernel {
+    /// Processors that guests see, as a mask. More than 64 are not shown.
+    pub fn processors(&self) -> u64 {
+        match self.config.cpus {
+            cpus @ 1..=63 => (1 << cpus) - 1,
+            0 => 1,
+            _ => u64::MAX,
+        }
+    }
+
+    /// Whether they are those of the engine, numbers and all: then affinity acts, and numbers that guest code reads are true.
+    pub fn processors_are_the_engines(&self) -> bool {
+        self.platform.processors() == Some(self.processors())
+    }
+
     /// A kernel without tasks and with an empty mount tree.
     pub fn new(
         platform: Arc<dyn Platform>,

@@ -62,6 +62,22 @@ pub trait Context: Send {
     /// What the engine may answer in the guest thread without an event.
     fn set_local_answers(&mut self, answers: &LocalAnswers);
 
+    /// rseq(2): from the next `run` on, the area at that address is kept and its critical sections are restarted;
+    /// `None`: no longer, at once. For engines with [`crate::Platform::rseq`].
+    fn set_rseq(&mut self, rseq: Option<Rseq>) {
+        let _ = rseq;
+    }
+
+    /// The guest thread runs on these processors only, by the numbers of [`crate::Platform::processors`].
+    fn set_processors(&mut self, mask: u64) {
+        let _ = mask;
+    }
+
+    /// The processor on which the last event came; the guest may have forged it. `None`: not known.
+    fn processor(&self) -> Option<u32> {
+        None
+    }
+
     /// A handle with which other sentry threads end this context's current or next `run`.
     fn interrupter(&self) -> Arc<dyn Interrupter>;
 
@@ -72,6 +88,26 @@ pub trait Context: Send {
     fn local_calls(&self) -> u64 {
         0
     }
+}
+
+/// An area of restartable sequences (rseq(2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rseq {
+    /// `struct rseq` in guest memory; null: none.
+    pub addr: UserAddr,
+    /// Its length.
+    pub len: u32,
+    /// What stands before each abort handler.
+    pub signature: u32,
+}
+
+/// What an engine has of rseq(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RseqFeatures {
+    /// Bytes of the area that are used (AT_RSEQ_FEATURE_SIZE); 0: those of the first version, without saying so.
+    pub size: u32,
+    /// How the area is to be aligned (AT_RSEQ_ALIGN).
+    pub align: u32,
 }
 
 /// Ends a [`Context::run`] from another thread.

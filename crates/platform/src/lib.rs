@@ -11,7 +11,7 @@ mod map;
 mod regs;
 pub mod scripted;
 
-pub use context::{Context, Interrupter, LocalAnswers};
+pub use context::{Context, Interrupter, LocalAnswers, Rseq, RseqFeatures};
 pub use event::{Death, Event, Fault};
 pub use map::{Advice, HostFile, MapFlags, MapOp, MapSource, Prot};
 pub use regs::{Registers, XState};
@@ -47,6 +47,17 @@ pub trait Platform: Send + Sync {
     ///
     /// It is an ELF shared object; the kernel maps it with [`MapSource::Vdso`].
     fn vdso(&self) -> Option<Vdso>;
+
+    /// The processors that guest threads run on, by the numbers that guest code itself can read; bit n is processor n.
+    /// `None`: the engine does not tell, or has some beyond the first 64.
+    fn processors(&self) -> Option<u64> {
+        None
+    }
+
+    /// What it has of rseq(2); `None`: nothing.
+    fn rseq(&self) -> Option<RseqFeatures> {
+        None
+    }
 }
 
 /// The engine's vDSO.

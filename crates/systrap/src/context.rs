@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use abi::{Errno, UserAddr};
 use host::vm;
-use platform::{Context, Death, Event, Fault, HostFile, Interrupter, LocalAnswers, Registers, XState};
+use platform::{Context, Death, Event, Fault, HostFile, Interrupter, LocalAnswers, Registers, Rseq, XState};
 
 use crate::frame;
 use crate::handoff::Pair;
 use crate::layout::{self as l, area, state, uc};
 use crate::patch;
 use crate::process::Process;
+use crate::rseq::Registration;
 use crate::slot::{Parked, Slot};
 use crate::stub;
 use crate::window::Windows;
@@ -61,6 +62,7 @@ pub struct Thread {
     bases: (u64, u64),
     /// The thread has yet to report that it is ready.
     starting: bool,
+    rseq: Registration,
     pair: Pair,
     death: Option<Death>,
     guest_time: Duration,
@@ -167,6 +169,7 @@ impl Thread {
             out_matters: false,
             bases: (u64::MAX, u64::MAX),
             starting: parked.starting,
+            rseq: Registration::default(),
             pair,
             death: None,
             guest_time: Duration::ZERO,
@@ -223,6 +226,9 @@ impl Thread {
         self.xloading = self.xplace == Extended::Changed;
         self.out_matters = self.dirty;
         self.windows.order(memory);
+        if self.rseq.order(memory) {
+            resume |= l::RESUME_RSEQ;
+        }
         memory.set(area::UC, memory.address() + self.uc as u64);
         memory.word(area::RESUME).store(resume, Ordering::Relaxed);
         memory.word(area::KICK).store(0, Ordering::Relaxed);
@@ -257,18 +263,18 @@ impl Thread {
         }
     }
 
-    /// Has the guest thread save its extended state into the area.
-    fn save_extended(&mut self) -> Option<Death> {
+    /// Has the guest thread, which stays in the stub, do something: [`state::SAVE`], [`state::RSEQ`].
+    fn order(&mut self, order: u32) -> Option<Death> {
         if self.death.is_some() || self.process.is_reaped() {
             return Some(self.process.death());
         }
         let tid = self.slot.tid.load(Ordering::Relaxed);
         self.pair
-            .give(&self.process.engine.cores, &self.slot.area, tid, state::SAVE);
+            .give(&self.process.engine.cores, &self.slot.area, tid, order);
         if self.process.is_reaped() {
             return Some(self.process.death());
         }
-        self.wait(state::SAVE).err()
+        self.wait(order).err()
     }
 
     /// The thread is gone: waits for the host to tell how its process ended.
@@ -479,7 +485,7 @@ impl Context for Thread {
 
     fn xstate(&mut self) -> Result<XState, Errno> {
         if self.xplace == Extended::Live {
-            if let Some(death) = self.save_extended() {
+            if let Some(death) = self.order(state::SAVE) {
                 self.died(death);
                 return Err(Errno::ESRCH);
             }
@@ -573,6 +579,28 @@ impl Context for Thread {
         }
     }
 
+    fn set_rseq(&mut self, rseq: Option<Rseq>) {
+        if let Some(rseq) = rseq {
+            self.rseq.want(rseq);
+        } else if self.rseq.withdraw(&self.slot.area) {
+            match self.order(state::RSEQ) {
+                Some(death) => {
+                    self.died(death);
+                }
+                None => self.rseq.withdrawn(&self.slot.area),
+            }
+        }
+    }
+
+    fn set_processors(&mut self, mask: u64) {
+        let tid = self.slot.tid.load(Ordering::Relaxed);
+        self.pair.allow(&self.process.engine.cores, tid, mask);
+    }
+
+    fn processor(&self) -> Option<u32> {
+        Some(self.slot.area.word(area::CPU).load(Ordering::Relaxed))
+    }
+
     fn local_calls(&self) -> u64 {
         self.slot.area.get(area::LOCAL_CALLS)
     }
@@ -594,7 +622,8 @@ impl Drop for Thread {
             return;
         }
         let mut slots = self.process.slots();
-        if slots.parked.len() < MAX_PARKED {
+        // One that the host writes to is of no use to others: its memory may have gone.
+        if slots.parked.len() < MAX_PARKED && !self.rseq.is_with_host() {
             slots.parked.push(Parked {
                 slot: self.slot.clone(),
                 uc: self.uc,

@@ -67,6 +67,8 @@ impl Place {
 pub struct Cores {
     /// The cores that the sentry may use.
     pub all: CpuSet,
+    /// The same as a mask, if their numbers are below 64.
+    pub mask: Option<u64>,
     /// Their numbers.
     numbers: Vec<usize>,
     /// Pairs per core that are pinned there and have something to do.
@@ -103,6 +105,7 @@ impl Cores {
             active: AtomicU32::new(0),
             next_id: AtomicU64::new(1),
             all,
+            mask: all.mask(),
             numbers,
             epoch: (Instant::now(), ticks()),
         }
@@ -120,26 +123,28 @@ impl Cores {
         us * per_us
     }
 
-    /// The allowed core with the fewest pinned pairs, preferably the current one.
-    pub fn best(&self) -> usize {
+    /// The core of `among` with the fewest pinned pairs, preferably the current one.
+    pub fn best(&self, among: &CpuSet) -> usize {
         let now = process::current_cpu();
         let numbers = self.numbers.iter().copied();
         numbers
+            .filter(|cpu| among.contains(*cpu))
             .min_by_key(|cpu| (count(&self.pinned, *cpu), *cpu != now))
             .unwrap_or(now)
     }
 
-    /// Whether another core has so much less to do that a pair should leave this one.
-    pub fn is_uneven(&self, cpu: usize) -> bool {
-        let least = count(&self.pinned, self.best());
+    /// Whether another core of `among` has so much less to do that a pair should leave this one.
+    pub fn is_uneven(&self, cpu: usize, among: &CpuSet) -> bool {
+        let least = count(&self.pinned, self.best(among));
         count(&self.pinned, cpu) > least.saturating_add(1)
     }
 
-    /// Where pairs whose calls wait meet: the core with most of them.
-    pub fn home(&self) -> usize {
+    /// Where pairs whose calls wait meet: the core of `among` with most of them.
+    pub fn home(&self, among: &CpuSet) -> usize {
         let now = process::current_cpu();
         let numbers = self.numbers.iter().copied();
         numbers
+            .filter(|cpu| among.contains(*cpu))
             .max_by_key(|cpu| (count(&self.homes, *cpu), *cpu == now))
             .unwrap_or(now)
     }
@@ -231,12 +236,14 @@ mod tests {
     #[test]
     fn a_core_with_two_pairs_more_than_another_is_left() {
         let cores = cores(&[3, 5]);
+        let all = CpuSet::default().with(3).with(5);
         cores.note_pinned(3, true);
-        assert!(!cores.is_uneven(3), "moving would only swap them");
+        assert!(!cores.is_uneven(3, &all), "moving would only swap them");
         cores.note_pinned(3, true);
-        assert!(cores.is_uneven(3) && !cores.is_uneven(5));
-        assert_eq!(cores.best(), 5);
+        assert!(cores.is_uneven(3, &all) && !cores.is_uneven(5, &all));
+        assert_eq!(cores.best(&all), 5);
+        assert_eq!(cores.best(&CpuSet::one(3)), 3, "nowhere else");
         cores.note_pinned(5, true);
-        assert!(!cores.is_uneven(3));
+        assert!(!cores.is_uneven(3, &all));
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use abi::Errno;
+use platform::RseqFeatures;
 
 use crate::area::Areas;
 use crate::clock::Clock;
 use crate::cores::Cores;
 use crate::reaper::Reaper;
+use crate::rseq;
 use crate::xstate::{self, Layout};
 
 /// What makes the engine fast and nothing else: each can be switched off.
@@ -56,6 +58,8 @@ pub struct Engine {
     pub reaper: Arc<Reaper>,
     /// Size and components of extended state.
     pub layout: Layout,
+    /// What the host has of rseq(2).
+    pub rseq: Option<RseqFeatures>,
     /// What is switched on.
     pub tuning: Tuning,
 }
@@ -69,6 +73,7 @@ impl Engine {
             clock: Clock::new()?,
             reaper: Reaper::new()?,
             layout: xstate::layout()?,
+            rseq: rseq::features(),
             tuning,
         })
     }

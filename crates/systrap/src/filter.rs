@@ -12,7 +12,7 @@ use host::seccomp::{
 use crate::layout as l;
 
 /// What the memory helper and starting threads may call, with any arguments. Each with its reason.
-const HELPER_CALLS: [(i64, &str, &str); 16] = [
+const HELPER_CALLS: [(i64, &str, &str); 17] = [
     (
         libc::SYS_futex,
         "futex",
@@ -48,6 +48,11 @@ const HELPER_CALLS: [(i64, &str, &str); 16] = [
         "a starting thread installs the guest filter",
     ),
     (libc::SYS_exit, "exit", "end a thread on the sentry's order"),
+    (
+        libc::SYS_rseq,
+        "rseq",
+        "no call of the helper's: guest threads stack a narrower filter",
+    ),
     (462, "mseal", "mseal on the sentry's order"),
 ];
 
@@ -85,7 +90,7 @@ pub fn helper_calls() -> Vec<Allowed> {
 }
 
 /// The calls of `guest`.
-pub const GUEST_CALLS: [Allowed; 3] = [
+pub const GUEST_CALLS: [Allowed; 4] = [
     Allowed {
         name: "futex",
         conditions: "from the stub, WAIT or WAKE on a thread area",
@@ -100,6 +105,11 @@ pub const GUEST_CALLS: [Allowed; 3] = [
         name: "exit",
         conditions: "from the stub",
         reason: "end of a thread",
+    },
+    Allowed {
+        name: "rseq",
+        conditions: "from the stub, no flags but UNREGISTER",
+        reason: "restartable sequences of the guest's, which only the host's scheduler can keep",
     },
 ];
 
@@ -139,7 +149,8 @@ pub fn helper(fork_flags: u32, thread_flags: u32) -> Result<Vec<Insn>, Errno> {
 /// The filter of guest threads: only the stub's own instructions, only what the hand-off needs.
 ///
 /// A hostile guest can jump to those instructions; what they allow is harmless: futexes on thread areas of its own
-/// process, yielding, and ending its own thread (seen by the sentry).
+/// process, yielding, ending its own thread (seen by the sentry), and having the host write processor numbers where
+/// the guest may write, and continue the thread where the guest could have jumped itself (docs/decisions/0004).
 pub fn guest() -> Result<Vec<Insn>, Errno> {
     let (area_low, area_high) = (l::AREA_BASE as u32, l::AREA_END as u32);
     let top = (l::AREA_BASE >> 32) as u32;
@@ -155,6 +166,7 @@ pub fn guest() -> Result<Vec<Insn>, Errno> {
         .load(NR)
         .equal(libc::SYS_sched_yield as u32, To::Label("allow"), To::Next)
         .equal(libc::SYS_exit as u32, To::Label("allow"), To::Next)
+        .equal(libc::SYS_rseq as u32, To::Label("rseq"), To::Next)
         .equal(libc::SYS_futex as u32, To::Next, To::Label("trap"))
         // FUTEX_WAIT (0) and FUTEX_WAKE (1), shared, on a thread area.
         .load(arg_low(1))
@@ -164,6 +176,9 @@ pub fn guest() -> Result<Vec<Insn>, Errno> {
         .load(arg_low(0))
         .at_least(area_low, To::Next, To::Label("trap"))
         .at_least(area_high, To::Label("trap"), To::Label("allow"))
+        .label("rseq")
+        .load(arg_low(2))
+        .at_least(2, To::Label("trap"), To::Label("allow"))
         .label("trap")
         .ret(TRAP)
         .label("allow")

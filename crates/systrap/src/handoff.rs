@@ -86,6 +86,10 @@ fn glance(word: &AtomicU32, order: u32) -> Option<u32> {
 #[derive(Debug)]
 pub struct Pair {
     way: Way,
+    /// Where the guest thread may run at all.
+    allowed: CpuSet,
+    /// As the kernel said it.
+    mask: u64,
     /// The sentry's thread has not served this pair yet: it may be pinned as the thread that made it was.
     fresh: bool,
     /// The guest thread was made elsewhere and has not run yet: it is to come to the core of the sentry's.
@@ -122,6 +126,8 @@ impl Pair {
     pub fn new(cores: &Cores, far: bool) -> Pair {
         Pair {
             way: Way::Apart,
+            allowed: cores.all,
+            mask: u64::MAX,
             fresh: true,
             far,
             held: false,
@@ -168,8 +174,25 @@ impl Pair {
 
     /// It is over: nothing of it counts any more.
     pub fn end(&mut self, cores: &Cores, tid: i32) {
+        self.allow(cores, tid, u64::MAX);
         self.part(cores, tid);
         self.rest(cores);
+    }
+
+    /// The guest thread runs on the cores of `mask` only, as far as they are the sandbox's.
+    pub fn allow(&mut self, cores: &Cores, tid: i32, mask: u64) {
+        if mask == self.mask {
+            return;
+        }
+        let allowed = cores.all.within(mask);
+        if allowed.count() == 0 {
+            return;
+        }
+        (self.allowed, self.mask) = (allowed, mask);
+        // Where it was made or pinned counts no more.
+        self.far = false;
+        self.part(cores, tid);
+        let _ = process::set_affinity(tid, &self.allowed);
     }
 
     /// The pair has something to do, for the first time or again.
@@ -180,7 +203,7 @@ impl Pair {
         self.pin(cores, on);
         if std::mem::take(&mut self.far) {
             self.hold(cores, tid);
-        } else if matches!(self.way, Way::Together(cpu) if cores.is_uneven(cpu)) {
+        } else if matches!(self.way, Way::Together(cpu) if cores.is_uneven(cpu, &self.allowed)) {
             self.part(cores, tid);
         }
     }
@@ -206,7 +229,7 @@ impl Pair {
 
     /// Brings a guest thread that was made elsewhere here, or, if there is less to do, both to another core.
     fn hold(&mut self, cores: &Cores, tid: i32) {
-        let best = cores.best();
+        let best = cores.best(&self.allowed);
         if best != process::current_cpu() {
             self.meet(cores, tid, Way::Together(best));
         } else if process::set_affinity(tid, &CpuSet::one(best)).is_ok() {
@@ -286,9 +309,9 @@ impl Pair {
             return;
         }
         let way = if sleepy && now >= self.crowded_until {
-            Way::Home(cores.home())
+            Way::Home(cores.home(&self.allowed))
         } else {
-            Way::Together(cores.best())
+            Way::Together(cores.best(&self.allowed))
         };
         self.meet(cores, tid, way);
     }
@@ -305,7 +328,7 @@ impl Pair {
     /// Lets the host place a guest thread that was kept for its first calls.
     fn let_go(&mut self, cores: &Cores, tid: i32) {
         if std::mem::take(&mut self.held) {
-            let _ = process::set_affinity(tid, &cores.all);
+            let _ = process::set_affinity(tid, &self.allowed);
             self.pin(cores, None);
         }
     }
@@ -314,7 +337,7 @@ impl Pair {
     pub fn part(&mut self, cores: &Cores, tid: i32) {
         self.let_go(cores, tid);
         if self.way.core().is_some() {
-            let _ = process::set_affinity(tid, &cores.all);
+            let _ = process::set_affinity(tid, &self.allowed);
         }
         if self.way.core().is_some() || self.apart_from.take().is_some() {
             let _ = process::set_affinity(0, &cores.all);

@@ -67,6 +67,16 @@ pub mod area {
     pub const WINDOW_LEN: usize = 0x48;
     /// Bytes of [`OUT_TABLE`] that the stub is to serve before guest code continues.
     pub const OUT_LEN: usize = 0x4c;
+    /// Restartable sequences: what the stub is to hand to the host's rseq(2), see [`super::RESUME_RSEQ`]. The address.
+    pub const RSEQ: usize = 0x50;
+    /// The length.
+    pub const RSEQ_LEN: usize = 0x58;
+    /// The flags.
+    pub const RSEQ_FLAGS: usize = 0x5c;
+    /// The signature.
+    pub const RSEQ_SIG: usize = 0x60;
+    /// What the call returned.
+    pub const RSEQ_RESULT: usize = 0x64;
     /// `stack_t` for sigaltstack(2).
     pub const STACK_T: usize = 0x80;
     /// Non-zero: the stub answers calls from the values that follow.
@@ -128,6 +138,8 @@ pub mod state {
     pub const EXIT: u32 = 3;
     /// Order: save the extended state, which is live in the processor, and report again.
     pub const SAVE: u32 = 4;
+    /// Order: call rseq(2), and report again.
+    pub const RSEQ: u32 = 5;
     /// The side that waits sleeps on the word.
     pub const SLEEP: u32 = 0x100;
 }
@@ -140,6 +152,8 @@ pub const RESUME_GS: u32 = 2;
 pub const RESUME_LIVE: u32 = 4;
 /// Leave as `syscall` returns: no flags, no selectors.
 pub const RESUME_SIMPLE: u32 = 8;
+/// Call rseq(2) first.
+pub const RESUME_RSEQ: u32 = 16;
 /// In `SIG`: a system call through a patched site.
 pub const SIG_FAST: u32 = 0x100;
 /// In `SIG`: the stub could not copy out what it was to.

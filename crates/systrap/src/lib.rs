@@ -19,6 +19,7 @@ mod patch;
 mod process;
 mod reaper;
 mod regions;
+mod rseq;
 mod slot;
 mod space;
 mod spare;
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use abi::{Errno, UserAddr};
 use host::rlimit::{self, Resource};
-use platform::{AddressSpace, Platform, UserRange, Vdso};
+use platform::{AddressSpace, Platform, RseqFeatures, UserRange, Vdso};
 
 pub use engine::Tuning;
 pub use filter::{Allowed, GUEST_CALLS, helper_calls};
@@ -108,5 +109,13 @@ impl Platform for Systrap {
             len: (clock::PAGE_LEN + vdso::IMAGE_LEN) as u64 + patch::LEN,
             elf_offset: clock::PAGE_LEN as u64,
         })
+    }
+
+    fn processors(&self) -> Option<u64> {
+        self.engine.cores.mask
+    }
+
+    fn rseq(&self) -> Option<RseqFeatures> {
+        self.engine.rseq
     }
 }

@@ -425,6 +425,8 @@ changed:
     je thread_exit
     cmp ecx, {SAVE}
     je save_extended
+    cmp ecx, {RSEQ}
+    je rseq_order
     mov eax, 24                         // nothing the sentry ever writes
     syscall
     mov eax, [rbx + {A_STATE}]
@@ -486,8 +488,26 @@ thread_exit:
 102:
 .endm
 
+// The host's rseq(2) with what the sentry put into the area: the guest's own area of restartable sequences.
+.macro CALL_RSEQ
+    mov rdi, [rbx + {A_RSEQ}]
+    mov esi, [rbx + {A_RSEQ_LEN}]
+    mov edx, [rbx + {A_RSEQ_FLAGS}]
+    mov r10d, [rbx + {A_RSEQ_SIG}]
+    mov eax, 334
+    syscall
+    mov [rbx + {A_RSEQ_RESULT}], eax
+.endm
+rseq_order:
+    CALL_RSEQ
+    jmp post_state
+
 // Copies out what the sentry put into the area, then continues.
 leave:
+    test dword ptr [rbx + {A_RESUME}], {RESUME_RSEQ}
+    jz leave_out
+    CALL_RSEQ
+leave_out:
     mov r9d, [rbx + {A_OUT_LEN}]
     test r9d, r9d
     jz leave_begin

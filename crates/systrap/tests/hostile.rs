@@ -84,6 +84,7 @@ fn no_call_passes_through() {
         (101, [0; 4]),              // ptrace
         (310, [1, 0, 0, 0]),        // process_vm_readv
         (202, [COMMANDS, 1, 1, 0]), // futex wake of the helper
+        (334, [DATA, 32, 0, 7]),    // rseq
         area_wake,                  // even the hand-off's own, from guest code
         (0x4000_0000 | 39, [0; 4]), // x32
         (u64::MAX, [0; 4]),

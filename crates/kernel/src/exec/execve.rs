@@ -49,6 +49,7 @@ pub fn execve(
         .space
         .new_context(&prepared.regs, &XState::default())?;
     task.de_thread()?;
+    task.end_rseq();
     crate::futex::exit_task(task);
     task.replace_context(prepared.mm.clone(), context);
     become_program(task, &prepared, name);
@@ -70,7 +71,7 @@ fn become_program(task: &CurrentTask, prepared: &Prepared, name: &[u8]) {
         let mut state = task.state.lock();
         state.clear_child_tid = UserAddr::NULL;
         state.robust_list = (UserAddr::NULL, 0);
-        state.rseq = (UserAddr::NULL, 0, 0);
+        state.rseq = platform::Rseq::default();
         if raised {
             state.pdeath_signal = 0;
         }

@@ -234,5 +234,9 @@ fn auxv(
     auxv.push(Auxv::EGID, u64::from(cred.user_ns.shown_gid(cred.egid)));
     auxv.push(Auxv::SECURE, u64::from(secure));
     auxv.push(Auxv::HWCAP2, hardware::HWCAP2);
+    if let Some(rseq) = crate::syscall::rseq_features(kernel).filter(|rseq| rseq.size != 0) {
+        auxv.push(Auxv::RSEQ_FEATURE_SIZE, u64::from(rseq.size));
+        auxv.push(Auxv::RSEQ_ALIGN, u64::from(rseq.align));
+    }
     auxv
 }

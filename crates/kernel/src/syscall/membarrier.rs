@@ -19,7 +19,8 @@ const REGISTER_PRIVATE_EXPEDITED: i32 = 16;
 const PRIVATE_EXPEDITED_SYNC_CORE: i32 = 32;
 const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: i32 = 64;
 const GET_REGISTRATIONS: i32 = 512;
-/// What QUERY answers. The RSEQ commands are left out: there is no rseq(2).
+/// What QUERY answers. The RSEQ commands are left out: the engine cannot restart the
+/// critical sections of threads that run.
 const SUPPORTED: i32 = GLOBAL
     | GLOBAL_EXPEDITED
     | REGISTER_GLOBAL_EXPEDITED

@@ -12,6 +12,8 @@ mod table;
 
 pub use dispatch::{dispatch, lookup, rows};
 pub use row::{Row, Support};
+pub(crate) use rseq::features as rseq_features;
+pub(crate) use sched::processors_of;
 pub use uname::{RELEASE, VERSION};
 
 // One line per file, alphabetical; keep the sections of different subjects apart.
@@ -138,6 +140,7 @@ mod pidfd_open;
 mod prctl;
 mod ptrace;
 mod restart_syscall;
+mod rseq;
 mod sched;
 mod seccomp;
 mod setpgid;

@@ -1,4 +1,5 @@
-//! Scheduling calls (sched(7)): policies and priorities are remembered, not acted on; the host schedules.
+//! Scheduling calls (sched(7)): affinity acts where the engine's processors are the guest's; policies and priorities are
+//! remembered, not acted on; the host schedules.
 
 use std::sync::Arc;
 
@@ -40,19 +41,21 @@ pub fn sched_yield(_: &CurrentTask) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Processors that there are, as a mask. More than 64 are not shown.
-fn all_cpus(task: &CurrentTask) -> u64 {
-    match task.kernel.config.cpus {
-        cpus @ 1..=63 => (1 << cpus) - 1,
-        0 => 1,
-        _ => u64::MAX,
+fn affinity(target: &Task) -> u64 {
+    let all = target.kernel.processors();
+    match target.state.lock().affinity & all {
+        0 => all,
+        mask => mask,
     }
 }
 
-fn affinity(task: &CurrentTask, target: &Task) -> u64 {
-    match target.state.lock().affinity & all_cpus(task) {
-        0 => all_cpus(task),
-        mask => mask,
+/// Where the engine is to run the task's guest thread: all bits when it may choose.
+pub(crate) fn processors_of(task: &Task) -> u64 {
+    let mask = affinity(task);
+    if mask == task.kernel.processors() || !task.kernel.processors_are_the_engines() {
+        u64::MAX
+    } else {
+        mask
     }
 }
 
@@ -62,7 +65,7 @@ pub fn sched_getaffinity(task: &CurrentTask, pid: i32, len: u32, mask: UserAddr)
         return Err(Errno::EINVAL);
     }
     let target = thread(task, pid).map_err(|_| Errno::ESRCH)?;
-    let cpus = affinity(task, &target);
+    let cpus = affinity(&target);
     task.write_struct(mask, &cpus)?;
     Ok(8)
 }
@@ -74,19 +77,32 @@ pub fn sched_setaffinity(task: &CurrentTask, pid: i32, len: u32, mask: UserAddr)
     task.copy_in(mask, bytes.get_mut(..take).unwrap_or_default())?;
     let target = thread(task, pid).map_err(|_| Errno::ESRCH)?;
     may_change(task, &target)?;
-    let wanted = u64::get(&bytes) & all_cpus(task);
+    let wanted = u64::get(&bytes) & task.kernel.processors();
     if wanted == 0 {
         return Err(Errno::EINVAL);
     }
-    target.state.lock().affinity = wanted;
+    {
+        let mut state = target.state.lock();
+        state.affinity = wanted;
+        state.answers_changed = true;
+    }
+    if target.tid == task.tid {
+        task.update_local_answers();
+    } else {
+        target.notify_signal();
+    }
     Ok(())
 }
 
-/// getcpu(2): the first processor of the affinity mask; which one really runs the thread is the host's secret.
+/// getcpu(2): where the thread ran when it called; the first processor of its affinity mask if that is not known.
 pub fn getcpu(task: &CurrentTask, cpu: UserAddr, node: UserAddr) -> Result<(), Errno> {
     if !cpu.is_null() {
-        let first = affinity(task, task).trailing_zeros();
-        task.write_struct(cpu, &first)?;
+        let allowed = affinity(task);
+        let real = task.context.borrow().processor();
+        let real = real.filter(|cpu| {
+            task.kernel.processors_are_the_engines() && allowed.checked_shr(*cpu).unwrap_or(0) & 1 != 0
+        });
+        task.write_struct(cpu, &real.unwrap_or(allowed.trailing_zeros()))?;
     }
     if !node.is_null() {
         task.write_struct(node, &0_u32)?;

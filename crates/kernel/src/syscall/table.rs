@@ -455,7 +455,12 @@ pub const MM: &[Row] = &[
         super::pkey_alloc::pkey_free,
         Partial("no keys: as on a machine without them")
     ),
-    missing!(334, "rseq", ENOSYS),
+    row!(
+        334,
+        "rseq",
+        super::rseq::rseq,
+        Partial("ENOSYS where the container's processors are not numbered as the host's are")
+    ),
     row!(
         440,
         "process_madvise",

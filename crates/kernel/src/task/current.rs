@@ -79,6 +79,11 @@ impl CurrentTask {
             meter: CpuMeter::default(),
         };
         current.update_local_answers();
+        let rseq = current.state.lock().rseq;
+        if !rseq.addr.is_null() {
+            // Inherited by fork(2).
+            current.context.borrow_mut().set_rseq(Some(rseq));
+        }
         current
     }
 
@@ -133,7 +138,10 @@ impl CurrentTask {
             egid: ids.shown_gid(cred.egid),
             private_futex: false,
         };
-        self.context.borrow_mut().set_local_answers(&answers);
+        let processors = crate::syscall::processors_of(self);
+        let mut context = self.context.borrow_mut();
+        context.set_local_answers(&answers);
+        context.set_processors(processors);
     }
 
     /// Whether the engine may answer calls itself as far as filters are concerned: they allow all such calls anyway.

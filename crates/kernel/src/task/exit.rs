@@ -93,9 +93,21 @@ impl CurrentTask {
 
     /// Leaves the address space (exit, execve): robust futexes, the word of CLONE_CHILD_CLEARTID, a parent in vfork(2).
     pub(super) fn release_mm(&self) {
+        self.end_rseq();
         crate::futex::exit_task(self);
         let _ = self.context.borrow_mut().flush();
         self.vfork_done();
+    }
+
+    /// The engine keeps the thread's rseq(2) area no longer: once others in the same memory hear that the thread is gone,
+    /// they may use it for something else.
+    pub(crate) fn end_rseq(&self) {
+        let rseq = std::mem::take(&mut self.state.lock().rseq);
+        // Beside the two references of this task.
+        let shared = Arc::strong_count(&self.mm_ref()) > 3;
+        if shared && !rseq.addr.is_null() {
+            self.context.borrow_mut().set_rseq(None);
+        }
     }
 
     /// Lets the parent go on that waits in vfork(2) for this task.

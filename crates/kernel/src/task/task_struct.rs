@@ -73,8 +73,8 @@ pub struct TaskState {
     pub vfork: bool,
     /// set_robust_list(2): head and length.
     pub robust_list: (UserAddr, u64),
-    /// rseq(2): area, length, signature.
-    pub rseq: (UserAddr, u32, u32),
+    /// rseq(2).
+    pub rseq: platform::Rseq,
     /// PR_SET_PDEATHSIG.
     pub pdeath_signal: u32,
     /// PR_SET_NO_NEW_PRIVS.
