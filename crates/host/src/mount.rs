@@ -132,6 +132,45 @@ pub fn attach(tree: BorrowedFd<'_>, at: BorrowedFd<'_>, name: &CStr) -> Result<(
     .map(drop)
 }
 
+/// Attaches a detached tree over what `place` is a handle of, a directory or another file.
+pub fn attach_over(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
+    const F_EMPTY_PATH: u32 = 4;
+    const T_EMPTY_PATH: u32 = 0x40;
+    // SAFETY: both paths are empty C strings.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            place.as_raw_fd(),
+            c"".as_ptr(),
+            F_EMPTY_PATH | T_EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
+/// Opens a path inside `root` as a handle (O_PATH): links are followed as if `root` were the root directory (openat2(2)).
+pub fn open_inside(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    let mut how: libc::open_how = {
+        // SAFETY: a structure of numbers, for which zero is allowed.
+        unsafe { MaybeUninit::zeroed().assume_init() }
+    };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: the path is a C string and `how` has the size given.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            path.as_ptr(),
+            &how,
+            size_of::<libc::open_how>(),
+        )
+    })
+    .map(owned)
+}
+
 /// Whether something is mounted at `name` of the directory `at`. A name that does not exist is no mount point.
 pub fn is_mount_point(at: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
     let mut found = MaybeUninit::<libc::statx>::zeroed();

@@ -20,12 +20,38 @@ pub const RELAY: u64 = JAIL & !NETWORK;
 
 /// A network namespace of its own.
 pub const NETWORK: u64 = libc::CLONE_NEWNET as u64;
+/// A mount namespace.
+pub const MOUNT: u64 = libc::CLONE_NEWNS as u64;
+/// A namespace of host and domain name.
+pub const UTS: u64 = libc::CLONE_NEWUTS as u64;
+/// A namespace of System V IPC and message queues.
+pub const IPC: u64 = libc::CLONE_NEWIPC as u64;
+/// A process namespace.
+pub const PID: u64 = libc::CLONE_NEWPID as u64;
+/// A namespace of control groups.
+pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+/// A user namespace.
+pub const USER: u64 = libc::CLONE_NEWUSER as u64;
 
-/// Enters the network namespace of this file (setns(2)).
-pub fn enter_network(file: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Enters the namespace of this kind that the file is, or that the process of a pidfd is in (setns(2)). `EINVAL`: it is of another
+/// kind. Of a process namespace, only children that are made from now on are in it.
+pub fn enter(file: BorrowedFd<'_>, kind: u64) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
     // SAFETY: no memory is passed.
-    check(unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) }.into()).map(drop)
+    check(unsafe { libc::setns(file.as_raw_fd(), kind as libc::c_int) }.into()).map(drop)
+}
+
+/// Moves the calling process into a new namespace of this kind (unshare(2)).
+pub fn leave(kind: u64) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::unshare(kind as libc::c_int) }.into()).map(drop)
+}
+
+/// The caller's process id as /proc has it, which may be that of a namespace further out.
+pub fn own_pid() -> i32 {
+    let shown = std::fs::read_link("/proc/self").ok();
+    let shown = shown.and_then(|link| link.to_str()?.parse().ok());
+    shown.unwrap_or_else(|| i32::try_from(std::process::id()).unwrap_or(0))
 }
 
 /// How a child process ended.
@@ -105,6 +131,15 @@ impl AsFd for Child {
 }
 
 impl Child {
+    /// Its process id as /proc has it: the caller may live in a process namespace of its own.
+    pub fn pid_on_host(&self) -> i32 {
+        use std::os::fd::AsRawFd;
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd()));
+        let of_line = |line: &str| line.strip_prefix("Pid:")?.trim().parse().ok();
+        let shown = info.ok().and_then(|text| text.lines().find_map(of_line));
+        shown.filter(|pid| *pid > 0).unwrap_or(self.pid)
+    }
+
     /// Reaps the child if it has ended.
     pub fn try_wait(&self) -> Result<Option<Ended>, Errno> {
         self.wait_with(libc::WNOHANG)
@@ -155,12 +190,6 @@ impl Child {
 pub fn set_hostname(name: &str) -> Result<(), Errno> {
     // SAFETY: pointer and length describe `name`.
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
-}
-
-/// Moves the calling thread into a new network namespace (unshare(2)).
-pub fn new_network() -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::unshare(libc::CLONE_NEWNET) }.into()).map(drop)
 }
 
 /// setsid(2): a session without a terminal.

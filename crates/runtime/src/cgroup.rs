@@ -166,18 +166,18 @@ impl Cgroup {
         &self.paths
     }
 
-    /// Puts the first process, and what it starts from now on, into the group: one of systemd's is made around it.
-    pub fn begin(&self, pid: i32) -> Result<(), Failure> {
+    /// Puts the caller, and what it starts from now on, into the group as its first process: one of systemd's is made around it.
+    pub fn begin(&self) -> Result<(), Failure> {
         if let Some(unit) = &self.unit {
-            self.start_unit(unit, pid)?;
+            self.start_unit(unit, host::ns::own_pid())?;
         }
-        self.join(pid)
+        self.join()
     }
 
-    /// Puts a process, and what it starts from now on, into the group that is there.
-    pub fn join(&self, pid: i32) -> Result<(), Failure> {
+    /// Puts the caller, and what it starts from now on, into the group that is there.
+    pub fn join(&self) -> Result<(), Failure> {
         for dir in self.paths.values() {
-            file::write(dir, "cgroup.procs", &pid.to_string())?;
+            file::write(dir, "cgroup.procs", "0")?;
         }
         Ok(())
     }

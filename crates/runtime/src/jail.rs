@@ -44,6 +44,8 @@ pub const KEPT_CAPABILITIES: &[(Cap, &str)] = &[
 pub struct Jail {
     /// The sentry process, first of its pid namespace: with it everything inside ends.
     pub sentry: Child,
+    /// Its process id as /proc has it.
+    pub sentry_pid: i32,
     /// Packets to and from the sentry. Its closing ends the sentry.
     pub control: OwnedFd,
 }
@@ -104,7 +106,8 @@ pub fn start(
     };
     let sentry = child.map_err(cannot_clone)?;
     timing.done("cloned into namespaces");
-    let mapped = ids.write(sentry.pid);
+    let sentry_pid = sentry.pid_on_host();
+    let mapped = ids.write(sentry_pid);
     timing.done("ids mapped");
     if let Err(failure) = mapped {
         sentry.kill();
@@ -115,6 +118,7 @@ pub fn start(
     let _ = fd::send(ours.as_fd(), b"mapped");
     Ok(Jail {
         sentry,
+        sentry_pid,
         control: ours,
     })
 }

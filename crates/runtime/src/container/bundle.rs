@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    LinuxIdMapping, LinuxNamespaceType, LinuxPersonalityDomain, PosixRlimitType, Process as SpecProcess, Spec,
+    LinuxIdMapping, LinuxPersonalityDomain, PosixRlimitType, Process as SpecProcess, Spec,
 };
 use sandbox::Config;
 use sandbox::container::{Container, Privileges, Process, Root, User};
@@ -14,6 +14,7 @@ use sandbox::network::NetworkConfig;
 use serde_json::Value;
 
 use super::mounts::Mounts;
+use super::namespaces::Namespaces;
 use super::state::{Saved, StateDir};
 use super::{privileges, resources, setup};
 use crate::cgroup::{Cgroup, Driver, Limits};
@@ -62,17 +63,6 @@ fn parse(text: &[u8]) -> Result<(Spec, Vec<String>), serde_json::Error> {
         Ok(spec) if !unknown.is_empty() => Ok((spec, unknown.into_iter().collect())),
         _ => Err(first),
     }
-}
-
-/// The network namespace of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// The runtime's own: no network namespace is named.
-    Host,
-    /// A new one.
-    New,
-    /// The one at this path.
-    Joined(PathBuf),
 }
 
 impl Bundle {
@@ -130,23 +120,9 @@ impl Bundle {
         process.ok_or_else(|| Failure::own("config.json has no process"))
     }
 
-    /// Which network namespace it asks for.
-    pub fn network(&self) -> Network {
-        let namespaces = self
-            .spec
-            .linux()
-            .as_ref()
-            .and_then(|linux| linux.namespaces().as_ref());
-        let network = namespaces
-            .into_iter()
-            .flatten()
-            .find(|namespace| namespace.typ() == LinuxNamespaceType::Network);
-        match network.map(|network| network.path()) {
-            None => Network::Host,
-            Some(None) => Network::New,
-            Some(Some(path)) if path.as_os_str().is_empty() => Network::New,
-            Some(Some(path)) => Network::Joined(path.clone()),
-        }
+    /// Which namespaces of the host it asks for.
+    pub fn namespaces(&self) -> Result<Namespaces, Failure> {
+        Namespaces::of_spec(&self.spec)
     }
 
     fn cgroup_path(&self) -> Option<&Path> {
@@ -181,6 +157,8 @@ impl Bundle {
         }
         let (setup, warnings) = setup::of_spec(&self.spec)?;
         mounts.warnings.extend(warnings);
+        let namespaces = self.namespaces()?;
+        mounts.warnings.extend(namespaces.warnings());
         let resources = self
             .spec
             .linux()
@@ -204,7 +182,7 @@ impl Bundle {
             cpus: resources::processors(&limits),
             cpuinfo: launch::first_processor(),
             total_memory: host::machine::total_memory().while_doing("memory size")?,
-            id_maps: self.id_maps()?,
+            id_maps: self.id_maps(&namespaces)?,
             container: Container {
                 id: id.to_string(),
                 process: self.process_of(self.process()?)?,
@@ -222,11 +200,12 @@ impl Bundle {
             config,
             limits,
             warnings: mounts.warnings,
+            namespaces,
         })
     }
 
     /// The id maps of the user namespace that it asks for; `None`: it asks for none, or for the caller's own.
-    fn id_maps(&self) -> Result<Option<(String, String)>, Failure> {
+    fn id_maps(&self, namespaces: &Namespaces) -> Result<Option<(String, String)>, Failure> {
         let Some(linux) = self.spec.linux() else {
             return Ok(None);
         };
@@ -237,7 +216,7 @@ impl Bundle {
         };
         let maps = (lines(linux.uid_mappings()), lines(linux.gid_mappings()));
         match (maps.0.is_empty(), maps.1.is_empty()) {
-            (true, true) => Ok(None),
+            (true, true) => namespaces.joined_maps(),
             (false, false) => Ok(Some(maps)),
             _ => Err(Failure::own(
                 "config.json maps user ids or group ids only, not both",
@@ -274,6 +253,8 @@ pub struct Made {
     pub limits: Limits,
     /// Settings that are passed over.
     pub warnings: Vec<String>,
+    /// Namespaces of the host.
+    pub namespaces: Namespaces,
 }
 
 /// A process of config.json or of an exec's file.

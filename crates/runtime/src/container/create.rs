@@ -8,9 +8,10 @@ use host::tty::WindowSize;
 use oci_spec::runtime::Hooks;
 use sandbox::Io;
 
-use super::bundle::{Bundle, Made, Network};
+use super::bundle::{Bundle, Made};
 use super::console::Console;
 use super::monitor::{self, FromMonitor, Plan};
+use super::namespaces::Network;
 use super::state::{HostProcess, Saved, StateDir, Status, write_whole};
 use super::{clock, hooks};
 use crate::cgroup::Driver;
@@ -89,6 +90,7 @@ fn create_in(
         mut config,
         limits,
         warnings,
+        namespaces,
     } = bundle.sandbox(&options.id)?;
     for warning in &warnings {
         globals.warn(warning);
@@ -108,22 +110,24 @@ fn create_in(
     let (io, console, terminal) = standard(bundle, globals, state, options)?;
     let listener = host::socket::listen(&state.socket()).while_doing("control socket")?;
     let (sync, theirs) = host::fd::packet_pair().while_doing("socket to the monitor")?;
-    let network = bundle.network();
-    let flags = if network == Network::New { ns::NETWORK } else { 0 };
-    let monitor = ns::spawn(flags, || {
-        monitor::run(Plan {
-            trees,
-            config,
-            io,
-            listener,
-            network,
-            cgroup,
-            lead_terminal: !options.foreground,
-            console,
-            sync: theirs,
-        })
-    })
-    .while_doing("starting the monitor")?;
+    let network = namespaces.network();
+    let inside = namespaces.clone();
+    let monitor = namespaces.with_children_inside(|| {
+        let body = || {
+            monitor::run(Plan {
+                trees,
+                config,
+                io,
+                listener,
+                namespaces: inside,
+                cgroup,
+                lead_terminal: !options.foreground,
+                console,
+                sync: theirs,
+            })
+        };
+        ns::spawn(namespaces.clone_flags(), body).while_doing("starting the monitor")
+    })?;
     let pid = monitor.pid;
     let mut making = Making {
         monitor: Some(monitor),
@@ -136,9 +140,9 @@ fn create_in(
     saved.sentry = wait_until_ready(&making)?;
     let text = saved.report_json(Status::Creating);
     let create_container = hooks.create_container().as_deref().unwrap_or_default();
-    match bundle.network() {
+    match network {
         Network::Host => hooks::run("createContainer", create_container, &text)?,
-        _ => hooks::run_inside("createContainer", create_container, &text, pid)?,
+        Network::Own => hooks::run_inside("createContainer", create_container, &text, pid)?,
     }
     saved.complete = true;
     state.save(saved)?;

@@ -196,7 +196,7 @@ fn standard(options: &Options) -> Result<Standard, Failure> {
 /// Starts the process; the connection that stands for it, and its id inside.
 fn enter(known: &Known, options: &Options, standard: &Standard) -> Result<(Connection, u32), Failure> {
     if let Some(cgroup) = &known.saved.cgroup {
-        cgroup.join(own_pid())?;
+        cgroup.join()?;
     }
     host::prctl::set_title(&options.process.argv);
     let connection = known.connect()?;

@@ -34,7 +34,7 @@ pub fn run_inside(kind: &str, hooks: &[Hook], state: &str, pid: i32) -> Result<(
     let namespace = File::open(&path).while_doing(&path)?;
     // Namespaces are a thread's own, and what it starts is in its.
     let inside = || {
-        ns::enter_network(namespace.as_fd()).while_doing("network namespace of a hook")?;
+        ns::enter(namespace.as_fd(), ns::NETWORK).while_doing("network namespace of a hook")?;
         run(kind, hooks, state)
     };
     std::thread::scope(|scope| {

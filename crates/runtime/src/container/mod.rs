@@ -12,12 +12,14 @@ pub mod hooks;
 pub mod lifecycle;
 pub mod monitor;
 mod mounts;
+pub mod namespaces;
 pub mod privileges;
 pub mod resources;
 mod setup;
 pub mod signals;
 pub mod state;
 mod translate;
+mod view;
 
 pub use clock::now;
 pub use state::write_whole;

@@ -1,20 +1,22 @@
 //! The process that stands for a container on the host: its pid is the container's.
 //!
-//! It lives in the container's network namespace and cgroups, is the parent of the sentry, which dies with it, forwards signals and
+//! It lives in the container's namespaces and cgroups, is the parent of the sentry, which dies with it, forwards signals and
 //! window sizes, and ends as the container's first process does. It is outside of the jail and holds nothing that it
-//! does not need: no capability, no descriptor but the sockets to the sentry, no host call but those of waiting.
+//! does not need: no capability, no descriptor but the sockets to the sentry, no host call but those of waiting, nothing of the
+//! host's mounts.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use host::ns;
 use host::signal::{self, SignalSet};
 use host::surface::Waits;
 use host::tty;
+use host::{mount, ns};
 use sandbox::control::{FromSentry, MAX_PACKET, ToSentry};
 use sandbox::{Config, Io, Timing};
 
-use super::bundle::Network;
+use super::namespaces::Namespaces;
+use super::view::{self, View};
 use crate::cgroup::Cgroup;
 use crate::failure::{Failure, While};
 use crate::jail::{self, Jail, Tree};
@@ -30,8 +32,8 @@ pub struct Plan {
     pub io: Io,
     /// The control socket.
     pub listener: OwnedFd,
-    /// The network namespace to live in.
-    pub network: Network,
+    /// The namespaces to live in.
+    pub namespaces: Namespaces,
     /// The control group to live in.
     pub cgroup: Option<Cgroup>,
     /// The terminal whose window size is watched.
@@ -109,11 +111,11 @@ pub fn run(plan: Plan) -> i32 {
         Ok(_) => start(plan),
         Err(error) => Err(Failure::own(error.to_string())),
     };
-    let (jail, rest) = match started {
+    let (jail, mut rest) = match started {
         Ok(started) => started,
         Err(failure) => return failed(failure),
     };
-    match until_let_go(&jail, &rest) {
+    match until_let_go(&jail, &mut rest) {
         Ok(()) => {}
         Err(failure) => {
             jail.sentry.kill();
@@ -143,10 +145,14 @@ impl Plan {
     }
 }
 
-/// What remains of the plan once the jail is closed.
+/// What remains of the plan once there is a jail.
 struct Rest {
     console: Option<OwnedFd>,
     sync: OwnedFd,
+    /// Its mounts are still missing.
+    view: Option<View>,
+    /// The container has a user namespace.
+    users: bool,
 }
 
 fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
@@ -155,7 +161,7 @@ fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
         config,
         mut io,
         listener,
-        network,
+        namespaces,
         cgroup,
         console,
         lead_terminal,
@@ -163,14 +169,19 @@ fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
     } = plan;
     ns::new_session().while_doing("new session")?;
     if let Some(cgroup) = &cgroup {
-        cgroup.begin(i32::try_from(std::process::id()).unwrap_or(0))?;
+        cgroup.begin()?;
         io.figures = cgroup.figures();
     }
-    if let Network::Joined(path) = &network {
-        let doing = format!("network namespace '{}'", path.display());
-        let namespace = File::open(path).while_doing(&doing)?;
-        ns::enter_network(namespace.as_fd()).while_doing(&doing)?;
-    }
+    namespaces.enter()?;
+    let view = match namespaces.makes_mounts() {
+        true => {
+            // Nothing that is mounted from here on is to be seen by the host.
+            mount::make_private().while_doing("making mounts private")?;
+            Some(view::Plan::of(&trees, &config.container)?)
+        }
+        false => None,
+    };
+    let hostname = namespaces.has_names().then(|| config.hostname.clone());
     if let Some(console) = console.as_ref().filter(|_| lead_terminal) {
         tty::take_control(console.as_fd()).while_doing("controlling terminal")?;
     }
@@ -190,17 +201,32 @@ fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
     }
     drop(null);
     let jail = jail::start(trees, Some(listener), config, io, &mut timing)?;
-    let _ = std::env::set_current_dir("/");
-    if let Err(failure) = supervise::confine(Waits::Monitor) {
+    let ended = |failure| {
         jail.sentry.kill();
         let _ = jail.sentry.wait();
-        return Err(failure);
+        failure
+    };
+    let view = view.map(view::Plan::enter).transpose().map_err(ended)?;
+    let _ = std::env::set_current_dir("/");
+    if let Some(name) = hostname {
+        // Nobody but tools of the host's reads it.
+        let _ = ns::set_hostname(&String::from_utf8_lossy(&name));
     }
-    Ok((jail, Rest { console, sync }))
+    let users = namespaces.has_users();
+    Ok((
+        jail,
+        Rest {
+            console,
+            sync,
+            view,
+            users,
+        },
+    ))
 }
 
-/// Passes on that the first process is ready, and waits until the creating command has done its part.
-fn until_let_go(jail: &Jail, rest: &Rest) -> Result<(), Failure> {
+/// Closes the wall around this process when the sandbox is made, passes on that the first process is ready, and waits until the
+/// creating command has done its part.
+fn until_let_go(jail: &Jail, rest: &mut Rest) -> Result<(), Failure> {
     let mut buf = [0; MAX_PACKET];
     let len = host::fd::receive(jail.control.as_fd(), &mut buf).while_doing("waiting for the sentry")?;
     match buf.get(..len).and_then(FromSentry::decode) {
@@ -208,7 +234,16 @@ fn until_let_go(jail: &Jail, rest: &Rest) -> Result<(), Failure> {
         Some(FromSentry::Failed(status, message)) => return Err(Failure { status, message }),
         _ => return Err(Failure::own("the sandbox ended before it was ready")),
     }
-    let ready = FromMonitor::Ready(jail.sentry.pid);
+    if let Some(view) = rest.view.take() {
+        view.complete();
+    }
+    if rest.users {
+        // Who joins the container's user namespace by this process must find the container's.
+        ns::enter(jail.sentry.as_fd(), ns::USER).while_doing("user namespace")?;
+        host::prctl::become_root().while_doing("user ids: becoming root of the container's")?;
+    }
+    supervise::confine(Waits::Monitor)?;
+    let ready = FromMonitor::Ready(jail.sentry_pid);
     let gone = "the creating command has ended";
     host::fd::send(rest.sync.as_fd(), &ready.encode()).while_doing(gone)?;
     match host::fd::receive(rest.sync.as_fd(), &mut buf) {

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Spec};
 use sandbox::container::{Device, DeviceKind, Setup};
 
 use crate::failure::Failure;
@@ -99,18 +99,5 @@ fn passed_over(spec: &Spec, linux: &Linux, warnings: &mut Vec<String>) {
     }
     if linux.intel_rdt().is_some() {
         ignored("linux.intelRdt", "not supported");
-    }
-    let namespaces = linux.namespaces().iter().flatten();
-    for namespace in namespaces {
-        let joined = namespace
-            .path()
-            .as_ref()
-            .is_some_and(|path| !path.as_os_str().is_empty());
-        if joined && namespace.typ() != LinuxNamespaceType::Network {
-            ignored(
-                &format!("the path of the {} namespace", namespace.typ()),
-                "each sandbox has its own",
-            );
-        }
     }
 }

@@ -20,7 +20,7 @@ pub fn translate(config: &[u8], root: &Path) -> bool {
         named.set_path(root.to_path_buf());
         bundle.spec.set_root(Some(named));
     }
-    let _ = bundle.network();
+    let _ = bundle.namespaces();
     for driver in [Driver::Files, Driver::Systemd] {
         let _ = bundle.planned_cgroup("id", driver);
     }

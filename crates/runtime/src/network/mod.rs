@@ -115,7 +115,7 @@ fn inside<T: Send>(
     body: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
     let enter = move || {
-        host::ns::enter_network(namespace).while_doing("entering the network namespace")?;
+        host::ns::enter(namespace, host::ns::NETWORK).while_doing("entering the network namespace")?;
         body()
     };
     std::thread::scope(|scope| {

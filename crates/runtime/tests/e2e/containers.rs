@@ -6,5 +6,6 @@ mod exec;
 mod hooks;
 mod kills;
 mod life;
+mod outside;
 mod port_forward;
 mod waiting;
