@@ -68,8 +68,8 @@ pub struct Kernel {
     pub futexes: crate::futex::FutexTable,
     /// Clocks and kernel timers.
     pub time: crate::time::TimeKeeper,
-    /// Sockets by name and port.
-    pub sockets: crate::socket::SocketTables,
+    /// The first network namespace.
+    pub net: Arc<crate::socket::NetNs>,
     /// System V objects and message queues, of the first IPC namespace.
     pub ipc: Arc<crate::task::Ipc>,
     /// The first control group namespace.
@@ -127,7 +127,7 @@ impl Kernel {
             nodename: config.hostname.clone(),
             domainname: config.domainname.clone(),
         };
-        Arc::new(Kernel {
+        Arc::new_cyclic(|kernel| Kernel {
             platform,
             uts: crate::task::Uts::new(uts),
             pids: RwLock::new(rank::PIDS, PidTable::default()),
@@ -136,7 +136,7 @@ impl Kernel {
             vfs: Vfs::default(),
             futexes: crate::futex::FutexTable::default(),
             time: crate::time::TimeKeeper::default(),
-            sockets: crate::socket::SocketTables::default(),
+            net: crate::socket::NetNs::first(kernel.clone()),
             ipc: crate::task::Ipc::new(),
             cgroup_ns: crate::task::CgroupNs::new(),
             sysctls: crate::sysctl::Sysctls::default(),

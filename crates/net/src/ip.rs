@@ -190,10 +190,13 @@ impl Ip {
         self.interfaces.iter_mut().find(|i| i.index == index)
     }
 
-    /// Whether `ip` is one of our addresses: 127.0.0.0/8 is, once `lo` is up.
+    /// Whether `ip` is one of our addresses: 127.0.0.0/8 is, once `lo` has one of it.
     pub(crate) fn is_local(&self, ip: IpAddr) -> bool {
         match ip {
-            IpAddr::V4(a) if a.is_loopback() => self.interface(LOOPBACK).is_some_and(|lo| lo.up),
+            IpAddr::V4(a) if a.is_loopback() => {
+                let lo = self.interface(LOOPBACK);
+                lo.is_some_and(|lo| lo.addresses.iter().any(|own| own.network().contains(ip)))
+            }
             _ => self.local.contains_key(&ip),
         }
     }
@@ -202,11 +205,9 @@ impl Ip {
     pub(crate) fn route(&self, dst: IpAddr, src: Option<IpAddr>, via: Option<u32>) -> Result<Path, Error> {
         let src = src.filter(|s| !s.is_unspecified());
         if self.is_local(dst) {
-            let mtu = self
-                .interface(LOOPBACK)
-                .filter(|lo| lo.up)
-                .ok_or(Error::NetworkUnreachable)?
-                .mtu;
+            // While `lo` is down, what is sent over it is lost.
+            let lo = self.interface(LOOPBACK).ok_or(Error::NetworkUnreachable)?;
+            let mtu = lo.mtu;
             let source = src.unwrap_or(dst);
             return Ok(Path {
                 interface: LOOPBACK,

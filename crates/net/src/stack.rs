@@ -318,7 +318,7 @@ impl Stack {
             .route(dst.to_canonical(), src.map(|s| s.to_canonical()), interface)
     }
 
-    /// Whether `ip` is one of our own addresses, 127.0.0.0/8 included when `lo` is up.
+    /// Whether `ip` is one of our own addresses, 127.0.0.0/8 included once `lo` was up.
     pub fn is_local(&self, ip: IpAddr) -> bool {
         self.ip.is_local(ip.to_canonical())
     }

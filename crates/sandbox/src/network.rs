@@ -64,9 +64,9 @@ pub fn start(kernel: &Arc<Kernel>, config: &NetworkConfig, sockets: Vec<OwnedFd>
     let resolver = config.resolver.and_then(|_| more.pop());
     let interfaces = Arc::new(Interfaces(indices.zip(sockets).collect(), resolver));
     kernel
-        .sockets
+        .net
         .network
-        .attach(kernel, config, Box::new(Shared(interfaces.clone())))?;
+        .attach(config, Box::new(Shared(interfaces.clone())))?;
     let kernel = kernel.clone();
     let builder = std::thread::Builder::new().name("network".into());
     builder
@@ -114,7 +114,7 @@ fn receive(kernel: &Arc<Kernel>, interfaces: &Interfaces) {
             }
         }
         if let Some(index) = lost {
-            kernel.sockets.network.lose_carrier(kernel, index);
+            kernel.net.network.lose_carrier(index);
             live.retain(|(other, _)| *other != index);
         }
     }
@@ -124,7 +124,7 @@ fn receive(kernel: &Arc<Kernel>, interfaces: &Interfaces) {
 fn answers(kernel: &Arc<Kernel>, resolver: &OwnedFd, buf: &mut [u8]) {
     for _ in 0..BATCH {
         match packet::receive(resolver.as_fd(), &mut buf[..ANSWER]) {
-            Ok(len) => kernel.sockets.network.resolver_answered(kernel, &buf[..len]),
+            Ok(len) => kernel.net.network.resolver_answered(&buf[..len]),
             Err(Errno::EAGAIN) => return,
             // Nobody is there (any more): taking the error has cleared it.
             Err(_) => {}
@@ -134,7 +134,7 @@ fn answers(kernel: &Arc<Kernel>, resolver: &OwnedFd, buf: &mut [u8]) {
 
 /// Takes frames of one interface; false when nothing will ever come from it any more (the relay ended).
 fn take(kernel: &Arc<Kernel>, index: u32, socket: &OwnedFd, buf: &mut [u8]) -> bool {
-    let network = &kernel.sockets.network;
+    let network = &kernel.net.network;
     for _ in 0..BATCH {
         match packet::receive(socket.as_fd(), buf) {
             Ok(0) => return false,

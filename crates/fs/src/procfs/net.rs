@@ -78,8 +78,8 @@ pub static ENTRIES: &[Entry<Process>] = &[
 
 /// /proc/net/dev.
 fn dev(process: &Process) -> Result<Vec<u8>, Errno> {
-    let kernel = process.kernel()?;
-    let network = &kernel.sockets.network;
+    let net = process.task()?.net();
+    let network = &net.network;
     let mut out = DEV_HEADER.to_string();
     for link in &network.inventory().links {
         let own = network.counters(link.index);
@@ -110,9 +110,9 @@ fn dev(process: &Process) -> Result<Vec<u8>, Errno> {
 
 /// /proc/net/if_inet6.
 fn if_inet6(process: &Process) -> Result<Vec<u8>, Errno> {
-    let kernel = process.kernel()?;
+    let net = process.task()?.net();
     let mut out = String::new();
-    for link in &kernel.sockets.network.inventory().links {
+    for link in &net.network.inventory().links {
         for address in &link.addresses {
             let IpAddr::V6(ip) = address.ip else { continue };
             // IPV6_ADDR_LOOPBACK, IPV6_ADDR_LINKLOCAL, or global.
@@ -137,8 +137,8 @@ fn route(process: &Process) -> Result<Vec<u8>, Errno> {
     const RTF_UP: u32 = 1;
     const RTF_GATEWAY: u32 = 2;
     const RTF_HOST: u32 = 4;
-    let kernel = process.kernel()?;
-    let inventory = kernel.sockets.network.inventory();
+    let net = process.task()?.net();
+    let inventory = net.network.inventory();
     let mut out = ROUTE_HEADER.to_string();
     let word = |ip: Option<IpAddr>| match ip {
         Some(IpAddr::V4(ip)) => u32::from_le_bytes(ip.octets()),
@@ -174,8 +174,8 @@ fn route(process: &Process) -> Result<Vec<u8>, Errno> {
 
 /// The neighbours of IPv4: /proc/net/arp.
 fn arp(process: &Process) -> Result<Vec<u8>, Errno> {
-    let kernel = process.kernel()?;
-    let network = &kernel.sockets.network;
+    let net = process.task()?.net();
+    let network = &net.network;
     let mut out = ARP_HEADER.to_string();
     for own in network.neighbours().iter().filter(|own| own.ip.is_ipv4()) {
         let mac = own.mac.unwrap_or_default();
@@ -229,8 +229,8 @@ fn line(number: usize, socket: &Summary) -> String {
 fn tcp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
     const LISTEN: u8 = 10;
     const CLOSE: u8 = 7;
-    let kernel = process.kernel()?;
-    let mut found: Vec<Summary> = tcp_rows(&kernel);
+    let net = process.task()?.net();
+    let mut found: Vec<Summary> = tcp_rows(&net);
     found.retain(|socket| socket.ipv6 == ipv6 && socket.state != CLOSE);
     found.sort_by_key(|socket| socket.state != LISTEN);
     let mut out = String::from(if ipv6 { TCP6_HEADER } else { TCP_HEADER });
@@ -243,8 +243,8 @@ fn tcp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
 
 /// /proc/net/udp and udp6.
 fn udp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
-    let kernel = process.kernel()?;
-    let mut found: Vec<Summary> = udp_rows(&kernel);
+    let net = process.task()?.net();
+    let mut found: Vec<Summary> = udp_rows(&net);
     found.retain(|socket| socket.ipv6 == ipv6);
     let mut out = String::from(if ipv6 { UDP6_HEADER } else { UDP_HEADER });
     for (number, socket) in found.iter().enumerate() {
@@ -256,8 +256,8 @@ fn udp(process: &Process, ipv6: bool) -> Result<Vec<u8>, Errno> {
 
 /// /proc/net/raw and icmp, and those of IPv6.
 fn raw(process: &Process, ipv6: bool, ping: bool) -> Result<Vec<u8>, Errno> {
-    let kernel = process.kernel()?;
-    let sockets = kernel.sockets.ports().raw.sockets();
+    let net = process.task()?.net();
+    let sockets = net.ports().raw.sockets();
     let of_kind = sockets.iter().filter(|socket| socket.pings() == ping);
     let found = of_kind
         .map(|socket| socket.summary())
@@ -272,8 +272,8 @@ fn raw(process: &Process, ipv6: bool, ping: bool) -> Result<Vec<u8>, Errno> {
 
 /// /proc/net/snmp: what the stack counted. Traffic that stays inside the sandbox is not in it.
 fn snmp(process: &Process) -> Result<Vec<u8>, Errno> {
-    let kernel = process.kernel()?;
-    let attached = kernel.sockets.network.attached();
+    let net = process.task()?.net();
+    let attached = net.network.attached();
     let (own, established) = match attached {
         Some(attached) => attached.look(|stack| (*stack.counters(), stack.established())),
         None => Default::default(),
@@ -347,9 +347,9 @@ fn snmp(process: &Process) -> Result<Vec<u8>, Errno> {
 /// /proc/net/unix.
 fn unix(process: &Process) -> Result<Vec<u8>, Errno> {
     const SO_ACCEPTCON: u32 = 1 << 16;
-    let kernel = process.kernel()?;
+    let net = process.task()?.net();
     let mut out = UNIX_HEADER.as_bytes().to_vec();
-    for socket in kernel.sockets.unix_sockets() {
+    for socket in net.unix_sockets() {
         let socket = socket.summary();
         let flags = if socket.listening { SO_ACCEPTCON } else { 0 };
         let state = if socket.connected { 3 } else { 1 };

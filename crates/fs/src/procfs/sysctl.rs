@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use abi::Errno;
 use kernel::Kernel;
-use kernel::cred::{Caps, UserNs};
+use kernel::cred::{Caps, IdKind, UserNs};
+use kernel::socket::NetNs;
 use kernel::syscall::{RELEASE, VERSION};
 use kernel::task::{PID_MAX, TASKS_MAX, current};
 use kernel::vfs::FileKind;
@@ -336,6 +337,14 @@ struct SysctlFile {
 }
 
 impl SysctlFile {
+    /// The network namespace that the value belongs to: the caller's.
+    fn net(&self) -> Result<Option<Arc<NetNs>>, Errno> {
+        if !self.row.path.starts_with("net/") {
+            return Ok(None);
+        }
+        Ok(Some(self.system.kernel()?.current_net()))
+    }
+
     fn checked(&self, data: &[u8]) -> Result<String, Errno> {
         let text = std::str::from_utf8(trimmed(data)).map_err(|_| Errno::EINVAL)?;
         match self.row.rule {
@@ -366,7 +375,12 @@ impl Node for SysctlFile {
     }
     fn meta(&self) -> Result<Meta, Errno> {
         let fixed = matches!(self.row.rule, Fixed | Made(_));
-        Ok(Meta::root(if fixed { 0o444 } else { 0o644 }))
+        let mut meta = Meta::root(if fixed { 0o444 } else { 0o644 });
+        if let Some(net) = self.net()? {
+            let root = |kind| net.user_ns.to_kernel(kind, 0).unwrap_or(0);
+            (meta.uid, meta.gid) = (root(IdKind::User), root(IdKind::Group));
+        }
+        Ok(meta)
     }
     fn text(&self) -> Result<Vec<u8>, Errno> {
         let kernel = self.system.kernel()?;
@@ -381,24 +395,33 @@ impl Node for SysctlFile {
                     names.nodename.clone()
                 }
             }
-            _ => kernel
-                .sysctls
-                .get(self.row.path)
-                .unwrap_or_else(|| self.row.value.to_string()),
+            _ => {
+                let changed = match self.net()? {
+                    Some(net) => net.sysctls.get(self.row.path),
+                    None => kernel.sysctls.get(self.row.path),
+                };
+                changed.unwrap_or_else(|| self.row.value.to_string())
+            }
         };
         Ok((value + "\n").into_bytes())
     }
     fn store(&self, data: &[u8]) -> Result<(), Errno> {
         let value = self.checked(data);
         let kernel = self.system.kernel()?;
-        let owner = match self.row.rule {
-            Uts(_) => kernel.current_uts().user_ns.clone(),
-            _ => UserNs::first(),
+        let net = self.net()?;
+        let (owner, cap) = match (&self.row.rule, &net) {
+            (Uts(_), _) => (kernel.current_uts().user_ns.clone(), Caps::SYS_ADMIN),
+            (_, Some(net)) => (net.user_ns.clone(), Caps::NET_ADMIN),
+            _ => (UserNs::first(), Caps::SYS_ADMIN),
         };
-        if current().is_some_and(|me| !me.cred().has_in(&owner, Caps::SYS_ADMIN)) {
+        if current().is_some_and(|me| !me.cred().has_in(&owner, cap)) {
             return Err(Errno::EPERM);
         }
         let value = value?;
+        if let Some(net) = net {
+            net.sysctls.set(self.row.path, value);
+            return Ok(());
+        }
         match self.row.rule {
             Uts(true) => kernel.current_uts().lock().domainname = value,
             Uts(false) => kernel.current_uts().lock().nodename = value,

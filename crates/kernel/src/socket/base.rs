@@ -1,10 +1,12 @@
 //! What every socket has: family, kind, queue, pending error, SOL_SOCKET options.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use abi::Errno;
 use sync::{Events, Mutex, WaitQueue, rank};
 
+use super::NetNs;
 use super::filter::Filter;
 use super::options::Options;
 
@@ -37,6 +39,8 @@ impl Kind {
 
 /// What every socket has.
 pub struct Base {
+    /// The network namespace that it was made in.
+    pub net: Arc<NetNs>,
     /// AF_*.
     pub family: u16,
     /// SOCK_*.
@@ -58,8 +62,16 @@ pub struct Base {
 
 impl Base {
     /// For a new socket with buffers of these sizes.
-    pub fn new(family: u16, kind: Kind, protocol: i32, ino: u64, buffers: (usize, usize)) -> Base {
+    pub fn new(
+        net: &Arc<NetNs>,
+        family: u16,
+        kind: Kind,
+        protocol: i32,
+        ino: u64,
+        buffers: (usize, usize),
+    ) -> Base {
         Base {
+            net: net.clone(),
             family,
             kind,
             protocol,

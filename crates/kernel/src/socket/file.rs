@@ -9,16 +9,18 @@ use sync::{Events, PollTable};
 
 use super::{Kind, Outgoing, SocketOps, interface};
 use crate::Kernel;
+use crate::cred::Caps;
 use crate::file::pipe::raise_sigpipe;
 use crate::file::{FileDescription, FileOps};
 use crate::io::{Sink, Source};
-use crate::task::CurrentTask;
+use crate::task::{CurrentTask, Namespace, install_namespace};
 use crate::vfs::FileKind;
 
 const FIONREAD: u32 = 0x541b;
 const SIOCOUTQ: u32 = 0x5411;
 const SIOCATMARK: u32 = 0x8905;
 const SIOCGSTAMP: u32 = 0x8906;
+const SIOCGSKNS: u32 = 0x894c;
 
 /// An open socket. Dropping it closes the socket.
 pub struct SocketFile(Arc<dyn SocketOps>);
@@ -111,7 +113,14 @@ impl FileOps for SocketFile {
             SIOCOUTQ => number(self.0.unsent_bytes()?),
             SIOCATMARK => number(usize::from(self.0.at_mark())),
             SIOCGSTAMP => Err(Errno::ENOENT),
-            _ => interface::ioctl(task, command, UserAddr(arg)),
+            SIOCGSKNS => {
+                let net = &self.0.base().net;
+                if !net.permits(&task.cred(), Caps::NET_ADMIN) {
+                    return Err(Errno::EPERM);
+                }
+                install_namespace(task, &Namespace::Net(net.clone()))
+            }
+            _ => interface::ioctl(&self.0.base().net, task, command, UserAddr(arg)),
         }
     }
 }

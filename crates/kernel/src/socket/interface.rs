@@ -2,9 +2,9 @@
 
 use abi::{AbiField, Errno, UserAddr};
 
-use super::AF_INET;
 use super::address::encode_inet;
 use super::network::Link;
+use super::{AF_INET, NetNs};
 use crate::cred::Caps;
 use crate::task::CurrentTask;
 
@@ -35,13 +35,13 @@ fn encoded(ip: std::net::IpAddr) -> Vec<u8> {
 }
 
 /// Serves an interface ioctl. `ENOTTY` for others.
-pub(super) fn ioctl(task: &CurrentTask, command: u32, arg: UserAddr) -> Result<i64, Errno> {
+pub(super) fn ioctl(net: &NetNs, task: &CurrentTask, command: u32, arg: UserAddr) -> Result<i64, Errno> {
     match command {
-        SIOCGIFCONF => return list(task, arg),
-        SIOCSIFFLAGS | SIOCSIFMTU => return set(task, command, arg),
+        SIOCGIFCONF => return list(net, task, arg),
+        SIOCSIFFLAGS | SIOCSIFMTU => return set(net, task, command, arg),
         // SIOCADDRT, SIOCDELRT, SIOCSIF*: changes are made over netlink.
         0x890b..=0x890d | 0x8916 | 0x8918 | 0x891a | 0x891c | 0x8924 => {
-            return Err(if task.cred().has(Caps::NET_ADMIN) {
+            return Err(if net.permits(&task.cred(), Caps::NET_ADMIN) {
                 Errno::EOPNOTSUPP
             } else {
                 Errno::EPERM
@@ -53,7 +53,7 @@ pub(super) fn ioctl(task: &CurrentTask, command: u32, arg: UserAddr) -> Result<i
     }
     let mut request = [0; IFREQ];
     task.copy_in(arg, &mut request)?;
-    let inventory = task.kernel.sockets.network.inventory();
+    let inventory = net.network.inventory();
     if command == SIOCGIFNAME {
         let index = u32::get(&request[NAME..]);
         let name = inventory.link(index).ok_or(Errno::ENODEV)?.name.clone();
@@ -110,34 +110,34 @@ fn value(link: &Link, command: u32) -> Result<Vec<u8>, Errno> {
 }
 
 /// SIOCSIFFLAGS, SIOCSIFMTU.
-fn set(task: &CurrentTask, command: u32, arg: UserAddr) -> Result<i64, Errno> {
+fn set(net: &NetNs, task: &CurrentTask, command: u32, arg: UserAddr) -> Result<i64, Errno> {
     let mut request = [0; IFREQ];
     task.copy_in(arg, &mut request)?;
-    if !task.cred().has(Caps::NET_ADMIN) {
+    if !net.permits(&task.cred(), Caps::NET_ADMIN) {
         return Err(Errno::EPERM);
     }
-    let network = &task.kernel.sockets.network;
+    let network = &net.network;
     let index = network
         .inventory()
         .named(name_of(&request))
         .map(|link| link.index);
     let index = index.ok_or(Errno::ENODEV)?;
     if command == SIOCSIFMTU {
-        network.set_mtu(&task.kernel, index, u32::get(&request[NAME..]))?;
+        network.set_mtu(index, u32::get(&request[NAME..]))?;
     } else {
         let flags = u32::from(u16::get(&request[NAME..]));
-        network.set_flags(&task.kernel, index, flags, u32::from(u16::MAX))?;
+        network.set_flags(index, flags, u32::from(u16::MAX))?;
     }
     Ok(0)
 }
 
 /// SIOCGIFCONF: struct ifconf with a length and a buffer of struct ifreq, one for each IPv4 address.
-fn list(task: &CurrentTask, arg: UserAddr) -> Result<i64, Errno> {
+fn list(net: &NetNs, task: &CurrentTask, arg: UserAddr) -> Result<i64, Errno> {
     let mut raw = [0; 16];
     task.copy_in(arg, &mut raw)?;
     let (room, buffer) = (i32::get(&raw), UserAddr(u64::get(&raw[8..])));
     let mut out = Vec::new();
-    for link in &task.kernel.sockets.network.inventory().links {
+    for link in &net.network.inventory().links {
         for address in link.addresses.iter().filter(|address| address.ip.is_ipv4()) {
             let mut request = [0; IFREQ];
             put_name(&mut request, &link.name);

@@ -14,11 +14,11 @@ mod in_flight;
 mod inbox;
 pub mod inet;
 mod interface;
+mod net_ns;
 pub mod netlink;
 pub mod network;
 pub mod options;
 pub mod packet;
-mod tables;
 #[cfg(test)]
 mod tests;
 pub mod unix;
@@ -31,7 +31,7 @@ use sync::{Events, PollTable};
 pub use ancillary::{Control, Ucred};
 pub use base::{Base, Kind};
 pub use file::{SocketFile, install, socket_of, timeout};
-pub use tables::SocketTables;
+pub use net_ns::NetNs;
 
 use crate::Kernel;
 use crate::io::{Sink, Source};
@@ -194,7 +194,7 @@ pub type NewSocket = Result<Arc<dyn SocketOps>, Errno>;
 /// A family's row: its number and how it makes sockets.
 struct Family {
     number: u16,
-    create: fn(&Arc<Kernel>, Kind, i32) -> NewSocket,
+    create: fn(&Arc<Kernel>, &Arc<NetNs>, Kind, i32) -> NewSocket,
 }
 
 const FAMILIES: &[Family] = &[
@@ -204,11 +204,11 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         number: AF_INET,
-        create: |kernel, kind, protocol| inet::create(kernel, AF_INET, kind, protocol),
+        create: |kernel, net, kind, protocol| inet::create(kernel, net, AF_INET, kind, protocol),
     },
     Family {
         number: AF_INET6,
-        create: |kernel, kind, protocol| inet::create(kernel, AF_INET6, kind, protocol),
+        create: |kernel, net, kind, protocol| inet::create(kernel, net, AF_INET6, kind, protocol),
     },
     Family {
         number: AF_NETLINK,
@@ -220,9 +220,10 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-/// socket(2). `EAFNOSUPPORT` for families that are not in the table.
+/// socket(2) in a network namespace. `EAFNOSUPPORT` for families that are not in the table.
 pub fn create(
     kernel: &Arc<Kernel>,
+    net: &Arc<NetNs>,
     family: i32,
     kind: Kind,
     protocol: i32,
@@ -231,5 +232,5 @@ pub fn create(
         .iter()
         .find(|row| i32::from(row.number) == family)
         .ok_or(Errno::EAFNOSUPPORT)?;
-    (row.create)(kernel, kind, protocol)
+    (row.create)(kernel, net, kind, protocol)
 }

@@ -332,11 +332,11 @@ impl Base {
                 return Ok(true);
             }
             SO_PRIORITY => {
-                check_force(cred, !(0..=6).contains(&number))?;
+                self.check_admin(cred, !(0..=6).contains(&number))?;
                 options.priority = number;
             }
             SO_MARK => {
-                check_force(cred, true)?;
+                self.check_admin(cred, true)?;
                 options.mark = number;
             }
             SO_RCVLOWAT => {
@@ -368,7 +368,7 @@ impl Base {
                     return Err(Errno::EINVAL);
                 }
                 // CLOCK_MONOTONIC is for everybody's timers.
-                check_force(cred, number != 1)?;
+                self.check_admin(cred, number != 1)?;
                 options.txtime = raw;
             }
             SO_BUSY_POLL_BUDGET if !(0..=i32::from(u16::MAX)).contains(&number) => return Err(Errno::EINVAL),
@@ -403,6 +403,15 @@ impl Base {
             }
         }
         Ok(false)
+    }
+
+    /// `EPERM` where CAP_NET_RAW or CAP_NET_ADMIN over the socket's network namespace is needed.
+    fn check_admin(&self, cred: &Credentials, needed: bool) -> Result<(), Errno> {
+        let may = |cap| self.net.permits(cred, cap);
+        if needed && !may(Caps::NET_ADMIN) && !may(Caps::NET_RAW) {
+            return Err(Errno::EPERM);
+        }
+        Ok(())
     }
 
     /// `EOPNOTSUPP` for what sockets of this family do not have.
@@ -461,7 +470,7 @@ impl Base {
             SO_COOKIE if room < 8 => return Err(Errno::EINVAL),
             SO_COOKIE => return Ok(self.ino.to_le_bytes().to_vec()),
             SO_NETNS_COOKIE if room != 8 => return Err(Errno::EINVAL),
-            SO_NETNS_COOKIE => return Ok(1u64.to_le_bytes().to_vec()),
+            SO_NETNS_COOKIE => return Ok(self.net.cookie().to_le_bytes().to_vec()),
             SO_PEERCRED if self.family != AF_UNIX => return Ok(Ucred::NOBODY.to_bytes()),
             SO_PEERGROUPS | SO_PEERPIDFD if self.family != AF_UNIX => return Err(Errno::ENODATA),
             SO_TYPE => self.kind as i32,
@@ -509,13 +518,13 @@ fn buffer_size(asked: i32) -> usize {
 /// SO_BINDTODEVICE. `ENODEV`; `EPERM` to change it without CAP_NET_RAW.
 pub fn bind_to_device(task: &CurrentTask, base: &Base, value: &[u8]) -> Result<(), Errno> {
     let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
-    if base.options.lock().device.is_some() && !task.cred().has(Caps::NET_RAW) {
+    if base.options.lock().device.is_some() && !base.net.permits(&task.cred(), Caps::NET_RAW) {
         return Err(Errno::EPERM);
     }
     let device = if name.is_empty() {
         None
     } else {
-        let inventory = task.kernel.sockets.network.inventory();
+        let inventory = base.net.network.inventory();
         let link = inventory.named(name).ok_or(Errno::ENODEV)?;
         Some((link.index, link.name.clone()))
     };
@@ -526,10 +535,10 @@ pub fn bind_to_device(task: &CurrentTask, base: &Base, value: &[u8]) -> Result<(
 /// SO_BINDTOIFINDEX. `EINVAL`; `EPERM` to change it without CAP_NET_RAW.
 pub fn bind_to_index(task: &CurrentTask, base: &Base, value: &[u8]) -> Result<(), Errno> {
     let index = u32::try_from(int(value)?).map_err(|_| Errno::EINVAL)?;
-    if base.options.lock().device.is_some() && !task.cred().has(Caps::NET_RAW) {
+    if base.options.lock().device.is_some() && !base.net.permits(&task.cred(), Caps::NET_RAW) {
         return Err(Errno::EPERM);
     }
-    let inventory = task.kernel.sockets.network.inventory();
+    let inventory = base.net.network.inventory();
     let name = |index| {
         inventory
             .link(index)

@@ -18,7 +18,7 @@ const TYPE_MASK: u32 = 0xf;
 /// socket(2).
 pub fn socket(task: &CurrentTask, family: i32, kind: Flags, protocol: i32) -> Result<Fd, Errno> {
     let (kind, flags) = split_type(kind)?;
-    let socket = socket::create(&task.kernel, family, kind, protocol)?;
+    let socket = socket::create(&task.kernel, &task.net(), family, kind, protocol)?;
     let file = socket::install(&task.kernel, socket, flags);
     let (cloexec, limit) = (flags & O_CLOEXEC != 0, task.group.fd_limit());
     task.files().install(file, cloexec, 0, limit).map(Fd)

@@ -24,7 +24,7 @@ pub fn socketpair(
     if family != i32::from(AF_UNIX) {
         return Err(Errno::EAFNOSUPPORT);
     }
-    let (one, two) = unix::create_pair(&task.kernel, kind, protocol)?;
+    let (one, two) = unix::create_pair(&task.kernel, &task.net(), kind, protocol)?;
     let pair = (
         socket::install(&task.kernel, one, flags),
         socket::install(&task.kernel, two, flags),

@@ -496,7 +496,7 @@ pub const TASK: &[Row] = &[
         56,
         "clone",
         super::clone::clone,
-        Partial("no namespaces of the network and of time")
+        Partial("no namespaces of time")
     ),
     row!(57, "fork", super::fork::fork, Full),
     row!(58, "vfork", super::fork::vfork, Full),
@@ -627,7 +627,7 @@ pub const TASK: &[Row] = &[
         272,
         "unshare",
         super::unshare::unshare,
-        Partial("no namespaces of the network and of time")
+        Partial("no namespaces of time")
     ),
     row!(
         302,
@@ -639,7 +639,7 @@ pub const TASK: &[Row] = &[
         308,
         "setns",
         super::unshare::setns,
-        Partial("no namespaces of the network and of time")
+        Partial("no namespaces of time")
     ),
     row!(
         309,
@@ -673,7 +673,7 @@ pub const TASK: &[Row] = &[
         435,
         "clone3",
         super::clone::clone3,
-        Partial("no namespaces of the network and of time; no CLONE_INTO_CGROUP")
+        Partial("no namespaces of time; no CLONE_INTO_CGROUP")
     ),
     row!(438, "pidfd_getfd", super::pidfd_open::pidfd_getfd, Full),
 ];

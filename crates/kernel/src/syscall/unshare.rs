@@ -8,7 +8,7 @@ use super::arg::{Fd, Flags};
 use crate::task::{CurrentTask, NsFile, PidFd, check_namespace_flags, clone_flags as f, next_number};
 use crate::vfs::new_mount_namespace;
 
-/// unshare(2): descriptors, file system context, namespaces. The network's and time's cannot be made: `EINVAL`.
+/// unshare(2): descriptors, file system context, namespaces. Those of time cannot be made: `EINVAL`.
 pub fn unshare(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
     const KNOWN: u64 =
         f::FS | f::FILES | f::SIGHAND | f::VM | f::THREAD | f::SYSVSEM | f::NEWUSER | f::NAMESPACES;

@@ -1,6 +1,6 @@
 //! Namespaces that a task is in (namespaces(7)): names of the system, System V and POSIX IPC, control groups, process ids of
-//! its children. Mount namespaces are found by a task's root (`vfs::namespace`), the user namespace by its credentials, its
-//! own pid namespace by its process (`pid_ns`); the network and time have one each.
+//! its children, networks. Mount namespaces are found by a task's root (`vfs::namespace`), the user namespace by its credentials, its
+//! own pid namespace by its process (`pid_ns`); time has one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use crate::Kernel;
 use crate::cred::{Caps, Credentials, UserNs};
 use crate::ipc::IpcTable;
 use crate::kernel::UtsNames;
+use crate::socket::NetNs;
 use crate::vfs::Path;
 
 /// Namespaces of one kind beside the first (user.max_uts_namespaces): each costs some kilobytes.
@@ -21,6 +22,7 @@ const MOST: usize = 1024;
 const CGROUP_INITIAL: u64 = 0xeffffffb;
 const UTS_INITIAL: u64 = 0xeffffffe;
 const IPC_INITIAL: u64 = 0xefffffff;
+const TIME_INITIAL: u64 = 0xeffffffa;
 const MNT_INITIAL: u64 = 0xf0000001;
 const LATER: u64 = 0xf0000100;
 const MNT_LATER: u64 = 0xf4000000;
@@ -34,10 +36,16 @@ pub(crate) fn next_number() -> u64 {
 
 /// Counts the namespaces of one kind; goes down when one ends.
 #[derive(Debug)]
-struct Counted(Arc<AtomicUsize>);
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
-    fn another(&self) -> Result<Counted, Errno> {
+    /// For the first one.
+    pub(crate) fn first() -> Counted {
+        Counted(Arc::new(AtomicUsize::new(1)))
+    }
+
+    /// For one more. `ENOSPC`.
+    pub(crate) fn another(&self) -> Result<Counted, Errno> {
         if self.0.fetch_add(1, Ordering::Relaxed) >= MOST {
             self.0.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::ENOSPC);
@@ -69,7 +77,7 @@ impl Uts {
             number: UTS_INITIAL,
             names: Mutex::new(rank::LEAF, names),
             user_ns: UserNs::first(),
-            counted: Counted(Arc::new(AtomicUsize::new(1))),
+            counted: Counted::first(),
         })
     }
 
@@ -104,7 +112,7 @@ impl Ipc {
             number: IPC_INITIAL,
             table: IpcTable::default(),
             user_ns: UserNs::first(),
-            counted: Counted(Arc::new(AtomicUsize::new(1))),
+            counted: Counted::first(),
         })
     }
 
@@ -138,7 +146,7 @@ impl CgroupNs {
         Arc::new(CgroupNs {
             number: CGROUP_INITIAL,
             user_ns: UserNs::first(),
-            counted: Counted(Arc::new(AtomicUsize::new(1))),
+            counted: Counted::first(),
         })
     }
 
@@ -162,6 +170,8 @@ pub struct Namespaces {
     pub cgroup: Arc<CgroupNs>,
     /// Where its children get their process ids.
     pub pid_for_children: Arc<PidNs>,
+    /// Where its sockets are made.
+    pub net: Arc<NetNs>,
 }
 
 impl Namespaces {
@@ -172,6 +182,7 @@ impl Namespaces {
             ipc: kernel.ipc.clone(),
             cgroup: kernel.cgroup_ns.clone(),
             pid_for_children: PidNs::first(),
+            net: kernel.net.clone(),
         }
     }
 
@@ -186,6 +197,9 @@ impl Namespaces {
         }
         if flags & f::NEWCGROUP != 0 {
             new.cgroup = self.cgroup.another(user_ns)?;
+        }
+        if flags & f::NEWNET != 0 {
+            new.net = self.net.another(user_ns)?;
         }
         if flags & f::NEWPID != 0 {
             new.pid_for_children = PidNs::below(&self.pid_for_children, user_ns.clone(), next_number())?;
@@ -205,12 +219,14 @@ pub enum Namespace {
     Cgroup(Arc<CgroupNs>),
     /// `pid`.
     Pid(Arc<PidNs>),
+    /// `net`.
+    Net(Arc<NetNs>),
     /// `user`.
     User(Arc<UserNs>),
     /// `mnt`: its root, its number among the mount namespaces, and to whom it belongs.
     Mnt(Path, u64, Arc<UserNs>),
-    /// A kind of which there is one.
-    Only(&'static str),
+    /// `time`, of which there is one.
+    Time,
 }
 
 impl Namespace {
@@ -225,8 +241,8 @@ impl Namespace {
             // The first one is number 1.
             Namespace::Mnt(_, 0 | 1, _) => ("mnt", f::NEWNS, MNT_INITIAL),
             Namespace::Mnt(_, number, _) => ("mnt", f::NEWNS, MNT_LATER + number),
-            Namespace::Only("time") => ("time", 0x80, 0xeffffffa),
-            Namespace::Only(kind) => (kind, f::NEWNET, 0xf0000000),
+            Namespace::Net(net) => ("net", f::NEWNET, net.number),
+            Namespace::Time => ("time", 0x80, TIME_INITIAL),
         }
     }
 
@@ -239,7 +255,8 @@ impl Namespace {
             Namespace::Pid(pid) => pid.user_ns.clone(),
             Namespace::User(user) => user.parent.clone().unwrap_or_else(UserNs::first),
             Namespace::Mnt(_, _, owner) => owner.clone(),
-            Namespace::Only(_) => UserNs::first(),
+            Namespace::Net(net) => net.user_ns.clone(),
+            Namespace::Time => UserNs::first(),
         }
     }
 }
@@ -251,6 +268,11 @@ impl Kernel {
         own.unwrap_or_else(|| self.ipc.clone())
     }
 
+    /// The caller's network namespace, likewise.
+    pub fn current_net(&self) -> Arc<NetNs> {
+        super::current().map_or_else(|| self.net.clone(), |task| task.net())
+    }
+
     /// The caller's UTS namespace, likewise.
     pub fn current_uts(&self) -> Arc<Uts> {
         let own = super::current().map(|task| task.namespaces.lock().uts.clone());
@@ -259,6 +281,11 @@ impl Kernel {
 }
 
 impl Task {
+    /// The network namespace that it is in.
+    pub fn net(&self) -> Arc<NetNs> {
+        self.namespaces.lock().net.clone()
+    }
+
     /// Its namespace of a kind, by the name of its file in /proc/PID/ns.
     pub fn namespace(&self, kind: &'static str) -> Namespace {
         let own = self.namespaces.lock().clone();
@@ -275,7 +302,8 @@ impl Task {
                 let number = vfs.namespace_of(&root.mount);
                 Namespace::Mnt(vfs.root_of(&root), number, vfs.owner_of(number))
             }
-            only => Namespace::Only(only),
+            "net" => Namespace::Net(own.net),
+            _ => Namespace::Time,
         }
     }
 
@@ -353,13 +381,14 @@ impl CurrentTask {
                 };
                 drop(old);
             }
-            Namespace::Only(_) => {}
+            Namespace::Time => {}
             other => {
                 let mut new = self.namespaces.lock().clone();
                 match other {
                     Namespace::Uts(uts) => new.uts = uts,
                     Namespace::Cgroup(cgroup) => new.cgroup = cgroup,
                     Namespace::Pid(pid) => new.pid_for_children = pid,
+                    Namespace::Net(net) => new.net = net,
                     _ => {}
                 }
                 let old = std::mem::replace(&mut *self.namespaces.lock(), new);

@@ -35,7 +35,7 @@ impl FileOps for NsFile {
                     .as_ref()
                     .filter(|parent| parent.is_in(&task.group.pid_ns));
                 let parent = parent.ok_or(Errno::EPERM)?;
-                install(task, &Namespace::Pid(parent.clone()))
+                install_namespace(task, &Namespace::Pid(parent.clone()))
             }
             (NS_GET_OWNER_UID, Namespace::User(user)) => {
                 let uid = task.shown_uid(user.owner.0);
@@ -58,7 +58,7 @@ fn owner(task: &CurrentTask, namespace: &Namespace) -> Result<i64, Errno> {
     if outermost || !owner.is_in(&task.cred().user_ns) {
         return Err(Errno::EPERM);
     }
-    install(task, &Namespace::User(owner))
+    install_namespace(task, &Namespace::User(owner))
 }
 
 /// The number of a task in another pid namespace, or of one of that namespace for the caller. `ESRCH`.
@@ -80,7 +80,8 @@ fn translate(task: &CurrentTask, ns: &Arc<PidNs>, command: u32, arg: u64) -> Res
     }
 }
 
-fn install(task: &CurrentTask, namespace: &Namespace) -> Result<i64, Errno> {
+/// Opens a namespace for the caller.
+pub(crate) fn install_namespace(task: &CurrentTask, namespace: &Namespace) -> Result<i64, Errno> {
     let (kind, _, number) = namespace.identity();
     let name = format!("{kind}:[{number}]");
     let path = anon_path(&task.kernel, &name, number, FileKind::Regular, 0o444);

@@ -61,7 +61,6 @@ fn flags_that_need_each_other_are_checked() {
         clone_flags::SIGHAND,
         clone_flags::NEWUSER | clone_flags::FS,
         clone_flags::NEWPID | clone_flags::THREAD | clone_flags::SIGHAND | clone_flags::VM,
-        clone_flags::NEWNET,
     ] {
         let args = CloneArgs {
             flags,

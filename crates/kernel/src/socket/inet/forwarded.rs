@@ -29,7 +29,7 @@ impl Forwarded {
     pub fn connect(kernel: &Arc<Kernel>, to: SocketAddr) -> Result<Forwarded, Errno> {
         let family = if to.is_ipv4() { AF_INET } else { AF_INET6 };
         let made = Forwarded {
-            socket: TcpSocket::new(kernel, family),
+            socket: TcpSocket::new(kernel, &kernel.net, family),
             given_up: AtomicBool::new(false),
         };
         made.socket.begin_connecting(to)?;

@@ -87,13 +87,13 @@ impl UdpSocket {
         if ip.is_unspecified() {
             return Ok(0);
         }
-        let inventory = self.kernel.sockets.network.inventory();
+        let inventory = self.base.net.network.inventory();
         let owner = inventory.owner(ip.into()).map(|link| link.index);
         owner.ok_or(Errno::EADDRNOTAVAIL)
     }
 
     fn send_groups_by(&self, interface: u32, group: IpAddr) -> Result<(), Errno> {
-        if interface != 0 && self.kernel.sockets.network.inventory().link(interface).is_none() {
+        if interface != 0 && self.base.net.network.inventory().link(interface).is_none() {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let mut state = self.state.lock();
@@ -126,7 +126,7 @@ impl UdpSocket {
         match (level, name) {
             (IPPROTO_IP, IP_MULTICAST_IF) => {
                 let any: IpAddr = Ipv4Addr::new(224, 0, 0, 1).into();
-                let inventory = self.kernel.sockets.network.inventory();
+                let inventory = self.base.net.network.inventory();
                 let link = self.group_interface(any).and_then(|index| inventory.link(index));
                 let addresses = link.into_iter().flat_map(|link| &link.addresses);
                 let mut own = addresses.filter_map(|address| match address.ip {
@@ -153,7 +153,7 @@ impl UdpSocket {
         if !group.is_multicast() {
             return Err(Errno::EINVAL);
         }
-        let network = &self.kernel.sockets.network;
+        let network = &self.base.net.network;
         let index = if index == 0 {
             let inventory = network.inventory();
             let best = inventory.way(group, None).ok();

@@ -28,9 +28,10 @@ pub use udp::UdpSocket;
 
 use self::knobs::Knobs;
 use super::address::{decode_inet, family};
-use super::{AF_INET, AF_INET6, Kind, SocketOps};
+use super::{AF_INET, AF_INET6, Kind, NetNs, SocketOps};
 use crate::Kernel;
 use crate::cred::Caps;
+use crate::task::CurrentTask;
 
 const IPPROTO_ICMP: i32 = 1;
 const IPPROTO_TCP: i32 = 6;
@@ -41,31 +42,37 @@ const AF_UNSPEC: u16 = 0;
 /// socket(2) of AF_INET and AF_INET6.
 pub(super) fn create(
     kernel: &Arc<Kernel>,
+    net: &Arc<NetNs>,
     family: u16,
     kind: Kind,
     protocol: i32,
 ) -> Result<Arc<dyn SocketOps>, Errno> {
     match (kind, protocol) {
-        (Kind::Stream, 0 | IPPROTO_TCP) => Ok(TcpSocket::new(kernel, family)),
-        (Kind::Datagram, 0 | IPPROTO_UDP) => Ok(UdpSocket::new(kernel, family)),
-        (Kind::Datagram, IPPROTO_ICMP) if family == AF_INET => ping(kernel, family, protocol),
-        (Kind::Datagram, IPPROTO_ICMPV6) if family == AF_INET6 => ping(kernel, family, protocol),
-        (Kind::Raw, _) if !has_net_raw() => Err(Errno::EPERM),
-        (Kind::Raw, 1..=255) => Ok(RawSocket::new(kernel, family, kind, protocol)),
+        (Kind::Stream, 0 | IPPROTO_TCP) => Ok(TcpSocket::new(kernel, net, family)),
+        (Kind::Datagram, 0 | IPPROTO_UDP) => Ok(UdpSocket::new(kernel, net, family)),
+        (Kind::Datagram, IPPROTO_ICMP) if family == AF_INET => ping(kernel, net, family, protocol),
+        (Kind::Datagram, IPPROTO_ICMPV6) if family == AF_INET6 => ping(kernel, net, family, protocol),
+        (Kind::Raw, _) if !has_net_raw(net) => Err(Errno::EPERM),
+        (Kind::Raw, 1..=255) => Ok(RawSocket::new(kernel, net, family, kind, protocol)),
         (Kind::Raw, _) => Err(Errno::EPROTONOSUPPORT),
         (Kind::SeqPacket, _) => Err(Errno::ESOCKTNOSUPPORT),
         _ => Err(Errno::EPROTONOSUPPORT),
     }
 }
 
-/// Whether the caller has CAP_NET_RAW.
-pub(super) fn has_net_raw() -> bool {
-    crate::task::current().is_some_and(|task| task.cred().has(Caps::NET_RAW))
+/// Whether the caller has CAP_NET_RAW over a network namespace.
+pub(super) fn has_net_raw(net: &NetNs) -> bool {
+    crate::task::current().is_some_and(|task| net.permits(&task.cred(), Caps::NET_RAW))
 }
 
 /// A ping socket, for the groups of net.ipv4.ping_group_range.
-fn ping(kernel: &Arc<Kernel>, family: u16, protocol: i32) -> Result<Arc<dyn SocketOps>, Errno> {
-    let range = kernel.sysctls.get("net/ipv4/ping_group_range");
+fn ping(
+    kernel: &Arc<Kernel>,
+    net: &Arc<NetNs>,
+    family: u16,
+    protocol: i32,
+) -> Result<Arc<dyn SocketOps>, Errno> {
+    let range = net.sysctls.get("net/ipv4/ping_group_range");
     let mut bounds = range
         .iter()
         .flat_map(|text| text.split_whitespace())
@@ -80,13 +87,17 @@ fn ping(kernel: &Arc<Kernel>, family: u16, protocol: i32) -> Result<Arc<dyn Sock
     if !groups.any(|group| (low..=high).contains(group)) {
         return Err(Errno::EACCES);
     }
-    Ok(RawSocket::new(kernel, family, Kind::Datagram, protocol))
+    Ok(RawSocket::new(kernel, net, family, Kind::Datagram, protocol))
 }
 
-/// Ports below are for those with CAP_NET_BIND_SERVICE.
-fn first_free_port(kernel: &Kernel) -> u16 {
-    let start = kernel.sysctls.number("net/ipv4/ip_unprivileged_port_start", 1024);
-    u16::try_from(start).unwrap_or(u16::MAX)
+/// Whether the caller may take a port: low ones are for those with CAP_NET_BIND_SERVICE. `EACCES`.
+fn check_port(net: &NetNs, task: &CurrentTask, port: u16) -> Result<(), Errno> {
+    let start = net.sysctls.number("net/ipv4/ip_unprivileged_port_start", 1024);
+    if port == 0 || i64::from(port) >= start || net.permits(&task.cred(), Caps::NET_BIND_SERVICE) {
+        Ok(())
+    } else {
+        Err(Errno::EACCES)
+    }
 }
 
 /// What /proc/net shows of a socket.
@@ -111,10 +122,10 @@ pub struct Summary {
 }
 
 /// All TCP sockets, and what the stack keeps of connections without a socket (TIME_WAIT and the like).
-pub fn tcp_rows(kernel: &Kernel) -> Vec<Summary> {
-    let sockets = kernel.sockets.ports.tcp.sockets();
+pub fn tcp_rows(net: &NetNs) -> Vec<Summary> {
+    let sockets = net.ports.tcp.sockets();
     let mut rows: Vec<Summary> = sockets.iter().map(|socket| socket.summary()).collect();
-    if let Some(attached) = kernel.sockets.network.attached() {
+    if let Some(attached) = net.network.attached() {
         let entries = attached.call(|stack, now| stack.tcp_entries(now));
         let known = |token: u64| token != 0 && sockets.iter().any(|socket| socket.base().ino == token);
         rows.extend(
@@ -137,8 +148,8 @@ pub fn tcp_rows(kernel: &Kernel) -> Vec<Summary> {
 }
 
 /// All UDP sockets that have a port.
-pub fn udp_rows(kernel: &Kernel) -> Vec<Summary> {
-    let sockets = kernel.sockets.ports.udp.sockets();
+pub fn udp_rows(net: &NetNs) -> Vec<Summary> {
+    let sockets = net.ports.udp.sockets();
     let bound = sockets.iter().filter(|socket| socket.is_bound());
     bound.map(|socket| socket.summary()).collect()
 }
@@ -171,7 +182,7 @@ fn decode(socket_family: u16, raw: &[u8]) -> Result<Option<SocketAddr>, Errno> {
 
 /// Decodes bind(2)'s address: a local one, or (`groups`) one that is sent to many, with IP_FREEBIND any. `EADDRNOTAVAIL` for others.
 fn decode_local(
-    kernel: &Kernel,
+    net: &NetNs,
     socket_family: u16,
     raw: &[u8],
     knobs: &Knobs,
@@ -188,9 +199,9 @@ fn decode_local(
     if mapped && knobs.v6only() {
         return Err(Errno::EINVAL);
     }
-    let inventory = kernel.sockets.network.inventory();
+    let inventory = net.network.inventory();
     let many = groups && (ip.is_multicast() || inventory.is_broadcast(ip));
-    if ip.is_unspecified() || many || inventory.is_local(ip) || knobs.free_bind() {
+    if ip.is_unspecified() || many || inventory.may_bind(ip) || knobs.free_bind() {
         Ok(addr)
     } else {
         Err(Errno::EADDRNOTAVAIL)

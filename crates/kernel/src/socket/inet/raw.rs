@@ -18,7 +18,9 @@ use crate::socket::address::encode_inet;
 use crate::socket::filter::Beside;
 use crate::socket::inbox::{Arrival, Inbox, read_message};
 use crate::socket::options::int;
-use crate::socket::{AF_INET, AF_INET6, Base, Control, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
+use crate::socket::{
+    AF_INET, AF_INET6, Base, Control, Incoming, Kind, NetNs, Outgoing, Shutdown, SocketOps, msg,
+};
 use crate::task::CurrentTask;
 
 /// net.core.rmem_default.
@@ -56,7 +58,6 @@ struct State {
 pub struct RawSocket {
     base: Base,
     me: Weak<RawSocket>,
-    kernel: Arc<Kernel>,
     inbox: Inbox,
     state: Mutex<State>,
     knobs: Knobs,
@@ -65,9 +66,15 @@ pub struct RawSocket {
 
 impl RawSocket {
     /// A raw socket (`Kind::Raw`) or a ping socket (`Kind::Datagram`). Permissions are the caller's to check.
-    pub(super) fn new(kernel: &Arc<Kernel>, family: u16, kind: Kind, protocol: i32) -> Arc<RawSocket> {
+    pub(super) fn new(
+        kernel: &Arc<Kernel>,
+        net: &Arc<NetNs>,
+        family: u16,
+        kind: Kind,
+        protocol: i32,
+    ) -> Arc<RawSocket> {
         let ino = kernel.next_ino();
-        let base = Base::new(family, kind, protocol, ino, (BUFFER, BUFFER));
+        let base = Base::new(net, family, kind, protocol, ino, (BUFFER, BUFFER));
         let state = State {
             local: None,
             claimed: false,
@@ -82,12 +89,11 @@ impl RawSocket {
             inbox: Inbox::new(MOST_MESSAGES, &base.queue),
             base,
             me: me.clone(),
-            kernel: kernel.clone(),
             state: Mutex::new(rank::FILE_STATE, state),
             knobs: Knobs::new(family, kind),
             errors: ErrorQueue::default(),
         });
-        kernel.sockets.ports.raw.add(ino, &socket);
+        net.ports.raw.add(ino, &socket);
         if kind == Kind::Raw {
             socket.want(true);
         }
@@ -105,14 +111,14 @@ impl RawSocket {
     /// Has the stack give copies of the protocol's packets, for as long as any socket wants them.
     fn want(&self, wanted: bool) {
         let (family, protocol) = (self.base.family, self.protocol());
-        let others = self.kernel.sockets.ports.raw.sockets();
+        let others = self.base.net.ports.raw.sockets();
         let needed = wanted
             || others.iter().any(|other| {
                 other.base.ino != self.base.ino
                     && !other.is_ping()
                     && (other.base.family, other.protocol()) == (family, protocol)
             });
-        let stack = self.kernel.sockets.network.stack(&self.kernel);
+        let stack = self.base.net.network.stack();
         stack.call(|stack, _| stack.want_raw(family == AF_INET6, protocol, needed));
     }
 
@@ -159,7 +165,7 @@ impl RawSocket {
                 reuse_port: false,
                 uid: self.base.uid,
             };
-            let table = &self.kernel.sockets.ports.raw;
+            let table = &self.base.net.ports.raw;
             port = table.claim(self.base.ino, &self.me, addr.port(), claim)?;
             state.claimed = true;
         }
@@ -243,7 +249,7 @@ impl SocketOps for RawSocket {
     }
 
     fn bind(&self, _: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
-        let addr = decode_local(&self.kernel, self.base.family, addr, &self.knobs, true)?;
+        let addr = decode_local(&self.base.net, self.base.family, addr, &self.knobs, true)?;
         self.bind_to(addr)
     }
 
@@ -251,7 +257,7 @@ impl SocketOps for RawSocket {
         let to = decode(self.base.family, addr)?;
         if let Some(to) = to {
             let device = self.base.options.lock().device();
-            let way = self.kernel.sockets.network.inventory().way(to.ip(), device)?;
+            let way = self.base.net.network.inventory().way(to.ip(), device)?;
             if self.is_ping() && !self.state.lock().claimed {
                 self.bind_to(SocketAddr::new(unspecified(self.base.family), 0))?;
             }
@@ -299,7 +305,7 @@ impl SocketOps for RawSocket {
         let data = self.packet(read_message(message.src, MAX_PACKET)?)?;
         let journey = message.control.journey;
         let device = journey.interface.or_else(|| self.base.options.lock().device());
-        let many = self.kernel.sockets.network.inventory().is_broadcast(to.ip());
+        let many = self.base.net.network.inventory().is_broadcast(to.ip());
         if many && !self.base.options.lock().broadcast() {
             return Err(Errno::EACCES);
         }
@@ -321,7 +327,7 @@ impl SocketOps for RawSocket {
         };
         let source = journey.source.or(local);
         let protocol = self.protocol();
-        let stack = self.kernel.sockets.network.stack(&self.kernel);
+        let stack = self.base.net.network.stack();
         let sent = stack.call(|stack, now| {
             if header {
                 stack.raw_send_header(now, &data, &options)
@@ -437,18 +443,18 @@ impl SocketOps for RawSocket {
         if !self.is_ping() {
             self.want(false);
         }
-        self.kernel.sockets.ports.raw.remove(self.base.ino, port);
+        self.base.net.ports.raw.remove(self.base.ino, port);
         self.inbox.clear();
         self.base.queue.wake(Events::all());
     }
 }
 
 /// A packet came.
-pub(in crate::socket) fn arrived(kernel: &Kernel, packet: &net::RawPacket) {
+pub(in crate::socket) fn arrived(net: &NetNs, packet: &net::RawPacket) {
     let body = packet.data.get(packet.header_len..).unwrap_or_default();
     let icmp = matches!(i32::from(packet.protocol), IPPROTO_ICMP | IPPROTO_ICMPV6);
     let kind = body.first().copied().unwrap_or(0);
-    for socket in kernel.sockets.ports.raw.sockets() {
+    for socket in net.ports.raw.sockets() {
         if socket.protocol() != packet.protocol
             || !socket.concerns(packet.source, packet.destination, packet.interface)
         {
@@ -470,8 +476,8 @@ pub(in crate::socket) fn arrived(kernel: &Kernel, packet: &net::RawPacket) {
 }
 
 /// An ICMP error about a packet came.
-pub(in crate::socket) fn failed(kernel: &Kernel, error: &net::IcmpError) {
-    for socket in kernel.sockets.ports.raw.sockets() {
+pub(in crate::socket) fn failed(net: &NetNs, error: &net::IcmpError) {
+    for socket in net.ports.raw.sockets() {
         if socket.protocol() != error.protocol {
             continue;
         }

@@ -10,14 +10,13 @@ use sync::{Events, Mutex, PollTable, rank};
 
 use super::knobs::Knobs;
 use super::ports::Claim;
-use super::{Summary, decode_local, first_free_port, unspecified};
+use super::{Summary, check_port, decode_local, unspecified};
 use crate::Kernel;
-use crate::cred::Caps;
 use crate::io::Sink;
 use crate::socket::address::encode_inet;
 use crate::socket::channel::{Channel, Wants};
 use crate::socket::unix::MAX_BACKLOG;
-use crate::socket::{AF_INET6, Accepted, Base, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
+use crate::socket::{AF_INET6, Accepted, Base, Incoming, Kind, NetNs, Outgoing, Shutdown, SocketOps, msg};
 use crate::task::CurrentTask;
 
 /// Bytes under way in one direction: what Linux's defaults let a loopback connection hold, roughly.
@@ -79,8 +78,9 @@ pub struct TcpSocket {
 }
 
 impl TcpSocket {
-    pub(super) fn new(kernel: &Arc<Kernel>, family: u16) -> Arc<TcpSocket> {
+    pub(super) fn new(kernel: &Arc<Kernel>, net: &Arc<NetNs>, family: u16) -> Arc<TcpSocket> {
         let base = Base::new(
+            net,
             family,
             Kind::Stream,
             super::IPPROTO_TCP,
@@ -109,7 +109,7 @@ impl TcpSocket {
             state: Mutex::new(rank::FILE_STATE, state),
             knobs: Knobs::new(family, Kind::Stream),
         });
-        kernel.sockets.ports.tcp.add(ino, &socket);
+        net.ports.tcp.add(ino, &socket);
         socket
     }
 
@@ -149,7 +149,7 @@ impl TcpSocket {
             return Err(Errno::EINVAL);
         }
         let claim = self.claim(addr);
-        let table = &self.kernel.sockets.ports.tcp;
+        let table = &self.base.net.ports.tcp;
         let port = table.claim(self.base.ino, &self.me, addr.port(), claim)?;
         state.local = Some(SocketAddr::new(addr.ip(), port));
         state.claimed = true;
@@ -267,13 +267,8 @@ impl SocketOps for TcpSocket {
     }
 
     fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
-        let addr = decode_local(&self.kernel, self.base.family, addr, &self.knobs, false)?;
-        if addr.port() != 0
-            && addr.port() < first_free_port(&self.kernel)
-            && !task.cred().has(Caps::NET_BIND_SERVICE)
-        {
-            return Err(Errno::EACCES);
-        }
+        let addr = decode_local(&self.base.net, self.base.family, addr, &self.knobs, false)?;
+        check_port(&self.base.net, task, addr.port())?;
         self.bind_to(addr)
     }
 
@@ -305,7 +300,7 @@ impl SocketOps for TcpSocket {
                 .local
                 .unwrap_or(SocketAddr::new(unspecified(self.base.family), 0))
         };
-        let table = &self.kernel.sockets.ports.tcp;
+        let table = &self.base.net.ports.tcp;
         table.listen(self.base.ino, local.port(), true)?;
         let outside = match self.listen_outside(local, asked) {
             Ok(outside) => outside,
@@ -321,6 +316,10 @@ impl SocketOps for TcpSocket {
             pending: VecDeque::new(),
         };
         self.base.options.lock().listening = true;
+        if self.base.net.network.attached().is_some() {
+            // The stack may have come meanwhile.
+            self.adopt();
+        }
         Ok(())
     }
 
@@ -387,7 +386,7 @@ impl SocketOps for TcpSocket {
             }
             None => {
                 let port = self.state.lock().local.map_or(0, |addr| addr.port());
-                let _ = self.kernel.sockets.ports.tcp.listen(self.base.ino, port, false);
+                let _ = self.base.net.ports.tcp.listen(self.base.ino, port, false);
                 self.shut_listener();
             }
             Some(link) if how.write => link.tx.finish(),
@@ -591,7 +590,7 @@ impl SocketOps for TcpSocket {
             let port = state.local.filter(|_| state.claimed).map(|addr| addr.port());
             (phase, port)
         };
-        self.kernel.sockets.ports.tcp.remove(self.base.ino, port);
+        self.base.net.ports.tcp.remove(self.base.ino, port);
         match phase {
             Phase::Connected(link) => {
                 let unread = link.rx.clear();

@@ -65,8 +65,12 @@ impl TcpSocket {
             return Err(Errno::ENETUNREACH);
         }
         let device = self.base.options.lock().device();
-        let way = self.kernel.sockets.network.inventory().way(to.ip(), device)?;
-        let (to, from) = match way {
+        let inventory = self.base.net.network.inventory();
+        let (to, from) = match inventory.way(to.ip(), device)? {
+            // Nobody answers over a loopback interface that is down; the stack tries for as long as Linux.
+            Way::Local { to: ip, source } if !inventory.loops() => {
+                return self.connect_outside(source, SocketAddr::new(ip, to.port()));
+            }
             Way::Local { to: ip, source } => (SocketAddr::new(ip, to.port()), source),
             Way::Outside { source, .. } => return self.connect_outside(source, to),
         };
@@ -125,7 +129,7 @@ impl TcpSocket {
     /// Asks whoever listens at `to`.
     fn knock(&self, to: SocketAddr) {
         let Some(me) = self.me.upgrade() else { return };
-        let listeners = self.kernel.sockets.ports.tcp.receivers(to, true);
+        let listeners = self.base.net.ports.tcp.receivers(to, true);
         // Listeners that share a port (SO_REUSEPORT) take turns.
         let turn = usize::try_from(self.base.ino).unwrap_or(0);
         let Some(listener) = listeners.get(turn.checked_rem(listeners.len()).unwrap_or(0)) else {
@@ -175,7 +179,7 @@ impl TcpSocket {
 
     /// Makes the connection between `client` and a new socket in this listener's queue.
     fn establish(&self, client: &Arc<TcpSocket>) {
-        let server = TcpSocket::new(&self.kernel, self.base.family);
+        let server = TcpSocket::new(&self.kernel, &self.base.net, self.base.family);
         let limit = |socket: &TcpSocket| socket.base.options.lock().send_buffer;
         let forth = Channel::new(limit(client), &server.base.queue, &client.base.queue);
         let back = Channel::new(limit(self), &client.base.queue, &server.base.queue);
@@ -263,7 +267,7 @@ impl TcpSocket {
             (phase, port)
         };
         if let Some(port) = port {
-            self.kernel.sockets.ports.tcp.release(self.base.ino, port);
+            self.base.net.ports.tcp.release(self.base.ino, port);
         }
         if let Phase::Outside(id) = phase {
             self.abort_outside(id);

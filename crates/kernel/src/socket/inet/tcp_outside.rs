@@ -7,13 +7,12 @@ use abi::Errno;
 use net::{Ready, TcpId, TcpOptions, TcpState};
 use sync::Events;
 
-use super::tcp::{Phase, TcpSocket};
+use super::tcp::{Phase, State, TcpSocket};
 use super::tcp_info;
 use super::udp_arrival::errno;
-use crate::Kernel;
 use crate::io::{Sink, Source};
 use crate::socket::network::Attached;
-use crate::socket::{AF_INET6, Accepted, Incoming, Shutdown, SocketOps, msg};
+use crate::socket::{AF_INET6, Accepted, Incoming, NetNs, Shutdown, SocketOps, msg};
 
 /// Ports that connect(2) tries when a pair of addresses is still in use.
 const TRIES: usize = 64;
@@ -21,14 +20,21 @@ const TRIES: usize = 64;
 const AT_ONCE: usize = 256 << 10;
 
 /// The stack says that something about a socket changed.
-pub(in crate::socket) fn ready(kernel: &Kernel, token: u64, ready: Ready) {
-    let Some(socket) = kernel.sockets.ports.tcp.find(token) else {
+pub(in crate::socket) fn ready(net: &NetNs, token: u64, ready: Ready) {
+    let Some(socket) = net.ports.tcp.find(token) else {
         return;
     };
     if ready.intersects(Ready::ERR | Ready::OUT) {
         socket.look_outside();
     }
     socket.base().queue.wake(events(ready));
+}
+
+/// The stack of a namespace was made.
+pub(in crate::socket) fn adopt_listeners(net: &NetNs) {
+    for socket in net.ports.tcp.sockets() {
+        socket.adopt();
+    }
 }
 
 fn events(ready: Ready) -> Events {
@@ -50,7 +56,7 @@ fn state_of(stack: &net::Stack, id: TcpId) -> TcpState {
 
 impl TcpSocket {
     fn stack(&self) -> Result<&Arc<Attached>, Errno> {
-        self.kernel.sockets.network.attached().ok_or(Errno::ENETUNREACH)
+        self.base.net.network.attached().ok_or(Errno::ENETUNREACH)
     }
 
     /// The stack's options for this socket.
@@ -84,7 +90,7 @@ impl TcpSocket {
 
     /// listen(2), for connections from outside. `None`: there is no outside, or the address is not reached from there.
     pub(super) fn listen_outside(&self, local: SocketAddr, backlog: usize) -> Result<Option<TcpId>, Errno> {
-        let Some(stack) = self.kernel.sockets.network.attached() else {
+        let Some(stack) = self.base.net.network.attached() else {
             return Ok(None);
         };
         if local.ip().is_loopback() {
@@ -93,6 +99,36 @@ impl TcpSocket {
         let (token, options) = (self.base.ino, self.stack_options());
         let id = stack.call(|stack, _| stack.tcp_listen(local, backlog, options, token));
         id.map(Some).map_err(errno)
+    }
+
+    /// A listener that was there before the stack gets its connections from outside too.
+    pub(super) fn adopt(&self) {
+        let (local, backlog) = match &*self.state.lock() {
+            State {
+                phase:
+                    Phase::Listening {
+                        outside: None,
+                        backlog,
+                        ..
+                    },
+                local: Some(local),
+                ..
+            } => (*local, *backlog),
+            _ => return,
+        };
+        let Ok(Some(id)) = self.listen_outside(local, backlog) else {
+            return;
+        };
+        let taken = match &mut self.state.lock().phase {
+            Phase::Listening { outside, .. } if outside.is_none() => {
+                *outside = Some(id);
+                true
+            }
+            _ => false,
+        };
+        if !taken {
+            self.set_backlog(id, None);
+        }
     }
 
     /// A listener's backlog changed, or it ends (`None`).
@@ -117,7 +153,7 @@ impl TcpSocket {
     /// accept(2) of a connection from outside.
     pub(super) fn accept_outside(&self, id: TcpId) -> Result<Accepted, Errno> {
         let stack = self.stack()?;
-        let new = TcpSocket::new(&self.kernel, self.base.family);
+        let new = TcpSocket::new(&self.kernel, &self.base.net, self.base.family);
         let token = new.base.ino;
         let accepted = stack.call(|stack, _| stack.tcp_accept(id, token));
         let Some((id, local, remote)) = accepted else {
@@ -157,7 +193,7 @@ impl TcpSocket {
                 state.local = Some(local);
                 local
             };
-            if local.ip().is_loopback() {
+            if local.ip().is_loopback() && !to.ip().is_loopback() {
                 return Err(Errno::EINVAL);
             }
             let (token, options) = (self.base.ino, options.clone());
@@ -193,7 +229,7 @@ impl TcpSocket {
             state.local.take().map(|addr| addr.port())
         };
         if let Some(port) = port {
-            self.kernel.sockets.ports.tcp.release(self.base.ino, port);
+            self.base.net.ports.tcp.release(self.base.ino, port);
         }
     }
 

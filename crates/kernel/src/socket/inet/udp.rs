@@ -11,15 +11,14 @@ use super::error_queue::ErrorQueue;
 use super::groups::Membership;
 use super::knobs::Knobs;
 use super::ports::Claim;
-use super::{Summary, decode, decode_local, first_free_port, unspecified};
+use super::{Summary, check_port, decode, decode_local, unspecified};
 use crate::Kernel;
-use crate::cred::Caps;
 use crate::io::Sink;
 use crate::socket::address::encode_inet;
 use crate::socket::ancillary::Journey;
 use crate::socket::inbox::{Inbox, read_message};
 use crate::socket::network::Way;
-use crate::socket::{AF_INET6, Base, Incoming, Kind, Outgoing, Shutdown, SocketOps, msg};
+use crate::socket::{AF_INET6, Base, Incoming, Kind, NetNs, Outgoing, Shutdown, SocketOps, msg};
 use crate::task::CurrentTask;
 
 /// net.core.rmem_default and wmem_default.
@@ -45,7 +44,6 @@ pub(super) struct State {
 pub struct UdpSocket {
     pub(super) base: Base,
     me: Weak<UdpSocket>,
-    pub(super) kernel: Arc<Kernel>,
     pub(super) inbox: Inbox,
     pub(super) state: Mutex<State>,
     pub(super) knobs: Knobs,
@@ -53,20 +51,19 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    pub(super) fn new(kernel: &Arc<Kernel>, family: u16) -> Arc<UdpSocket> {
+    pub(super) fn new(kernel: &Arc<Kernel>, net: &Arc<NetNs>, family: u16) -> Arc<UdpSocket> {
         let protocol = super::IPPROTO_UDP;
         let ino = kernel.next_ino();
-        let base = Base::new(family, Kind::Datagram, protocol, ino, (BUFFER, BUFFER));
+        let base = Base::new(net, family, Kind::Datagram, protocol, ino, (BUFFER, BUFFER));
         let socket = Arc::new_cyclic(|me| UdpSocket {
             inbox: Inbox::new(MOST_MESSAGES, &base.queue),
             base,
             me: me.clone(),
-            kernel: kernel.clone(),
             state: Mutex::new(rank::FILE_STATE, State::default()),
             knobs: Knobs::new(family, Kind::Datagram),
             errors: ErrorQueue::default(),
         });
-        kernel.sockets.ports.udp.add(ino, &socket);
+        net.ports.udp.add(ino, &socket);
         socket
     }
 
@@ -87,7 +84,7 @@ impl UdpSocket {
                 uid,
             }
         };
-        let table = &self.kernel.sockets.ports.udp;
+        let table = &self.base.net.ports.udp;
         let port = table.claim(self.base.ino, &self.me, addr.port(), claim)?;
         state.local = Some(SocketAddr::new(addr.ip(), port));
         Ok(())
@@ -146,7 +143,7 @@ impl UdpSocket {
     /// Over which interface and from which address something to `to` goes.
     fn way(&self, to: IpAddr, journey: Journey) -> Result<Way, Errno> {
         let device = self.device(journey).or_else(|| self.group_interface(to));
-        let network = &self.kernel.sockets.network;
+        let network = &self.base.net.network;
         let way = network.inventory().way(to, device)?;
         if network.inventory().is_broadcast(to) && !self.base.options.lock().broadcast() {
             return Err(Errno::EACCES);
@@ -161,13 +158,8 @@ impl SocketOps for UdpSocket {
     }
 
     fn bind(&self, task: &CurrentTask, addr: &[u8]) -> Result<(), Errno> {
-        let addr = decode_local(&self.kernel, self.base.family, addr, &self.knobs, true)?;
-        if addr.port() != 0
-            && addr.port() < first_free_port(&self.kernel)
-            && !task.cred().has(Caps::NET_BIND_SERVICE)
-        {
-            return Err(Errno::EACCES);
-        }
+        let addr = decode_local(&self.base.net, self.base.family, addr, &self.knobs, true)?;
+        check_port(&self.base.net, task, addr.port())?;
         self.bind_to(addr)
     }
 
@@ -241,9 +233,11 @@ impl SocketOps for UdpSocket {
         let sent = data.len();
         let from = SocketAddr::new(from_ip, local.port());
         match way {
+            // Lost on a loopback interface that is down.
+            Way::Local { .. } if !self.base.net.network.inventory().loops() => {}
             Way::Local { to: ip, .. } => {
                 let to = SocketAddr::new(ip, to.port());
-                let arrived = self.kernel.sockets.network.asks_resolver(from, to, &data)
+                let arrived = self.base.net.network.asks_resolver(from, to, &data)
                     || self.deliver(from, to, data, message);
                 if !arrived && self.state.lock().remote.is_some() {
                     // The sandbox's own "port unreachable".
@@ -324,12 +318,12 @@ impl SocketOps for UdpSocket {
             )
         };
         for membership in groups {
-            self.kernel
-                .sockets
+            self.base
+                .net
                 .network
                 .leave(membership.interface, membership.group);
         }
-        self.kernel.sockets.ports.udp.remove(self.base.ino, port);
+        self.base.net.ports.udp.remove(self.base.ino, port);
         self.inbox.clear();
         self.base.queue.wake(Events::all());
     }

@@ -7,12 +7,11 @@ use abi::Errno;
 
 use super::UdpSocket;
 use super::error_queue::{Origin, Report};
-use crate::Kernel;
 use crate::socket::address::encode_inet;
 use crate::socket::filter::Beside;
 use crate::socket::inbox::Arrival;
 use crate::socket::network::{DatagramOut, LO_INDEX};
-use crate::socket::{Control, Outgoing, SocketOps};
+use crate::socket::{Control, NetNs, Outgoing, SocketOps};
 
 /// ECONNREFUSED and its kin as the errno that they are numbered after.
 pub(super) fn errno(error: net::Error) -> Errno {
@@ -67,7 +66,7 @@ impl UdpSocket {
         data: Vec<u8>,
         message: &mut Outgoing<'_>,
     ) -> bool {
-        let Some(receiver) = choose(&self.kernel, from, to, LO_INDEX) else {
+        let Some(receiver) = choose(&self.base.net, from, to, LO_INDEX) else {
             return false;
         };
         let (hops, class) = self.knobs.journey(to.is_ipv6(), message.control.journey);
@@ -106,10 +105,10 @@ impl UdpSocket {
                     class,
                     time: crate::vfs::now_ns(),
                 };
-                to_all(&self.kernel, from, to, &data, arrival);
+                to_all(&self.base.net, from, to, &data, arrival);
             }
         }
-        let sent = self.kernel.sockets.network.send_datagram(&DatagramOut {
+        let sent = self.base.net.network.send_datagram(&DatagramOut {
             interface,
             source: from,
             destination: to,
@@ -127,7 +126,7 @@ impl UdpSocket {
                     origin: Origin::Local,
                     kind: 0,
                     code: 0,
-                    info: self.kernel.sockets.network.path_mtu(to.ip()),
+                    info: self.base.net.network.path_mtu(to.ip()),
                     offender: None,
                     remote: to,
                     payload: data,
@@ -152,8 +151,8 @@ impl UdpSocket {
 }
 
 /// The receiver of a datagram: one that is connected to the sender, else any.
-fn choose(kernel: &Kernel, from: SocketAddr, to: SocketAddr, interface: u32) -> Option<Arc<UdpSocket>> {
-    let receivers = kernel.sockets.ports.udp.receivers(to, false);
+fn choose(net: &NetNs, from: SocketAddr, to: SocketAddr, interface: u32) -> Option<Arc<UdpSocket>> {
+    let receivers = net.ports.udp.receivers(to, false);
     let connected = |socket: &&Arc<UdpSocket>| socket.state.lock().remote == Some(from);
     let open: Vec<_> = receivers
         .iter()
@@ -167,9 +166,9 @@ fn choose(kernel: &Kernel, from: SocketAddr, to: SocketAddr, interface: u32) -> 
 }
 
 /// Gives a datagram to a group or to everyone to each of its receivers; whether there was one.
-fn to_all(kernel: &Kernel, from: SocketAddr, to: SocketAddr, data: &[u8], arrival: Arrival) -> bool {
+fn to_all(net: &NetNs, from: SocketAddr, to: SocketAddr, data: &[u8], arrival: Arrival) -> bool {
     let mut any = false;
-    for socket in kernel.sockets.ports.udp.matching(to) {
+    for socket in net.ports.udp.matching(to) {
         let member = !to.ip().is_multicast() || socket.is_member(to.ip());
         if member && socket.accepts(from, arrival.interface) {
             any = true;
@@ -180,7 +179,7 @@ fn to_all(kernel: &Kernel, from: SocketAddr, to: SocketAddr, data: &[u8], arriva
 }
 
 /// A datagram came from outside. False: nobody wants it.
-pub(in crate::socket) fn arrived(kernel: &Kernel, datagram: &mut net::Datagram) -> bool {
+pub(in crate::socket) fn arrived(net: &NetNs, datagram: &mut net::Datagram) -> bool {
     let (from, to) = (datagram.source, datagram.destination);
     let arrival = Arrival {
         to: to.ip(),
@@ -190,9 +189,9 @@ pub(in crate::socket) fn arrived(kernel: &Kernel, datagram: &mut net::Datagram) 
         time: crate::vfs::now_ns(),
     };
     if datagram.group {
-        return to_all(kernel, from, to, &datagram.data, arrival);
+        return to_all(net, from, to, &datagram.data, arrival);
     }
-    let Some(receiver) = choose(kernel, from, to, datagram.interface) else {
+    let Some(receiver) = choose(net, from, to, datagram.interface) else {
         return false;
     };
     let size = datagram.segment.map_or(usize::MAX, usize::from).max(1);
@@ -209,7 +208,7 @@ pub(in crate::socket) fn arrived(kernel: &Kernel, datagram: &mut net::Datagram) 
 }
 
 /// The engine's name server answered.
-pub(in crate::socket) fn resolved(kernel: &Kernel, from: SocketAddr, to: SocketAddr, answer: Vec<u8>) {
+pub(in crate::socket) fn resolved(net: &NetNs, from: SocketAddr, to: SocketAddr, answer: Vec<u8>) {
     let arrival = Arrival {
         to: to.ip(),
         interface: LO_INDEX,
@@ -217,14 +216,14 @@ pub(in crate::socket) fn resolved(kernel: &Kernel, from: SocketAddr, to: SocketA
         class: 0,
         time: crate::vfs::now_ns(),
     };
-    if let Some(receiver) = choose(kernel, from, to, LO_INDEX) {
+    if let Some(receiver) = choose(net, from, to, LO_INDEX) {
         receiver.take(from, answer, &mut Control::default(), arrival);
     }
 }
 
 /// An ICMP error about a datagram came.
-pub(in crate::socket) fn failed(kernel: &Kernel, error: &net::IcmpError) {
-    for socket in kernel.sockets.ports.udp.matching(error.local) {
+pub(in crate::socket) fn failed(net: &NetNs, error: &net::IcmpError) {
+    for socket in net.ports.udp.matching(error.local) {
         let remote = socket.state.lock().remote;
         if remote.is_none_or(|remote| remote == error.remote) && !socket.base().has_error() {
             socket.fail_by(error);

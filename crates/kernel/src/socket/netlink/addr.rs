@@ -5,7 +5,7 @@ use std::sync::Arc;
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, NLM_F_EXCL, Request, attribute, family_of, octets, text};
-use crate::Kernel;
+use crate::socket::NetNs;
 use crate::socket::network::{AddressConfig, Link};
 
 abi_struct! {
@@ -20,8 +20,8 @@ const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 
 /// RTM_GETADDR.
-pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Answer {
-    let inventory = kernel.sockets.network.inventory();
+pub(super) fn get(net: &Arc<NetNs>, request: &Request<'_>) -> Answer {
+    let inventory = net.network.inventory();
     let wanted = request.family();
     let index = request.fixed::<IfAddr>().map_or(0, |message| message.index);
     let mut bodies = Vec::new();
@@ -86,20 +86,17 @@ fn named(request: &Request<'_>) -> Result<(u32, AddressConfig), Errno> {
 }
 
 /// RTM_NEWADDR.
-pub(super) fn add(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn add(net: &Arc<NetNs>, request: &Request<'_>) -> Result<Answer, Errno> {
     let (index, address) = named(request)?;
-    match kernel.sockets.network.add_address(kernel, index, &address) {
+    match net.network.add_address(index, &address) {
         Err(Errno::EEXIST) if request.header.flags & NLM_F_EXCL == 0 => Ok(Answer::done()),
         other => other.map(|()| Answer::done()),
     }
 }
 
 /// RTM_DELADDR.
-pub(super) fn remove(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn remove(net: &Arc<NetNs>, request: &Request<'_>) -> Result<Answer, Errno> {
     let (index, address) = named(request)?;
-    kernel
-        .sockets
-        .network
-        .remove_address(kernel, index, address.ip, address.prefix)?;
+    net.network.remove_address(index, address.ip, address.prefix)?;
     Ok(Answer::done())
 }

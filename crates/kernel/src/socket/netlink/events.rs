@@ -7,7 +7,7 @@ use abi::AbiStruct;
 
 use super::message::{HEADER, NlMsgHdr};
 use super::{NETLINK_ROUTE, addr, link, neigh, route};
-use crate::Kernel;
+use crate::socket::NetNs;
 use crate::socket::SocketOps;
 use crate::socket::network::Inventory;
 
@@ -30,9 +30,8 @@ const IPV6_ROUTE: u32 = 0x400;
 const AF_INET6: u8 = 10;
 
 /// Tells the members of a group.
-fn tell(kernel: &Kernel, group: u32, kind: u16, body: &[u8]) {
-    let sockets: Vec<_> = kernel
-        .sockets
+fn tell(net: &NetNs, group: u32, kind: u16, body: &[u8]) {
+    let sockets: Vec<_> = net
         .netlink
         .lock()
         .values()
@@ -57,8 +56,8 @@ fn tell(kernel: &Kernel, group: u32, kind: u16, body: &[u8]) {
 }
 
 /// Tells what differs between two states of the network.
-pub fn changed(kernel: &Kernel, before: &Inventory, after: &Inventory) {
-    if kernel.sockets.netlink.lock().is_empty() {
+pub fn changed(net: &NetNs, before: &Inventory, after: &Inventory) {
+    if net.netlink.lock().is_empty() {
         return;
     }
     for new in &after.links {
@@ -67,20 +66,20 @@ pub fn changed(kernel: &Kernel, before: &Inventory, after: &Inventory) {
             (&old.name, old.mac, old.mtu, old.flags) == (&new.name, new.mac, new.mtu, new.flags)
         };
         if !old.is_some_and(same) {
-            tell(kernel, LINK, RTM_NEWLINK, &link::describe(kernel, new));
+            tell(net, LINK, RTM_NEWLINK, &link::describe(net, new));
         }
     }
-    addresses(kernel, before, after, RTM_NEWADDR);
-    routes(kernel, before, after, RTM_NEWROUTE);
-    routes(kernel, after, before, RTM_DELROUTE);
-    addresses(kernel, after, before, RTM_DELADDR);
+    addresses(net, before, after, RTM_NEWADDR);
+    routes(net, before, after, RTM_NEWROUTE);
+    routes(net, after, before, RTM_DELROUTE);
+    addresses(net, after, before, RTM_DELADDR);
     for old in before.links.iter().filter(|old| after.link(old.index).is_none()) {
-        tell(kernel, LINK, RTM_DELLINK, &link::describe(kernel, old));
+        tell(net, LINK, RTM_DELLINK, &link::describe(net, old));
     }
 }
 
 /// Addresses that `with` has and `without` has not.
-fn addresses(kernel: &Kernel, without: &Inventory, with: &Inventory, kind: u16) {
+fn addresses(net: &NetNs, without: &Inventory, with: &Inventory, kind: u16) {
     for link in &with.links {
         for address in &link.addresses {
             let there = without
@@ -92,14 +91,14 @@ fn addresses(kernel: &Kernel, without: &Inventory, with: &Inventory, kind: u16) 
                 } else {
                     IPV6_IFADDR
                 };
-                tell(kernel, group, kind, &addr::describe(link, address));
+                tell(net, group, kind, &addr::describe(link, address));
             }
         }
     }
 }
 
 /// Routes that `with` has and `without` has not.
-fn routes(kernel: &Kernel, without: &Inventory, with: &Inventory, kind: u16) {
+fn routes(net: &NetNs, without: &Inventory, with: &Inventory, kind: u16) {
     let others: BTreeSet<Vec<u8>> = route::dump(without, 0).into_iter().collect();
     for body in route::dump(with, 0)
         .into_iter()
@@ -107,18 +106,18 @@ fn routes(kernel: &Kernel, without: &Inventory, with: &Inventory, kind: u16) {
     {
         let ipv6 = body.first() == Some(&AF_INET6);
         let group = if ipv6 { IPV6_ROUTE } else { IPV4_ROUTE };
-        tell(kernel, group, kind, &body);
+        tell(net, group, kind, &body);
     }
 }
 
 /// Tells of a neighbour's new state.
-pub fn neighbour(kernel: &Kernel, interface: u32, ip: IpAddr) {
-    if kernel.sockets.netlink.lock().is_empty() {
+pub fn neighbour(net: &NetNs, interface: u32, ip: IpAddr) {
+    if net.netlink.lock().is_empty() {
         return;
     }
-    let all = kernel.sockets.network.neighbours();
+    let all = net.network.neighbours();
     let found = all.iter().find(|own| (own.interface, own.ip) == (interface, ip));
     if let Some(found) = found {
-        tell(kernel, NEIGH, RTM_NEWNEIGH, &neigh::describe(found));
+        tell(net, NEIGH, RTM_NEWNEIGH, &neigh::describe(found));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, Request, attribute, text};
-use crate::Kernel;
+use crate::socket::NetNs;
 use crate::socket::network::{Inventory, Link};
 
 abi_struct! {
@@ -34,32 +34,28 @@ fn asked<'a>(inventory: &'a Inventory, request: &Request<'_>) -> Result<&'a Link
 }
 
 /// RTM_GETLINK.
-pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
-    let network = &kernel.sockets.network;
+pub(super) fn get(net: &Arc<NetNs>, request: &Request<'_>) -> Result<Answer, Errno> {
+    let network = &net.network;
     let inventory = network.inventory();
     let bodies = if request.is_dump() {
-        inventory
-            .links
-            .iter()
-            .map(|link| describe(kernel, link))
-            .collect()
+        inventory.links.iter().map(|link| describe(net, link)).collect()
     } else {
-        vec![describe(kernel, asked(&inventory, request)?)]
+        vec![describe(net, asked(&inventory, request)?)]
     };
     Ok(Answer::of(NEW, bodies))
 }
 
 /// RTM_NEWLINK and RTM_SETLINK of an interface that is there: flags and MTU. `EOPNOTSUPP` for new interfaces.
-pub(super) fn set(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn set(net: &Arc<NetNs>, request: &Request<'_>) -> Result<Answer, Errno> {
     let info: IfInfo = request.fixed()?;
     let attributes = request.attributes(IfInfo::SIZE);
-    let index = match asked(&kernel.sockets.network.inventory(), request) {
+    let index = match asked(&net.network.inventory(), request) {
         Ok(link) => link.index,
         Err(Errno::ENODEV) if request.header.kind == NEW => return Err(Errno::EOPNOTSUPP),
         Err(error) => return Err(error),
     };
     if let Some(mtu) = attributes.number(IFLA_MTU) {
-        kernel.sockets.network.set_mtu(kernel, index, mtu)?;
+        net.network.set_mtu(index, mtu)?;
     }
     // Old programs name no mask and mean all flags.
     let change = if info.change == 0 && info.flags != 0 {
@@ -67,14 +63,11 @@ pub(super) fn set(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer,
     } else {
         info.change
     };
-    kernel
-        .sockets
-        .network
-        .set_flags(kernel, index, info.flags, change)?;
+    net.network.set_flags(index, info.flags, change)?;
     Ok(Answer::done())
 }
 
-pub(super) fn describe(kernel: &Kernel, link: &Link) -> Vec<u8> {
+pub(super) fn describe(net: &NetNs, link: &Link) -> Vec<u8> {
     const IFLA_STATS: u16 = 7;
     const IFLA_STATS64: u16 = 23;
     const OPER_UNKNOWN: u8 = 0;
@@ -115,7 +108,7 @@ pub(super) fn describe(kernel: &Kernel, link: &Link) -> Vec<u8> {
     attribute(&mut bytes, 1, &link.mac); // IFLA_ADDRESS
     let broadcast = if link.is_loopback() { [0; 6] } else { [0xff; 6] };
     attribute(&mut bytes, 2, &broadcast); // IFLA_BROADCAST
-    let counters = kernel.sockets.network.counters(link.index);
+    let counters = net.network.counters(link.index);
     let numbers = [
         counters.received_packets,
         counters.sent_packets,

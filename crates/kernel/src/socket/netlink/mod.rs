@@ -19,7 +19,7 @@ use sync::{Events, Mutex, PollTable, rank};
 use super::address::{decode_netlink, encode_netlink, family};
 use super::filter::Beside;
 use super::inbox::{Inbox, read_message};
-use super::{AF_NETLINK, Base, Control, Incoming, Kind, Outgoing, Shutdown, SocketOps, Ucred, msg};
+use super::{AF_NETLINK, Base, Control, Incoming, Kind, NetNs, Outgoing, Shutdown, SocketOps, Ucred, msg};
 use crate::Kernel;
 use crate::cred::Caps;
 use crate::io::Sink;
@@ -46,7 +46,6 @@ const MOST_MESSAGES: usize = 1024;
 /// A netlink socket.
 pub struct NetlinkSocket {
     base: Base,
-    kernel: Arc<Kernel>,
     inbox: Inbox,
     /// Port id (0: not bound) and multicast groups.
     bound: Mutex<(u32, u32)>,
@@ -56,7 +55,12 @@ pub struct NetlinkSocket {
 }
 
 /// socket(2) of AF_NETLINK.
-pub(super) fn create(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<Arc<dyn SocketOps>, Errno> {
+pub(super) fn create(
+    kernel: &Arc<Kernel>,
+    net: &Arc<NetNs>,
+    kind: Kind,
+    protocol: i32,
+) -> Result<Arc<dyn SocketOps>, Errno> {
     if !matches!(kind, Kind::Raw | Kind::Datagram) {
         return Err(Errno::ESOCKTNOSUPPORT);
     }
@@ -64,11 +68,10 @@ pub(super) fn create(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<
         return Err(Errno::EPROTONOSUPPORT);
     }
     let ino = kernel.next_ino();
-    let base = Base::new(AF_NETLINK, kind, protocol, ino, (BUFFER, BUFFER));
+    let base = Base::new(net, AF_NETLINK, kind, protocol, ino, (BUFFER, BUFFER));
     Ok(Arc::new_cyclic(|me| NetlinkSocket {
         inbox: Inbox::new(MOST_MESSAGES, &base.queue),
         base,
-        kernel: kernel.clone(),
         bound: Mutex::new(rank::FILE_STATE, (0, 0)),
         me: me.clone(),
         switches: AtomicU32::new(0),
@@ -86,7 +89,7 @@ impl NetlinkSocket {
             bound.1 = groups;
             return Ok(());
         }
-        let mut taken = self.kernel.sockets.netlink.lock();
+        let mut taken = self.base.net.netlink.lock();
         let port = if asked != 0 {
             if taken.contains_key(&asked) {
                 return Err(Errno::EADDRINUSE);
@@ -182,10 +185,11 @@ impl SocketOps for NetlinkSocket {
         }
         let port = self.port()?;
         let request = read_message(message.src, MAX_REQUEST)?;
-        let admin = crate::task::current().is_some_and(|task| task.cred().has(Caps::NET_ADMIN));
+        let net = &self.base.net;
+        let admin = crate::task::current().is_some_and(|task| net.permits(&task.cred(), Caps::NET_ADMIN));
         let replies = match self.base.protocol {
-            NETLINK_ROUTE => rtnetlink::answer(&self.kernel, admin, &request, port),
-            NETLINK_SOCK_DIAG => sock_diag::answer(&self.kernel, &request, port),
+            NETLINK_ROUTE => rtnetlink::answer(net, admin, &request, port),
+            NETLINK_SOCK_DIAG => sock_diag::answer(net, &request, port),
             _ => return Err(Errno::EPERM),
         };
         for reply in replies {
@@ -275,7 +279,7 @@ impl SocketOps for NetlinkSocket {
     fn close(&self) {
         let port = self.bound.lock().0;
         if port != 0 {
-            self.kernel.sockets.netlink.lock().remove(&port);
+            self.base.net.netlink.lock().remove(&port);
         }
         self.inbox.clear();
     }

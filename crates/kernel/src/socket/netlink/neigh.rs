@@ -5,7 +5,7 @@ use std::sync::Arc;
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, Request, attribute, family_of, octets};
-use crate::Kernel;
+use crate::socket::NetNs;
 use crate::socket::network::{NeighbourConfig, NeighbourState};
 
 abi_struct! {
@@ -19,9 +19,9 @@ const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
 /// RTM_GETNEIGH, dumps only.
-pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Answer {
+pub(super) fn get(net: &Arc<NetNs>, request: &Request<'_>) -> Answer {
     let wanted = request.family();
-    let all = kernel.sockets.network.neighbours();
+    let all = net.network.neighbours();
     let all = all
         .iter()
         .filter(|own| wanted == 0 || wanted == family_of(own.ip));
@@ -47,17 +47,17 @@ pub(super) fn describe(own: &NeighbourState) -> Vec<u8> {
 }
 
 /// RTM_NEWNEIGH (a fixed one) and RTM_DELNEIGH.
-pub(super) fn change(kernel: &Arc<Kernel>, request: &Request<'_>, add: bool) -> Result<Answer, Errno> {
+pub(super) fn change(net: &Arc<NetNs>, request: &Request<'_>, add: bool) -> Result<Answer, Errno> {
     let message: NdMsg = request.fixed()?;
     let attributes = request.attributes(NdMsg::SIZE);
     let ip = attributes.address(NDA_DST).ok_or(Errno::EINVAL)?;
     let interface = u32::try_from(message.index).map_err(|_| Errno::EINVAL)?;
-    let network = &kernel.sockets.network;
+    let network = &net.network;
     if add {
         let mac = attributes.mac(NDA_LLADDR).ok_or(Errno::EINVAL)?;
-        network.add_neighbour(kernel, &NeighbourConfig { interface, ip, mac })?;
+        network.add_neighbour(&NeighbourConfig { interface, ip, mac })?;
     } else {
-        network.remove_neighbour(kernel, interface, ip)?;
+        network.remove_neighbour(interface, ip)?;
     }
     Ok(Answer::done())
 }

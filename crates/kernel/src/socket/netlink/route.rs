@@ -7,7 +7,7 @@ use std::sync::Arc;
 use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, NLM_F_EXCL, NLM_F_REPLACE, Request, attribute, family_of, octets};
-use crate::Kernel;
+use crate::socket::NetNs;
 use crate::socket::network::{Inventory, LO_INDEX, Link, RouteConfig, SCOPE_HOST, SCOPE_LINK, Way};
 
 abi_struct! {
@@ -86,8 +86,8 @@ impl Row<'_> {
 }
 
 /// RTM_GETROUTE.
-pub(super) fn get(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
-    let inventory = kernel.sockets.network.inventory();
+pub(super) fn get(net: &Arc<NetNs>, request: &Request<'_>) -> Result<Answer, Errno> {
+    let inventory = net.network.inventory();
     let bodies = if request.is_dump() {
         dump(&inventory, request.family())
     } else {
@@ -208,7 +208,7 @@ fn find(inventory: &Inventory, request: &Request<'_>) -> Result<Vec<u8>, Errno> 
 }
 
 /// The route that a change is about.
-fn named(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<RouteConfig, Errno> {
+fn named(net: &Arc<NetNs>, request: &Request<'_>) -> Result<RouteConfig, Errno> {
     let message: RtMsg = request.fixed()?;
     let attributes = request.attributes(RtMsg::SIZE);
     let table = attributes.number(RTA_TABLE).unwrap_or(u32::from(message.table));
@@ -228,7 +228,7 @@ fn named(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<RouteConfig, Err
     let gateway = attributes.address(RTA_GATEWAY);
     let interface = match (attributes.number(RTA_OIF), gateway) {
         (Some(index), _) => index,
-        (None, Some(gateway)) => match kernel.sockets.network.inventory().way(gateway, None)? {
+        (None, Some(gateway)) => match net.network.inventory().way(gateway, None)? {
             Way::Outside { interface, .. } => interface,
             Way::Local { .. } => return Err(Errno::EINVAL),
         },
@@ -247,21 +247,18 @@ fn named(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<RouteConfig, Err
 }
 
 /// RTM_NEWROUTE.
-pub(super) fn add(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
-    let route = named(kernel, request)?;
+pub(super) fn add(net: &Arc<NetNs>, request: &Request<'_>) -> Result<Answer, Errno> {
+    let route = named(net, request)?;
     let replace = request.header.flags & NLM_F_REPLACE != 0;
-    match kernel.sockets.network.add_route(kernel, &route, replace) {
+    match net.network.add_route(&route, replace) {
         Err(Errno::EEXIST) if request.header.flags & NLM_F_EXCL == 0 => Ok(Answer::done()),
         other => other.map(|()| Answer::done()),
     }
 }
 
 /// RTM_DELROUTE.
-pub(super) fn remove(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
-    kernel
-        .sockets
-        .network
-        .remove_route(kernel, &named(kernel, request)?)?;
+pub(super) fn remove(net: &Arc<NetNs>, request: &Request<'_>) -> Result<Answer, Errno> {
+    net.network.remove_route(&named(net, request)?)?;
     Ok(Answer::done())
 }
 

@@ -6,7 +6,7 @@ use abi::Errno;
 
 use super::message::{self, Answer, Request};
 use super::{addr, link, neigh, route};
-use crate::Kernel;
+use crate::socket::NetNs;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
@@ -23,27 +23,27 @@ const RTM_GETNEIGH: u16 = 30;
 const RTM_GETRULE: u16 = 34;
 
 /// The reply datagrams to a request datagram from `port`; `admin`: the sender has CAP_NET_ADMIN.
-pub(super) fn answer(kernel: &Arc<Kernel>, admin: bool, datagram: &[u8], port: u32) -> Vec<Vec<u8>> {
-    message::answer(datagram, port, |request| serve(kernel, admin, request))
+pub(super) fn answer(net: &Arc<NetNs>, admin: bool, datagram: &[u8], port: u32) -> Vec<Vec<u8>> {
+    message::answer(datagram, port, |request| serve(net, admin, request))
 }
 
-fn serve(kernel: &Arc<Kernel>, admin: bool, request: &Request<'_>) -> Result<Answer, Errno> {
+fn serve(net: &Arc<NetNs>, admin: bool, request: &Request<'_>) -> Result<Answer, Errno> {
     // Gets are every third after new and delete; all others change something.
     if request.header.kind % 4 != 2 && !admin {
         return Err(Errno::EPERM);
     }
     match request.header.kind {
-        RTM_GETLINK => link::get(kernel, request),
-        RTM_NEWLINK | RTM_SETLINK => link::set(kernel, request),
-        RTM_GETADDR if request.is_dump() => Ok(addr::get(kernel, request)),
-        RTM_NEWADDR => addr::add(kernel, request),
-        RTM_DELADDR => addr::remove(kernel, request),
-        RTM_GETROUTE => route::get(kernel, request),
-        RTM_NEWROUTE => route::add(kernel, request),
-        RTM_DELROUTE => route::remove(kernel, request),
-        RTM_GETNEIGH if request.is_dump() => Ok(neigh::get(kernel, request)),
-        RTM_NEWNEIGH => neigh::change(kernel, request, true),
-        RTM_DELNEIGH => neigh::change(kernel, request, false),
+        RTM_GETLINK => link::get(net, request),
+        RTM_NEWLINK | RTM_SETLINK => link::set(net, request),
+        RTM_GETADDR if request.is_dump() => Ok(addr::get(net, request)),
+        RTM_NEWADDR => addr::add(net, request),
+        RTM_DELADDR => addr::remove(net, request),
+        RTM_GETROUTE => route::get(net, request),
+        RTM_NEWROUTE => route::add(net, request),
+        RTM_DELROUTE => route::remove(net, request),
+        RTM_GETNEIGH if request.is_dump() => Ok(neigh::get(net, request)),
+        RTM_NEWNEIGH => neigh::change(net, request, true),
+        RTM_DELNEIGH => neigh::change(net, request, false),
         RTM_GETRULE if request.is_dump() => Ok(route::rules(request)),
         _ => Err(Errno::EOPNOTSUPP),
     }

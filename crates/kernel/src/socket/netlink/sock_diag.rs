@@ -5,7 +5,7 @@ use std::sync::Arc;
 use abi::{Errno, abi_struct};
 
 use super::message::{self, Answer, Request, octets};
-use crate::Kernel;
+use crate::socket::NetNs;
 use crate::socket::inet::{Summary, tcp_rows, udp_rows};
 use crate::socket::{AF_INET, AF_INET6};
 
@@ -19,11 +19,11 @@ abi_struct! {
 }
 
 /// The reply datagrams to a request datagram from `port`.
-pub(super) fn answer(kernel: &Arc<Kernel>, datagram: &[u8], port: u32) -> Vec<Vec<u8>> {
-    message::answer(datagram, port, |request| serve(kernel, request))
+pub(super) fn answer(net: &Arc<NetNs>, datagram: &[u8], port: u32) -> Vec<Vec<u8>> {
+    message::answer(datagram, port, |request| serve(net, request))
 }
 
-fn serve(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
+fn serve(net: &Arc<NetNs>, request: &Request<'_>) -> Result<Answer, Errno> {
     if request.header.kind != SOCK_DIAG_BY_FAMILY {
         return Err(Errno::EINVAL);
     }
@@ -33,8 +33,8 @@ fn serve(kernel: &Arc<Kernel>, request: &Request<'_>) -> Result<Answer, Errno> {
         return Err(Errno::EOPNOTSUPP);
     }
     let rows = match wanted.protocol {
-        IPPROTO_TCP => tcp_rows(kernel),
-        IPPROTO_UDP => udp_rows(kernel),
+        IPPROTO_TCP => tcp_rows(net),
+        IPPROTO_UDP => udp_rows(net),
         _ => return Err(Errno::EOPNOTSUPP),
     };
     let state = |row: &&Summary| wanted.states & 1u32.checked_shl(row.state.into()).unwrap_or(0) != 0;

@@ -9,7 +9,7 @@ use net::{Event, Stack};
 use sync::{Mutex, rank};
 
 use crate::Kernel;
-use crate::socket::{inet, netlink, packet};
+use crate::socket::{NetNs, inet, netlink, packet};
 use crate::time::queue::Expire;
 
 /// Carries frames to network devices.
@@ -31,6 +31,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// A stack with its wire.
 pub struct Attached {
     kernel: Weak<Kernel>,
+    net: Weak<NetNs>,
     me: Weak<Attached>,
     stack: Mutex<Stack>,
     wire: Box<dyn Wire>,
@@ -40,9 +41,15 @@ pub struct Attached {
 }
 
 impl Attached {
-    pub(super) fn new(kernel: &Arc<Kernel>, stack: Stack, wire: Box<dyn Wire>) -> Arc<Attached> {
+    pub(super) fn new(
+        kernel: Weak<Kernel>,
+        net: Weak<NetNs>,
+        stack: Stack,
+        wire: Box<dyn Wire>,
+    ) -> Arc<Attached> {
         Arc::new_cyclic(|me| Attached {
-            kernel: Arc::downgrade(kernel),
+            kernel,
+            net,
             me: me.clone(),
             stack: Mutex::new(rank::NETWORK, stack),
             wire,
@@ -105,9 +112,9 @@ impl Attached {
             (result, deadline.into_iter().chain(soon).min())
         };
         if !events.is_empty()
-            && let Some(kernel) = self.kernel.upgrade()
+            && let Some(net) = self.net.upgrade()
         {
-            self.dispatch(&kernel, events);
+            self.dispatch(&net, events);
         }
         if let Some(deadline) = deadline {
             self.arm(deadline);
@@ -115,23 +122,23 @@ impl Attached {
         result
     }
 
-    fn dispatch(&self, kernel: &Kernel, events: Vec<Event>) {
+    fn dispatch(&self, net: &NetNs, events: Vec<Event>) {
         for event in events {
             match event {
-                Event::Tcp { token, ready, .. } => inet::tcp_outside::ready(kernel, token, ready),
+                Event::Tcp { token, ready, .. } => inet::tcp_outside::ready(net, token, ready),
                 Event::Datagram(mut datagram) => {
-                    if !inet::udp_arrival::arrived(kernel, &mut datagram) {
+                    if !inet::udp_arrival::arrived(net, &mut datagram) {
                         self.call(|stack, now| stack.udp_unreachable(now, &datagram));
                     }
                 }
-                Event::Raw(packet) => inet::raw::arrived(kernel, &packet),
+                Event::Raw(packet) => inet::raw::arrived(net, &packet),
                 Event::Icmp(error) => {
-                    inet::udp_arrival::failed(kernel, &error);
-                    inet::raw::failed(kernel, &error);
+                    inet::udp_arrival::failed(net, &error);
+                    inet::raw::failed(net, &error);
                 }
-                Event::Frame(frame) => packet::passed(kernel, &frame),
+                Event::Frame(frame) => packet::passed(net, &frame),
                 Event::Neighbor { interface, address } => {
-                    netlink::events::neighbour(kernel, interface, address);
+                    netlink::events::neighbour(net, interface, address);
                 }
             }
         }

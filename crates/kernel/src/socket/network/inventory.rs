@@ -110,24 +110,26 @@ pub struct Inventory {
     pub routes: Vec<RouteConfig>,
 }
 
-impl Default for Inventory {
-    fn default() -> Self {
+impl Inventory {
+    /// The loopback interface only; one that is down has no addresses yet.
+    pub fn with_loopback(up: bool) -> Inventory {
         let own = |ip: IpAddr, prefix| AddressConfig {
             ip,
             prefix,
             broadcast: None,
             scope: SCOPE_HOST,
         };
+        let addresses = [
+            own(Ipv4Addr::LOCALHOST.into(), 8),
+            own(Ipv6Addr::LOCALHOST.into(), 128),
+        ];
         let lo = Link {
             index: LO_INDEX,
             name: "lo".into(),
             mac: [0; 6],
             mtu: LO_MTU,
-            flags: flags::UP | flags::LOOPBACK | flags::RUNNING,
-            addresses: vec![
-                own(Ipv4Addr::LOCALHOST.into(), 8),
-                own(Ipv6Addr::LOCALHOST.into(), 128),
-            ],
+            flags: flags::LOOPBACK | if up { flags::UP | flags::RUNNING } else { 0 },
+            addresses: if up { addresses.to_vec() } else { Vec::new() },
         };
         Inventory {
             links: vec![lo],
@@ -223,6 +225,11 @@ impl Inventory {
         self.links.iter().find(|link| link.name.as_bytes() == name)
     }
 
+    /// Whether the loopback interface is up: only then does anything arrive that stays here.
+    pub fn loops(&self) -> bool {
+        self.link(LO_INDEX).is_some_and(Link::is_up)
+    }
+
     /// The interface that has this address.
     pub fn owner(&self, ip: IpAddr) -> Option<&Link> {
         self.links
@@ -232,7 +239,16 @@ impl Inventory {
 
     /// Whether something sent to `ip` stays here.
     pub fn is_local(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || self.owner(ip).is_some()
+        // All of 127.0.0.0/8, as the loopback interface's address says.
+        let loopback = self.link(LO_INDEX).filter(|_| ip.is_ipv4());
+        let mut networks = loopback.into_iter().flat_map(|lo| &lo.addresses);
+        networks.any(|own| same_network(own.ip, ip, own.prefix)) || self.owner(ip).is_some()
+    }
+
+    /// Whether bind(2) takes an address. Linux looks into a table that a namespace without any IPv4 address has not made yet.
+    pub fn may_bind(&self, ip: IpAddr) -> bool {
+        let none = || self.links.iter().all(|link| link.ipv4().is_none());
+        self.is_local(ip) || (ip.is_ipv4() && none())
     }
 
     /// Whether `ip` is the broadcast address of an interface's network, or of all.
@@ -272,16 +288,15 @@ impl Inventory {
     /// Where a destination is. `ENETUNREACH` when no route leads there.
     pub fn way(&self, to: IpAddr, device: Option<u32>) -> Result<Way, Errno> {
         let local = |to: IpAddr, source: IpAddr| Ok(Way::Local { to, source });
+        let to = match to {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            to => to,
+        };
         match to {
-            IpAddr::V4(ip) if ip.is_unspecified() => {
-                return local(Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
-            }
-            IpAddr::V6(ip) if ip.is_unspecified() => {
-                return local(Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
-            }
+            to if !self.is_local(to) => {}
             IpAddr::V4(ip) if ip.is_loopback() => return local(to, Ipv4Addr::LOCALHOST.into()),
-            to if self.is_local(to) => return local(to, to),
-            _ => {}
+            to => return local(to, to),
         }
         if let Some(route) = self.route(to, device) {
             let next = route.gateway.unwrap_or(to);
@@ -338,7 +353,7 @@ mod tests {
             scope: 0,
             protocol: 3,
         };
-        let mut inventory = Inventory::default();
+        let mut inventory = Inventory::with_loopback(true);
         inventory.links.push(Link {
             index: 5,
             name: "eth0".into(),
@@ -394,7 +409,7 @@ mod tests {
 
     #[test]
     fn without_an_interface_nothing_is_reached() {
-        let inventory = Inventory::default();
+        let inventory = Inventory::with_loopback(true);
         for to in [
             "10.0.0.1",
             "255.255.255.255",

@@ -8,14 +8,14 @@ mod inventory;
 mod resolver;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
 use net::{GSO_MAX, Offloads, Prefix, Route, Settings, Stack};
 use sync::{RwLock, rank};
 
 use crate::Kernel;
-use crate::socket::netlink;
+use crate::socket::{NetNs, inet, netlink};
 
 pub use attached::{Attached, Wire};
 pub use config::{AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
@@ -71,8 +71,12 @@ pub struct DatagramOut<'a> {
     pub data: &'a [u8],
 }
 
-/// The network of a sandbox.
+/// What a network namespace has beside its sockets.
 pub struct Network {
+    pub(super) kernel: Weak<Kernel>,
+    net: Weak<NetNs>,
+    /// The first namespace's loopback interface is up from the start.
+    first: bool,
     /// What the stack has of interfaces and routes, for look-ups without its lock.
     inventory: RwLock<Arc<Inventory>>,
     attached: OnceLock<Arc<Attached>>,
@@ -80,17 +84,7 @@ pub struct Network {
     resolver: resolver::Resolver,
 }
 
-impl Default for Network {
-    fn default() -> Self {
-        Network {
-            inventory: RwLock::new(rank::LEAF, Arc::new(Inventory::default())),
-            attached: OnceLock::new(),
-            resolver: resolver::Resolver::default(),
-        }
-    }
-}
-
-/// The wire of a sandbox without interfaces.
+/// The wire of a namespace without devices of the host.
 struct NoWire;
 
 impl Wire for NoWire {
@@ -103,24 +97,46 @@ fn errno(error: net::Error) -> Errno {
     Errno::from_raw(error as i32)
 }
 
-fn new_stack(kernel: &Arc<Kernel>, wire: Box<dyn Wire>) -> Arc<Attached> {
-    let mut secret = [0; 32];
-    crate::random::fill(&mut secret);
-    let attached = Attached::new(kernel, Stack::new(secret, Settings::default()), wire);
-    // The loopback interface is always there, so this cannot fail.
-    let _ = attached.call(|stack, now| stack.set_up(now, LO_INDEX, true));
-    attached
-}
-
 impl Network {
+    /// The network of a new namespace: the loopback interface, up in the first namespace only.
+    pub(super) fn new(kernel: Weak<Kernel>, net: Weak<NetNs>, first: bool) -> Network {
+        Network {
+            inventory: RwLock::new(rank::LEAF, Arc::new(Inventory::with_loopback(first))),
+            attached: OnceLock::new(),
+            resolver: resolver::Resolver::default(),
+            kernel,
+            net,
+            first,
+        }
+    }
+
+    fn new_stack(&self, wire: Box<dyn Wire>) -> Arc<Attached> {
+        let mut secret = [0; 32];
+        crate::random::fill(&mut secret);
+        let stack = Stack::new(secret, Settings::default());
+        let attached = Attached::new(self.kernel.clone(), self.net.clone(), stack, wire);
+        if self.first {
+            // The loopback interface is always there, so this cannot fail.
+            let _ = attached.call(|stack, now| stack.set_up(now, LO_INDEX, true));
+        }
+        attached
+    }
+
     /// Interfaces and routes as they are now.
     pub fn inventory(&self) -> Arc<Inventory> {
         self.inventory.read().clone()
     }
 
-    /// The stack; made when it is first needed in a sandbox without interfaces.
-    pub fn stack(&self, kernel: &Arc<Kernel>) -> &Arc<Attached> {
-        self.attached.get_or_init(|| new_stack(kernel, Box::new(NoWire)))
+    /// The stack; made when it is first needed in a namespace without devices of the host.
+    pub fn stack(&self) -> &Arc<Attached> {
+        if let Some(attached) = self.attached.get() {
+            return attached;
+        }
+        let attached = self.attached.get_or_init(|| self.new_stack(Box::new(NoWire)));
+        if let Some(net) = self.net.upgrade() {
+            inet::tcp_outside::adopt_listeners(&net);
+        }
+        attached
     }
 
     /// The stack, if there is one.
@@ -129,38 +145,34 @@ impl Network {
     }
 
     /// Connects the network with devices. `EBUSY` when that is too late.
-    pub fn attach(
-        &self,
-        kernel: &Arc<Kernel>,
-        config: &NetworkConfig,
-        wire: Box<dyn Wire>,
-    ) -> Result<(), Errno> {
-        let attached = new_stack(kernel, wire);
+    pub fn attach(&self, config: &NetworkConfig, wire: Box<dyn Wire>) -> Result<(), Errno> {
+        let attached = self.new_stack(wire);
         attached
             .call(|stack, now| build(stack, now, config))
             .map_err(errno)?;
         self.attached.set(attached).map_err(|_| Errno::EBUSY)?;
         self.resolver.set(config.resolver);
-        self.renew(kernel);
+        self.renew();
         Ok(())
     }
 
     /// Copies what the stack has now.
-    fn renew(&self, kernel: &Kernel) {
+    fn renew(&self) {
         if let Some(attached) = self.attached.get() {
             let new = Arc::new(attached.look(inventory::read));
             let old = std::mem::replace(&mut *self.inventory.write(), new.clone());
-            netlink::events::changed(kernel, &old, &new);
+            if let Some(net) = self.net.upgrade() {
+                netlink::events::changed(&net, &old, &new);
+            }
         }
     }
 
     fn change<R>(
         &self,
-        kernel: &Arc<Kernel>,
         f: impl FnOnce(&mut Stack, net::Instant) -> Result<R, net::Error>,
     ) -> Result<R, Errno> {
-        let result = self.stack(kernel).call(f).map_err(errno);
-        self.renew(kernel);
+        let result = self.stack().call(f).map_err(errno);
+        self.renew();
         result
     }
 
@@ -254,8 +266,8 @@ impl Network {
     }
 
     /// Changes an interface's flags, as far as they can be: up or down, promiscuous. `ENODEV`.
-    pub fn set_flags(&self, kernel: &Arc<Kernel>, index: u32, flags: u32, change: u32) -> Result<(), Errno> {
-        self.change(kernel, |stack, now| {
+    pub fn set_flags(&self, index: u32, flags: u32, change: u32) -> Result<(), Errno> {
+        self.change(|stack, now| {
             if change & flags::UP != 0 {
                 stack.set_up(now, index, flags & flags::UP != 0)?;
             }
@@ -267,48 +279,33 @@ impl Network {
     }
 
     /// An interface's device is gone for good.
-    pub fn lose_carrier(&self, kernel: &Arc<Kernel>, index: u32) {
-        let _ = self.change(kernel, |stack, _| {
-            stack.configure(index, |own| own.carrier = false)
-        });
+    pub fn lose_carrier(&self, index: u32) {
+        let _ = self.change(|stack, _| stack.configure(index, |own| own.carrier = false));
     }
 
     /// Changes an interface's MTU. `ENODEV`, `EINVAL`.
-    pub fn set_mtu(&self, kernel: &Arc<Kernel>, index: u32, mtu: u32) -> Result<(), Errno> {
+    pub fn set_mtu(&self, index: u32, mtu: u32) -> Result<(), Errno> {
         let mtu = usize::try_from(mtu).map_err(|_| Errno::EINVAL)?;
-        self.change(kernel, |stack, _| stack.configure(index, |own| own.mtu = mtu))
+        self.change(|stack, _| stack.configure(index, |own| own.mtu = mtu))
     }
 
     /// Gives an interface an address, and the route to its network. `EEXIST`, `ENODEV`.
-    pub fn add_address(
-        &self,
-        kernel: &Arc<Kernel>,
-        index: u32,
-        address: &AddressConfig,
-    ) -> Result<(), Errno> {
-        self.change(kernel, |stack, now| {
-            stack.add_address(now, index, stack_address(address))
-        })
+    pub fn add_address(&self, index: u32, address: &AddressConfig) -> Result<(), Errno> {
+        self.change(|stack, now| stack.add_address(now, index, stack_address(address)))
     }
 
     /// Takes an address from an interface, with the routes that need it. `EADDRNOTAVAIL`, `ENODEV`.
-    pub fn remove_address(
-        &self,
-        kernel: &Arc<Kernel>,
-        index: u32,
-        ip: IpAddr,
-        prefix: u8,
-    ) -> Result<(), Errno> {
-        self.change(kernel, |stack, _| stack.remove_address(index, ip, prefix))
+    pub fn remove_address(&self, index: u32, ip: IpAddr, prefix: u8) -> Result<(), Errno> {
+        self.change(|stack, _| stack.remove_address(index, ip, prefix))
     }
 
     /// Adds a route. `EEXIST`, `ENODEV`, `ENETUNREACH` for a router that is no neighbour.
-    pub fn add_route(&self, kernel: &Arc<Kernel>, route: &RouteConfig, replace: bool) -> Result<(), Errno> {
-        self.change(kernel, |stack, _| stack.add_route(stack_route(route), replace))
+    pub fn add_route(&self, route: &RouteConfig, replace: bool) -> Result<(), Errno> {
+        self.change(|stack, _| stack.add_route(stack_route(route), replace))
     }
 
     /// Removes the first route that fits: an interface of 0, no router or a metric of 0 fit all. `ESRCH`.
-    pub fn remove_route(&self, kernel: &Arc<Kernel>, like: &RouteConfig) -> Result<(), Errno> {
+    pub fn remove_route(&self, like: &RouteConfig) -> Result<(), Errno> {
         let fits = |own: &Route| {
             own.table == net::TABLE_MAIN
                 && own.destination == Prefix::new(like.destination, like.prefix)
@@ -316,19 +313,17 @@ impl Network {
                 && (like.gateway.is_none() || own.gateway == like.gateway)
                 && (like.metric == 0 || own.metric == like.metric)
         };
-        self.change(kernel, |stack, _| stack.remove_route(fits)).map(drop)
+        self.change(|stack, _| stack.remove_route(fits)).map(drop)
     }
 
     /// Adds a neighbour that needs no asking, or changes it. `ENODEV`.
-    pub fn add_neighbour(&self, kernel: &Arc<Kernel>, neighbour: &NeighbourConfig) -> Result<(), Errno> {
-        self.change(kernel, |stack, now| {
-            stack.set_neighbor(now, stack_neighbour(now, neighbour))
-        })
+    pub fn add_neighbour(&self, neighbour: &NeighbourConfig) -> Result<(), Errno> {
+        self.change(|stack, now| stack.set_neighbor(now, stack_neighbour(now, neighbour)))
     }
 
     /// Forgets a neighbour. `ENOENT`.
-    pub fn remove_neighbour(&self, kernel: &Arc<Kernel>, interface: u32, ip: IpAddr) -> Result<(), Errno> {
-        self.change(kernel, |stack, _| stack.remove_neighbor(interface, ip))
+    pub fn remove_neighbour(&self, interface: u32, ip: IpAddr) -> Result<(), Errno> {
+        self.change(|stack, _| stack.remove_neighbor(interface, ip))
     }
 }
 

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use sync::{Mutex, rank};
 
 use super::Network;
-use crate::Kernel;
 use crate::socket::inet;
 
 /// Queries that wait for their answers; the oldest is forgotten.
@@ -88,9 +87,11 @@ impl Network {
     }
 
     /// The engine's name server answered.
-    pub fn resolver_answered(&self, kernel: &Kernel, answer: &[u8]) {
-        if let Some((server, asker, answer)) = self.resolver.leave(answer) {
-            inet::udp_arrival::resolved(kernel, server, asker, answer);
+    pub fn resolver_answered(&self, answer: &[u8]) {
+        if let Some((server, asker, answer)) = self.resolver.leave(answer)
+            && let Some(net) = self.net.upgrade()
+        {
+            inet::udp_arrival::resolved(&net, server, asker, answer);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::filter::Beside;
 use super::inbox::{Arrival, Inbox, read_message};
 use super::inet::has_net_raw;
 use super::options::int;
-use super::{AF_PACKET, Base, Control, Incoming, Kind, Outgoing, Shutdown, SocketOps};
+use super::{AF_PACKET, Base, Control, Incoming, Kind, NetNs, Outgoing, Shutdown, SocketOps};
 use crate::Kernel;
 use crate::file::MapPiece;
 use crate::io::Sink;
@@ -81,15 +81,20 @@ pub struct PacketSocket {
 }
 
 /// socket(2) of AF_PACKET.
-pub(super) fn create(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<Arc<dyn SocketOps>, Errno> {
-    if !has_net_raw() {
+pub(super) fn create(
+    kernel: &Arc<Kernel>,
+    net: &Arc<NetNs>,
+    kind: Kind,
+    protocol: i32,
+) -> Result<Arc<dyn SocketOps>, Errno> {
+    if !has_net_raw(net) {
         return Err(Errno::EPERM);
     }
     if !matches!(kind, Kind::Raw | Kind::Datagram) {
         return Err(Errno::ESOCKTNOSUPPORT);
     }
     let ino = kernel.next_ino();
-    let base = Base::new(AF_PACKET, kind, protocol, ino, (BUFFER, BUFFER));
+    let base = Base::new(net, AF_PACKET, kind, protocol, ino, (BUFFER, BUFFER));
     let state = State {
         protocol: u16::try_from(protocol & 0xffff).unwrap_or(0).swap_bytes(),
         ..State::default()
@@ -102,24 +107,14 @@ pub(super) fn create(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<
         ring: Mutex::new(rank::FILE_STATE_PEER, None),
         _me: me.clone(),
     });
-    kernel.sockets.packets.lock().insert(ino, Arc::downgrade(&socket));
-    kernel
-        .sockets
-        .network
-        .stack(kernel)
-        .call(|stack, _| stack.want_frames(true));
+    net.packets.lock().insert(ino, Arc::downgrade(&socket));
+    net.network.stack().call(|stack, _| stack.want_frames(true));
     Ok(socket)
 }
 
 /// A frame passed by.
-pub(super) fn passed(kernel: &Kernel, frame: &net::Frame) {
-    let sockets: Vec<_> = kernel
-        .sockets
-        .packets
-        .lock()
-        .values()
-        .filter_map(Weak::upgrade)
-        .collect();
+pub(super) fn passed(net: &NetNs, frame: &net::Frame) {
+    let sockets: Vec<_> = net.packets.lock().values().filter_map(Weak::upgrade).collect();
     for socket in sockets {
         socket.take(frame);
     }
@@ -144,8 +139,8 @@ impl PacketSocket {
         };
         let ethertype = u16::from_be_bytes([ethertype[0], ethertype[1]]);
         let own = self
-            .kernel
-            .sockets
+            .base
+            .net
             .network
             .inventory()
             .link(frame.interface)
@@ -242,8 +237,8 @@ impl PacketSocket {
             None => interface,
         };
         let link = self
-            .kernel
-            .sockets
+            .base
+            .net
             .network
             .inventory()
             .link(interface)
@@ -295,7 +290,7 @@ impl SocketOps for PacketSocket {
             return Err(Errno::EINVAL);
         }
         let interface = u32::try_from(addr.index).map_err(|_| Errno::ENODEV)?;
-        if interface != 0 && self.kernel.sockets.network.inventory().link(interface).is_none() {
+        if interface != 0 && self.base.net.network.inventory().link(interface).is_none() {
             return Err(Errno::ENODEV);
         }
         let mut state = self.state.lock();
@@ -312,13 +307,7 @@ impl SocketOps for PacketSocket {
 
     fn name(&self) -> Result<Vec<u8>, Errno> {
         let state = self.state.lock();
-        let link = self
-            .kernel
-            .sockets
-            .network
-            .inventory()
-            .link(state.interface)
-            .cloned();
+        let link = self.base.net.network.inventory().link(state.interface).cloned();
         let mut addr = [0; 8];
         addr[..6].copy_from_slice(&link.as_ref().map_or([0; 6], |link| link.mac));
         let name = SockaddrLl {
@@ -345,7 +334,7 @@ impl SocketOps for PacketSocket {
         let data = read_message(message.src, MAX_FRAME)?;
         let len = data.len();
         let (interface, frame) = self.outgoing(message.to, data)?;
-        let stack = self.kernel.sockets.network.stack(&self.kernel);
+        let stack = self.base.net.network.stack();
         let sent = stack.call(|stack, now| stack.frame_send(now, interface, &frame));
         sent.map(|()| len).map_err(|error| Errno::from_raw(error as i32))
     }
@@ -382,7 +371,7 @@ impl SocketOps for PacketSocket {
             // PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP: all frames that come are shown anyhow.
             1 | 2 => {
                 let index = value.get(..MEMBERSHIP).map(u32::get).ok_or(Errno::EINVAL)?;
-                if name == 1 && self.kernel.sockets.network.inventory().link(index).is_none() {
+                if name == 1 && self.base.net.network.inventory().link(index).is_none() {
                     return Err(Errno::ENODEV);
                 }
                 Ok(())
@@ -478,12 +467,12 @@ impl SocketOps for PacketSocket {
     fn close(&self) {
         self.state.lock().closed = true;
         let last = {
-            let mut all = self.kernel.sockets.packets.lock();
+            let mut all = self.base.net.packets.lock();
             all.remove(&self.base.ino);
             all.is_empty()
         };
         if last {
-            let stack = self.kernel.sockets.network.stack(&self.kernel);
+            let stack = self.base.net.network.stack();
             stack.call(|stack, _| stack.want_frames(false));
         }
         self.inbox.clear();

@@ -95,7 +95,7 @@ impl UnixSocket {
                     _ => return Err(Errno::ECONNREFUSED),
                 }
             }
-            let ours = UnixSocket::new(&self.kernel, self.base.kind);
+            let ours = UnixSocket::new(&self.kernel, &self.base.net, self.base.kind);
             let (name, listener_cred) = {
                 let state = listener.state.lock();
                 (state.name.clone(), state.cred)

@@ -13,7 +13,7 @@ use sync::{Events, Mutex, PollTable, rank};
 use super::address::{UnixName, encode_unix};
 use super::channel::Channel;
 use super::inbox::Inbox;
-use super::{AF_UNIX, Accepted, Base, Incoming, Kind, Outgoing, Shutdown, SocketOps, Ucred, options};
+use super::{AF_UNIX, Accepted, Base, Incoming, Kind, NetNs, Outgoing, Shutdown, SocketOps, Ucred, options};
 use crate::Kernel;
 use crate::io::Sink;
 use crate::task::CurrentTask;
@@ -94,34 +94,43 @@ pub struct Summary {
 pub(super) struct Bound(Weak<UnixSocket>);
 
 /// socket(2) of AF_UNIX.
-pub(super) fn create(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<Arc<dyn SocketOps>, Errno> {
-    Ok(new(kernel, kind, protocol)?)
+pub(super) fn create(
+    kernel: &Arc<Kernel>,
+    net: &Arc<NetNs>,
+    kind: Kind,
+    protocol: i32,
+) -> Result<Arc<dyn SocketOps>, Errno> {
+    Ok(new(kernel, net, kind, protocol)?)
 }
 
-fn new(kernel: &Arc<Kernel>, kind: Kind, protocol: i32) -> Result<Arc<UnixSocket>, Errno> {
+fn new(kernel: &Arc<Kernel>, net: &Arc<NetNs>, kind: Kind, protocol: i32) -> Result<Arc<UnixSocket>, Errno> {
     if protocol != 0 && protocol != i32::from(AF_UNIX) {
         return Err(Errno::EPROTONOSUPPORT);
     }
     // SOCK_RAW is another word for SOCK_DGRAM here.
     let kind = if kind == Kind::Raw { Kind::Datagram } else { kind };
-    Ok(UnixSocket::new(kernel, kind))
+    Ok(UnixSocket::new(kernel, net, kind))
 }
 
 /// socketpair(2).
 pub fn create_pair(
     kernel: &Arc<Kernel>,
+    net: &Arc<NetNs>,
     kind: Kind,
     protocol: i32,
 ) -> Result<(Arc<UnixSocket>, Arc<UnixSocket>), Errno> {
-    let (one, two) = (new(kernel, kind, protocol)?, new(kernel, kind, protocol)?);
+    let (one, two) = (
+        new(kernel, net, kind, protocol)?,
+        new(kernel, net, kind, protocol)?,
+    );
     let cred = Ucred::current();
     UnixSocket::join(&one, &two, cred, cred);
     Ok((one, two))
 }
 
 impl UnixSocket {
-    fn new(kernel: &Arc<Kernel>, kind: Kind) -> Arc<UnixSocket> {
-        let base = Base::new(AF_UNIX, kind, 0, kernel.next_ino(), (BUFFER, BUFFER));
+    fn new(kernel: &Arc<Kernel>, net: &Arc<NetNs>, kind: Kind) -> Arc<UnixSocket> {
+        let base = Base::new(net, AF_UNIX, kind, 0, kernel.next_ino(), (BUFFER, BUFFER));
         let ino = base.ino;
         let state = State {
             phase: Phase::Idle,
@@ -142,7 +151,7 @@ impl UnixSocket {
             state: Mutex::new(rank::FILE_STATE, state),
             full: Mutex::new(rank::LEAF, Vec::new()),
         });
-        kernel.sockets.add_unix(ino, &socket);
+        net.add_unix(ino, &socket);
         socket
     }
 
@@ -447,7 +456,7 @@ impl SocketOps for UnixSocket {
             let phase = std::mem::replace(&mut state.phase, Phase::Closed);
             (phase, state.name.clone(), state.inode.take())
         };
-        self.kernel.sockets.remove_unix(self.base.ino);
+        self.base.net.remove_unix(self.base.ino);
         self.release_name(name.as_ref(), inode);
         match phase {
             Phase::Listening { queue, .. } => {

@@ -75,7 +75,7 @@ impl UnixSocket {
     }
 
     fn claim(&self, name: &[u8]) -> bool {
-        let mut names = self.kernel.sockets.names.lock();
+        let mut names = self.base.net.names.lock();
         let taken = names.get(name).is_some_and(|weak| weak.strong_count() > 0);
         if !taken {
             names.insert(name.to_vec(), self.me.clone());
@@ -86,7 +86,7 @@ impl UnixSocket {
     /// Gives the name up: an abstract one is free again, a path stays without a socket.
     pub(super) fn release_name(&self, name: Option<&UnixName>, inode: Option<Arc<Inode>>) {
         if let Some(UnixName::Abstract(name)) = name {
-            let mut names = self.kernel.sockets.names.lock();
+            let mut names = self.base.net.names.lock();
             if names.get(name).is_some_and(|weak| Weak::ptr_eq(weak, &self.me)) {
                 names.remove(name);
             }
@@ -103,7 +103,7 @@ impl UnixSocket {
     /// The socket with this name. `ECONNREFUSED` when there is none (any more).
     pub(super) fn find(&self, task: &CurrentTask, name: &UnixName) -> Result<Arc<UnixSocket>, Errno> {
         let found = match name {
-            UnixName::Abstract(name) => self.kernel.sockets.names.lock().get(name).and_then(Weak::upgrade),
+            UnixName::Abstract(name) => self.base.net.names.lock().get(name).and_then(Weak::upgrade),
             UnixName::Path(path) => {
                 let walker = Walker::of(task);
                 let inode = walker.resolve(None, path, LookupFlags::FOLLOW)?.inode()?;
