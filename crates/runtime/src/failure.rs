@@ -27,7 +27,7 @@ impl Failure {
     pub fn shown(&self) -> String {
         self.message
             .chars()
-            .filter(|c| *c == '\n' || !c.is_control())
+            .filter(|c| *c == '\n' || !sandbox::words::is_order(*c))
             .collect()
     }
 }

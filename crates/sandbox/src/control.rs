@@ -5,6 +5,8 @@
 
 use host::tty::WindowSize;
 
+use crate::words::one_line;
+
 /// Longest packet.
 pub const MAX_PACKET: usize = 512;
 
@@ -81,14 +83,10 @@ impl FromSentry {
             [4] => Some(FromSentry::Ready),
             [1, status] => Some(FromSentry::Exited(*status)),
             [2, signal @ 1..=64] => Some(FromSentry::Killed(i32::from(*signal))),
-            [3, status, message @ ..] => {
-                let text = String::from_utf8_lossy(message);
-                // One line, and nothing that a terminal would obey.
-                Some(FromSentry::Failed(
-                    *status,
-                    text.chars().filter(|c| !c.is_control()).collect(),
-                ))
-            }
+            [3, status, message @ ..] => Some(FromSentry::Failed(
+                *status,
+                one_line(&String::from_utf8_lossy(message), MAX_PACKET),
+            )),
             _ => None,
         }
     }

@@ -28,6 +28,7 @@ mod serve;
 mod server;
 mod terminal;
 mod timing;
+pub mod words;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -3,9 +3,11 @@
 //! A message is its length (four bytes, little-endian) and JSON; descriptors travel with its first byte. The sentry
 //! serves, one thread to a connection. Neither side trusts the other with more than a bounded message.
 
+mod reply;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use abi::Errno;
 use serde::de::DeserializeOwned;
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Terminal;
 use crate::container::{Limits, Process};
 use crate::network::NetworkConfig;
+pub use reply::{ProcessInfo, Reply};
 
 /// Longest message: arguments and environment of a process may have 2 MiB, and JSON takes up to four bytes for one.
 pub const MAX_MESSAGE: usize = 16 << 20;
@@ -78,62 +81,46 @@ pub enum Request {
     },
 }
 
-/// What a sandbox answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reply {
-    /// It is done.
-    Done,
-    /// The process runs, with this id inside.
-    Started(u32),
-    /// The process exited.
-    Exited(u8),
-    /// The process was killed by this signal.
-    Killed(i32),
-    /// The processes.
-    Processes(Vec<ProcessInfo>),
-    /// There is no such container, or it does not run any more.
-    NotRunning,
-    /// It could not be done: exit status (126, 127 for programs that cannot be run; else 125) and one line.
-    Failed(u8, String),
-}
-
-/// A process as `ps` lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessInfo {
-    /// Its id inside.
-    pub pid: u32,
-    /// Its parent's.
-    pub parent: u32,
-    /// Its user.
-    pub uid: u32,
-    /// Its name.
-    pub name: String,
-    /// Threads.
-    pub threads: usize,
-    /// State as /proc/PID/stat has it.
-    pub state: char,
-    /// The host's process that holds its memory, by its id in the sandbox's process namespace there; `None`: it has ended.
-    pub host_pid: Option<i32>,
-}
-
 /// One end of a connection.
 #[derive(Debug)]
-pub struct Connection(OwnedFd);
+pub struct Connection {
+    socket: OwnedFd,
+    /// Until when sends and receives may wait.
+    deadline: Option<Instant>,
+}
+
+/// A wait that is shorter than this is none.
+const TICK: Duration = Duration::from_millis(1);
 
 impl Connection {
     /// Connects to the sandbox that listens at `path`. `ECONNREFUSED`, `ENOENT`: it has ended.
     pub fn to(path: &Path) -> Result<Connection, Errno> {
-        host::socket::connect(path).map(Connection)
+        host::socket::connect(path).map(Connection::over)
     }
 
-    /// A connection that was accepted.
-    pub(crate) fn accepted(socket: OwnedFd) -> Connection {
-        Connection(socket)
+    /// A connection over a stream.
+    pub(crate) fn over(socket: OwnedFd) -> Connection {
+        Connection {
+            socket,
+            deadline: None,
+        }
     }
 
-    /// Bounds the time of each send and receive.
-    pub fn set_timeout(&self, limit: Duration) -> Result<(), Errno> {
-        host::socket::set_timeout(self.0.as_fd(), limit)
+    /// Bounds the time of everything that comes, together: `EAGAIN` after it. Not for the sentry.
+    pub fn set_limit(&mut self, limit: Duration) {
+        // One that is past the end of time is none.
+        self.deadline = Instant::now().checked_add(limit);
+    }
+
+    /// Has the next call wait no longer than is left.
+    fn hurry(&self) -> Result<(), Errno> {
+        let Some(deadline) = self.deadline else {
+            return Ok(());
+        };
+        match deadline.saturating_duration_since(Instant::now()) {
+            left if left < TICK => Err(Errno::EAGAIN),
+            left => host::socket::set_timeout(self.socket.as_fd(), left),
+        }
     }
 
     /// Sends a message.
@@ -146,18 +133,30 @@ impl Connection {
         bytes.extend(len.ok_or(Errno::EMSGSIZE)?.to_le_bytes());
         bytes.extend(body);
         let mut sent = 0;
+        self.hurry()?;
         if !fds.is_empty() {
-            sent = host::socket::send_with(self.0.as_fd(), &bytes, fds)?;
+            sent = host::socket::send_with(self.socket.as_fd(), &bytes, fds)?;
         }
         // Without descriptors by a plainer call, which is all that the sentry may make.
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-            sent += host::fd::send_some(self.0.as_fd(), rest)?;
+            sent += host::fd::send_some(self.socket.as_fd(), rest)?;
         }
         Ok(())
     }
 
-    /// Receives a message; `None` when the other side is gone.
-    pub fn receive<T: DeserializeOwned>(&self, fds: &mut Vec<OwnedFd>) -> Result<Option<T>, Errno> {
+    /// Receives a request and the descriptors that came with it; `None` when the other side is gone.
+    pub(crate) fn receive_request(&self, fds: &mut Vec<OwnedFd>) -> Result<Option<Request>, Errno> {
+        self.receive(fds)
+    }
+
+    /// Receives what a sandbox answers; `None` when it is gone. `EBADMSG`: what came is nothing that a sentry says.
+    pub fn receive_reply(&self) -> Result<Option<Reply>, Errno> {
+        // Descriptors are of no use here, and closed.
+        let reply: Option<Reply> = self.receive(&mut Vec::new())?;
+        reply.map(Reply::checked).transpose()
+    }
+
+    fn receive<T: DeserializeOwned>(&self, fds: &mut Vec<OwnedFd>) -> Result<Option<T>, Errno> {
         let mut head = [0; 4];
         if !self.fill(&mut head, fds)? {
             return Ok(None);
@@ -189,7 +188,7 @@ impl Connection {
 
     fn send_bytes(&self, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
-            let sent = host::fd::send_some(self.0.as_fd(), bytes)?;
+            let sent = host::fd::send_some(self.socket.as_fd(), bytes)?;
             bytes = bytes.get(sent..).unwrap_or_default();
         }
         Ok(())
@@ -217,7 +216,7 @@ impl Connection {
 
     /// Ends the connection for both sides. Not for the sentry.
     pub fn close(&self) -> Result<(), Errno> {
-        host::socket::end(self.0.as_fd())
+        host::socket::end(self.socket.as_fd())
     }
 
     /// Fills `buf`; false at the end of the stream.
@@ -225,7 +224,8 @@ impl Connection {
         let mut done = 0;
         while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let mut came = Vec::new();
-            match host::socket::receive_with(self.0.as_fd(), rest, &mut came)? {
+            self.hurry()?;
+            match host::socket::receive_with(self.socket.as_fd(), rest, &mut came)? {
                 0 => return Ok(false),
                 got => done += got,
             }
@@ -240,6 +240,6 @@ impl Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }

@@ -49,7 +49,7 @@ fn accept(sandbox: &Arc<Sandbox>, listener: &OwnedFd) {
             continue;
         }
         let (sandbox, open) = (sandbox.clone(), open.clone());
-        let connection = Connection::accepted(socket);
+        let connection = Connection::over(socket);
         // Without a thread the connection is closed, which says enough.
         let _ = thread("request", move || {
             serve(&sandbox, &connection);
@@ -61,7 +61,7 @@ fn accept(sandbox: &Arc<Sandbox>, listener: &OwnedFd) {
 /// Serves one connection: requests, one after the other.
 fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
     let mut fds = Vec::new();
-    while let Ok(Some(request)) = connection.receive(&mut fds) {
+    while let Ok(Some(request)) = connection.receive_request(&mut fds) {
         let fds = std::mem::take(&mut fds);
         let answer = match request {
             Request::Start { container, network } if container == sandbox.id => {
@@ -223,7 +223,7 @@ impl Entered {
                 sandbox.kernel.forget_entered(pid);
             }
             let mut fds = Vec::new();
-            while let (Ok(_), Ok(Some(request))) = (&waiting, connection.receive(&mut fds)) {
+            while let (Ok(_), Ok(Some(request))) = (&waiting, connection.receive_request(&mut fds)) {
                 fds.clear();
                 match request {
                     Request::SignalProcess(signal) if (1..=64).contains(&signal) => {

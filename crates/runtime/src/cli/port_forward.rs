@@ -97,7 +97,7 @@ fn forward(known: Known, id: String, address: IpAddr, ports: &[(u16, u16)]) -> R
         thread(move || accept(&shared, &listener, inside))?;
     }
     // Nothing comes on it until the end.
-    while let Ok(Some(_)) = alive.receive::<Reply>(&mut Vec::new()) {}
+    while let Ok(Some(_)) = alive.receive_reply() {}
     eprintln!("tegmen: the container has ended");
     Ok(0)
 }
@@ -147,7 +147,7 @@ fn pass_on(shared: &Shared, stream: &TcpStream, port: u16) -> Result<(), Failure
         port,
     };
     inside.send(&request, &[]).while_doing("control socket")?;
-    match inside.receive(&mut Vec::new()).while_doing("control socket")? {
+    match inside.receive_reply().while_doing("control socket")? {
         Some(Reply::Done) => {}
         Some(Reply::Failed(_, message)) => return Err(Failure::own(message)),
         _ => return Err(Failure::own("container not running")),

@@ -49,12 +49,10 @@ pub fn run(globals: &Globals, mut parser: Parser) -> Result<u8, Failure> {
     };
     let mut table = format!("{:>7}{:>8}{:>8} S {:>4} NAME\n", "UID", "PID", "PPID", "NLWP");
     for process in processes {
-        let line = format!(
-            "{:>7}{:>8}{:>8} {} {:>4} {}",
+        table.push_str(&format!(
+            "{:>7}{:>8}{:>8} {} {:>4} {}\n",
             process.uid, process.pid, process.parent, process.state, process.threads, process.name
-        );
-        table.extend(line.chars().filter(|c| !c.is_control()));
-        table.push('\n');
+        ));
     }
     show(&table);
     Ok(0)

@@ -207,7 +207,7 @@ fn enter(known: &Known, options: &Options, standard: &Standard) -> Result<(Conne
     };
     let fds: Vec<_> = standard.fds.iter().map(AsFd::as_fd).collect();
     connection.send(&request, &fds).while_doing("control socket")?;
-    match connection.receive(&mut Vec::new()) {
+    match connection.receive_reply() {
         Ok(Some(Reply::Started(pid))) => Ok((connection, pid)),
         Ok(Some(Reply::Failed(status, message))) => Err(Failure {
             status,
@@ -258,13 +258,11 @@ pub fn run_hook(known: &Known, hook: &Hook, input: &str) -> Result<(), Failure> 
         watched: None,
         caller: None,
     };
-    let connection = known.connect()?;
+    let mut connection = known.connect()?;
     if let Some(seconds) = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok())
         && seconds > 0
     {
-        connection
-            .set_timeout(std::time::Duration::from_secs(seconds))
-            .while_doing(&doing)?;
+        connection.set_limit(std::time::Duration::from_secs(seconds));
     }
     let request = Request::Exec {
         container: known.saved.id.clone(),
@@ -277,7 +275,7 @@ pub fn run_hook(known: &Known, hook: &Hook, input: &str) -> Result<(), Failure> 
     let _ = writer.write_all(input.as_bytes());
     drop((writer, standard));
     loop {
-        match connection.receive(&mut Vec::new()).while_doing(&doing)? {
+        match connection.receive_reply().while_doing(&doing)? {
             Some(Reply::Started(_)) => {}
             Some(Reply::Exited(0)) => return Ok(()),
             Some(Reply::Exited(status)) => {
@@ -329,9 +327,9 @@ fn stand_for(connection: Connection, watched: Option<OwnedFd>) -> Result<Outcome
 /// How the process ended. When the sandbox ends first, the process was killed with it.
 fn end_of(connection: &Connection) -> Outcome {
     loop {
-        match connection.receive(&mut Vec::new()) {
+        match connection.receive_reply() {
             Ok(Some(Reply::Exited(status))) => return Outcome::Exited(status),
-            Ok(Some(Reply::Killed(signal @ 1..=64))) => return Outcome::Killed(signal),
+            Ok(Some(Reply::Killed(signal))) => return Outcome::Killed(signal),
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return Outcome::Killed(super::lifecycle::KILL as i32),
         }

@@ -19,6 +19,8 @@ use crate::network;
 pub const KILL: u32 = 9;
 /// Longest wait for an answer that needs no work of the guest.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Longest wait for the end of a sandbox that was told to end at once.
+const OBEDIENCE: Duration = Duration::from_secs(2);
 /// Longest wait for the end of processes that were killed.
 const END: Duration = Duration::from_secs(10);
 /// Between two looks at a process that is ending.
@@ -57,7 +59,8 @@ impl Known {
             Status::Paused => {
                 let own = [self.saved.monitor, self.saved.sentry].map(|own| own.map(|own| own.pid));
                 let mut group = group;
-                group.retain(|pid| !own.contains(&Some(*pid)) && !is_standing(*pid));
+                // Those that stand for processes of `exec` are in the caller's own namespace of processes, whatever they are called.
+                group.retain(|pid| !own.contains(&Some(*pid)) && inner_pid(*pid).is_some());
                 group
             }
             _ => match self.ask(&request) {
@@ -99,12 +102,11 @@ impl Known {
 
     /// `None`: the request was sent, and the sandbox ended before it answered.
     fn ask_for_last(&self, request: &Request, fds: &[OwnedFd]) -> Result<Option<Reply>, Failure> {
-        let connection = self.connect()?;
-        connection.set_timeout(ANSWER).while_doing("control socket")?;
+        let mut connection = self.connect()?;
+        connection.set_limit(ANSWER);
         let sent: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         connection.send(request, &sent).while_doing("control socket")?;
-        let mut fds: Vec<OwnedFd> = Vec::new();
-        match connection.receive(&mut fds) {
+        match connection.receive_reply() {
             Ok(Some(Reply::NotRunning)) => Err(Failure::own("container not running")),
             Ok(None) | Err(Errno::ECONNRESET) => Ok(None),
             Ok(Some(Reply::Failed(_, message))) => Err(Failure::own(message)),
@@ -121,11 +123,6 @@ fn inner_pid(pid: i32) -> Option<i32> {
     let mut ids = line.split_whitespace();
     ids.next()?;
     ids.next_back()?.parse().ok()
-}
-
-/// Whether a process of the control group stands for one of `exec`.
-fn is_standing(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "tegmen-exec")
 }
 
 /// Starts the first process of a created container.
@@ -205,19 +202,20 @@ pub fn kill(globals: &Globals, id: &str, signal: u32, all: bool) -> Result<(), F
         return Ok(());
     }
     // One that ends before it answers ends of the signal.
-    match known.ask_for_last(&request, &[]) {
-        // A sandbox that does not answer still has to go.
-        Err(_)
-            if signal == KILL
-                && known
-                    .saved
-                    .monitor
-                    .is_some_and(|monitor| monitor.signal(KILL as i32)) =>
-        {
-            Ok(())
-        }
-        other => other.map(drop),
+    let told = known.ask_for_last(&request, &[]);
+    match known.saved.monitor {
+        Some(monitor) if signal == KILL => ended_or_killed(monitor, told.map(drop)),
+        _ => told.map(drop),
     }
+}
+
+/// A sandbox that was told to end: one that does not, or gave no answer, is ended from outside, whatever it says.
+fn ended_or_killed(monitor: HostProcess, told: Result<(), Failure>) -> Result<(), Failure> {
+    let limit = Instant::now() + OBEDIENCE;
+    while told.is_ok() && monitor.lives() && Instant::now() < limit {
+        std::thread::sleep(LOOK);
+    }
+    if monitor.signal(KILL as i32) { Ok(()) } else { told }
 }
 
 /// Stops every process of a container, the sandbox's own included.
