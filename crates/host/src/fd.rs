@@ -12,8 +12,17 @@ use crate::call::{c_path, check};
 
 /// A connected pair of packet sockets (unix(7), SOCK_SEQPACKET), close-on-exec.
 pub fn packet_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    pair(libc::SOCK_SEQPACKET)
+}
+
+/// A connected pair of stream sockets (unix(7)), close-on-exec.
+pub fn stream_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    pair(libc::SOCK_STREAM)
+}
+
+fn pair(kind: libc::c_int) -> Result<(OwnedFd, OwnedFd), Errno> {
     let mut fds = [-1; 2];
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    let kind = kind | libc::SOCK_CLOEXEC;
     // SAFETY: `fds` has room for two descriptors.
     check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) }.into())?;
     // SAFETY: both are new descriptors that nobody else owns.

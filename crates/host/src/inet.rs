@@ -1,7 +1,7 @@
-//! ip(7): sockets of the host's network, for the relay of a sandbox's network. None of them waits.
+//! ip(7): sockets of the host's network, for the relay of a sandbox's network and for forwarded ports. None of them waits.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use abi::Errno;
 
@@ -59,7 +59,7 @@ pub fn connect(kind: Kind, to: SocketAddr) -> Result<OwnedFd, Errno> {
     // SAFETY: a new descriptor that nobody else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(fd as i32) };
     if kind == libc::SOCK_STREAM {
-        set(&socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1)?;
+        set(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, &1)?;
     }
     let (address, len) = encode(to);
     // SAFETY: pointer and length describe `address`.
@@ -70,11 +70,27 @@ pub fn connect(kind: Kind, to: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-fn set<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> Result<(), Errno> {
+fn set<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> Result<(), Errno> {
     let len = size_of::<T>() as libc::socklen_t;
     let (fd, place) = (socket.as_raw_fd(), std::ptr::from_ref(value).cast());
     // SAFETY: pointer and length describe `value`.
     check(unsafe { libc::setsockopt(fd, level, name, place, len) }.into()).map(drop)
+}
+
+/// Has the host look whether quiet peers are still there, and send what there is at once. Connections of a listener have it, too.
+pub fn notice_lost_peers(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    /// Seconds of silence before the first question, between two, and how many stay without an answer.
+    const QUESTIONS: [(i32, i32); 3] = [
+        (libc::TCP_KEEPIDLE, 60),
+        (libc::TCP_KEEPINTVL, 15),
+        (libc::TCP_KEEPCNT, 4),
+    ];
+    set(listener, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1)?;
+    set(listener, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1)?;
+    for (name, value) in QUESTIONS {
+        set(listener, libc::IPPROTO_TCP, name, &value)?;
+    }
+    Ok(())
 }
 
 /// The error that waits in a socket (SO_ERROR), which is taken.
@@ -125,5 +141,5 @@ pub fn reset(socket: OwnedFd) {
         l_onoff: 1,
         l_linger: 0,
     };
-    let _ = set(&socket, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+    let _ = set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_LINGER, &linger);
 }

@@ -10,6 +10,10 @@ use crate::call::check;
 pub const IN: u32 = libc::EPOLLIN as u32;
 /// EPOLLOUT, POLLOUT.
 pub const OUT: u32 = libc::EPOLLOUT as u32;
+/// EPOLLERR.
+pub const ERR: u32 = libc::EPOLLERR as u32;
+/// EPOLLHUP, POLLHUP: nobody is at the other end.
+pub const HUP: u32 = libc::EPOLLHUP as u32;
 
 /// What the descriptor is ready for now, out of `events` (and errors and hang-ups).
 pub fn ready(fd: BorrowedFd<'_>, events: u32) -> Result<u32, Errno> {
@@ -40,6 +44,12 @@ pub fn wait(fd: impl std::os::fd::AsFd) -> Result<bool, Errno> {
 /// An epoll instance.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
+
+impl std::os::fd::AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Events taken from the host at once.
 const BATCH: usize = 64;

@@ -97,6 +97,20 @@ struct Control([u8; 16 + 4 * MAX_DESCRIPTORS]);
 
 /// Sends bytes of a stream, with descriptors at the first of them. Returns how many bytes went.
 pub fn send_with(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+    send_message(socket, data, fds, libc::MSG_NOSIGNAL)
+}
+
+/// The same, but `EAGAIN` instead of waiting.
+pub fn try_send_with(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+    send_message(socket, data, fds, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+}
+
+fn send_message(
+    socket: BorrowedFd<'_>,
+    data: &[u8],
+    fds: &[BorrowedFd<'_>],
+    flags: libc::c_int,
+) -> Result<usize, Errno> {
     if fds.len() > MAX_DESCRIPTORS {
         return Err(Errno::EINVAL);
     }
@@ -129,7 +143,7 @@ pub fn send_with(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) ->
     }
     loop {
         // SAFETY: every pointer of the message describes live memory.
-        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) };
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, flags) };
         match check(sent as libc::c_long) {
             Err(Errno::EINTR) => {}
             other => return other.map(|sent| sent as usize),

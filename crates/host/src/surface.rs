@@ -7,7 +7,8 @@ mod filter;
 
 use abi::Errno;
 
-pub use filter::{NameOf, close_relay, close_sentry, close_waiting, sentry_filter};
+pub use filter::{NameOf, close_forwarder, close_relay, close_sentry, close_waiting, sentry_filter};
+pub use forward::FORWARD;
 pub use relay::RELAY;
 pub use waiting::{WAITING, Waits};
 
@@ -170,6 +171,7 @@ macro_rules! refused {
     };
 }
 
+mod forward;
 mod relay;
 mod waiting;
 

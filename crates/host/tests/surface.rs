@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use host::surface::{Needs, RELAY, SENTRY, WAITING, Waits};
+use host::surface::{FORWARD, Needs, RELAY, SENTRY, WAITING, Waits};
 
 /// When a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,6 +351,51 @@ fn the_table_of_those_who_wait_and_the_code_agree() {
     }
 }
 
+/// What the process that forwards ports asks for.
+const FORWARDERS: &[(&str, &[&str])] = &[
+    ("accept4", &["accept4"]),
+    ("clock_gettime", &["clock_gettime"]),
+    ("epoll_ctl", &["epoll_ctl"]),
+    ("epoll_wait", &["epoll_wait"]),
+    ("fcntl", &["fcntl"]),
+    ("recv", &["recvfrom"]),
+    ("send", &["sendto"]),
+    ("sendmsg", &["sendmsg"]),
+    ("setsockopt", &["setsockopt"]),
+    ("shutdown", &["shutdown"]),
+    ("socketpair", &["socketpair"]),
+    ("write", &["write"]),
+    ("_exit", &["exit_group"]),
+];
+/// Its heap, the descriptors that it closes, and what the host's kernel itself does.
+const ITS_MEMORY: &[&str] = &[
+    "mmap",
+    "munmap",
+    "mremap",
+    "madvise",
+    "brk",
+    "close",
+    "restart_syscall",
+];
+
+#[test]
+fn the_table_of_the_forwarder_and_the_code_agree() {
+    let known: BTreeSet<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+    let mut explained: BTreeSet<&str> = ITS_MEMORY.iter().copied().collect();
+    for (function, calls) in FORWARDERS {
+        assert!(known.contains(function), "nobody uses libc::{function}");
+        explained.extend(*calls);
+    }
+    let rows: BTreeSet<&str> = FORWARD.iter().map(|row| row.name).collect();
+    assert_eq!(rows, explained);
+    // Nothing to reach anybody with but who comes, and the sandbox.
+    for denied in [
+        "socket", "connect", "bind", "listen", "openat", "execve", "clone", "kill", "ptrace", "recvmsg",
+    ] {
+        assert!(!rows.contains(denied), "{denied} has a row");
+    }
+}
+
 /// Runs in a process of its own: see below.
 #[test]
 #[ignore = "ends its process"]
@@ -359,6 +404,12 @@ fn makes_a_call_that_is_denied() {
         host::surface::close_waiting(Waits::Monitor, |_| None).unwrap();
         // Of another process, even to see whether it is there.
         host::process::pidfd_open(1).unwrap();
+    }
+    if std::env::var("TEGMEN_DENIED").as_deref() == Ok("connect") {
+        host::surface::close_forwarder(|_| None).unwrap();
+        // A pair of its own is allowed, a way to others not.
+        drop(host::fd::stream_pair().unwrap());
+        drop(host::socket::connect(Path::new("/nowhere")));
     }
     if std::env::var("TEGMEN_DENIED").as_deref() == Ok("stop") {
         host::surface::close_waiting(Waits::Monitor, |_| None).unwrap();
@@ -405,6 +456,10 @@ fn a_denied_call_ends_the_process_with_a_line_that_names_it() {
     assert_eq!(status, Some(125), "{text}");
     let line_of_monitor = "tegmen: the monitor made a host call outside of its profile: 434 (pidfd_open,";
     assert!(text.contains(line_of_monitor), "{text}");
+    let (status, text) = run("connect");
+    assert_eq!(status, Some(125), "{text}");
+    let line_of_forwarder = "tegmen: the forwarder made a host call outside of its profile: 41\n";
+    assert!(text.contains(line_of_forwarder), "{text}");
     // A report that names a signal which stops must not leave the monitor standing; one that ends it does.
     assert_eq!(run("stop").0, Some(128 + 19));
     assert_eq!(run("die").0, None);

@@ -9,6 +9,7 @@ mod cgroup;
 mod cli;
 mod container;
 mod failure;
+mod forward;
 mod jail;
 mod launch;
 mod network;

@@ -78,6 +78,7 @@ pub fn start(
         files,
         gate: Gate::default(),
         replies: Default::default(),
+        forwarded: Default::default(),
     });
     match handles.listener.filter(|_| config.wait_for_start) {
         Some(listener) => start_when_told(&sandbox, listener, container.process)?,

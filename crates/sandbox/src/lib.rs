@@ -21,6 +21,7 @@ pub mod surface {
 mod log;
 mod mounts;
 pub mod network;
+pub mod pieces;
 mod process;
 mod program;
 pub mod seccomp;

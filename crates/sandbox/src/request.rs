@@ -21,11 +21,6 @@ pub use reply::{ProcessInfo, Reply};
 /// Longest message: arguments and environment of a process may have 2 MiB, and JSON takes up to four bytes for one.
 pub const MAX_MESSAGE: usize = 16 << 20;
 
-/// Longest piece of a forwarded connection.
-pub const MAX_PIECE: usize = 64 << 10;
-/// In place of a piece's length: the connection was reset.
-const RESET: u32 = u32::MAX;
-
 /// What is asked of a sandbox. Containers are named by their ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -66,8 +61,8 @@ pub enum Request {
     SignalProcess(u32),
     /// On the connection of an `Exec`: its terminal has another size (rows, columns, pixels). No answer.
     Resize([u16; 4]),
-    /// Connects to a TCP port of the sandbox's loopback addresses. Answer: `Done` or `Failed`; after `Done` both sides send the
-    /// connection's bytes in pieces ([`Connection::send_piece`]).
+    /// Connects to a TCP port of the sandbox's loopback addresses. The connection goes over the stream that is the descriptor of the
+    /// message, in pieces ([`crate::pieces`]); the answer, too. No answer here.
     Forward {
         /// Which.
         container: String,
@@ -91,6 +86,14 @@ pub struct Connection {
 
 /// A wait that is shorter than this is none.
 const TICK: Duration = Duration::from_millis(1);
+
+/// A message with its length before it.
+fn framed(message: &impl Serialize) -> Result<Vec<u8>, Errno> {
+    let body = serde_json::to_vec(message).map_err(|_| Errno::EINVAL)?;
+    let len = u32::try_from(body.len()).ok();
+    let len = len.filter(|len| *len as usize <= MAX_MESSAGE);
+    Ok([&len.ok_or(Errno::EMSGSIZE)?.to_le_bytes(), &body[..]].concat())
+}
 
 impl Connection {
     /// Connects to the sandbox that listens at `path`. `ECONNREFUSED`, `ENOENT`: it has ended.
@@ -125,13 +128,7 @@ impl Connection {
 
     /// Sends a message.
     pub fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-        let body = serde_json::to_vec(message).map_err(|_| Errno::EINVAL)?;
-        let mut bytes = Vec::with_capacity(body.len() + 4);
-        let len = u32::try_from(body.len())
-            .ok()
-            .filter(|len| *len as usize <= MAX_MESSAGE);
-        bytes.extend(len.ok_or(Errno::EMSGSIZE)?.to_le_bytes());
-        bytes.extend(body);
+        let bytes = framed(message)?;
         let mut sent = 0;
         self.hurry()?;
         if !fds.is_empty() {
@@ -142,6 +139,15 @@ impl Connection {
             sent += host::fd::send_some(self.socket.as_fd(), rest)?;
         }
         Ok(())
+    }
+
+    /// Sends a short message with descriptors, without waiting: whole, or not at all.
+    pub fn try_send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let bytes = framed(message)?;
+        match host::socket::try_send_with(self.socket.as_fd(), &bytes, fds)? {
+            sent if sent == bytes.len() => Ok(()),
+            _ => Err(Errno::EPIPE),
+        }
     }
 
     /// Receives a request and the descriptors that came with it; `None` when the other side is gone.
@@ -172,51 +178,6 @@ impl Connection {
         serde_json::from_slice(&body)
             .map(Some)
             .map_err(|_| Errno::EBADMSG)
-    }
-
-    /// Sends bytes of a forwarded connection, at most [`MAX_PIECE`]; none: no more will come.
-    pub fn send_piece(&self, bytes: &[u8]) -> Result<(), Errno> {
-        let len = u32::try_from(bytes.len()).map_err(|_| Errno::EMSGSIZE)?;
-        let piece = [&len.to_le_bytes(), bytes].concat();
-        self.send_bytes(&piece)
-    }
-
-    /// Says that a forwarded connection was reset.
-    pub fn send_reset(&self) -> Result<(), Errno> {
-        self.send_bytes(&RESET.to_le_bytes())
-    }
-
-    fn send_bytes(&self, mut bytes: &[u8]) -> Result<(), Errno> {
-        while !bytes.is_empty() {
-            let sent = host::fd::send_some(self.socket.as_fd(), bytes)?;
-            bytes = bytes.get(sent..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// Receives bytes of a forwarded connection; none: no more will come. `ECONNRESET`: it was reset, or the other side is gone.
-    pub fn receive_piece(&self) -> Result<Vec<u8>, Errno> {
-        let (mut head, mut fds) = ([0; 4], Vec::new());
-        if !self.fill(&mut head, &mut fds)? {
-            return Err(Errno::ECONNRESET);
-        }
-        let len = match u32::from_le_bytes(head) {
-            RESET => return Err(Errno::ECONNRESET),
-            len => len as usize,
-        };
-        if len > MAX_PIECE {
-            return Err(Errno::EMSGSIZE);
-        }
-        let mut bytes = vec![0; len];
-        match self.fill(&mut bytes, &mut fds)? {
-            true => Ok(bytes),
-            false => Err(Errno::ECONNRESET),
-        }
-    }
-
-    /// Ends the connection for both sides. Not for the sentry.
-    pub fn close(&self) -> Result<(), Errno> {
-        host::socket::end(self.socket.as_fd())
     }
 
     /// Fills `buf`; false at the end of the stream.

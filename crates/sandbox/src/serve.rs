@@ -38,6 +38,8 @@ pub struct Sandbox {
     pub gate: Gate,
     /// Outcomes of other processes that are still to be told.
     pub replies: AtomicUsize,
+    /// Forwarded connections of now.
+    pub forwarded: Arc<AtomicUsize>,
 }
 
 /// A panic on any thread ends the sandbox: half-changed state must not serve a guest. The message goes to standard error.

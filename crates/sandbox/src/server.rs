@@ -20,6 +20,25 @@ use crate::serve::{Sandbox, outcome};
 
 /// Most connections at a time: each takes a thread or two.
 const MAX_CONNECTIONS: usize = 512;
+/// Most forwarded connections at a time: each takes two threads. Apart from the others, so that peers of the network and guests that
+/// keep theirs open for ever do not keep requests out.
+const MAX_FORWARDED: usize = 256;
+
+/// One of a bounded number of places; free again when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Place> {
+        let place = Place(taken.clone());
+        (taken.fetch_add(1, Ordering::SeqCst) < most).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 /// Starts to serve requests.
 pub fn start(sandbox: &Arc<Sandbox>, listener: OwnedFd) -> Result<(), Errno> {
@@ -44,16 +63,15 @@ fn accept(sandbox: &Arc<Sandbox>, listener: &OwnedFd) {
                 continue;
             }
         };
-        if open.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
-            open.fetch_sub(1, Ordering::SeqCst);
+        let Some(place) = Place::take(&open, MAX_CONNECTIONS) else {
             continue;
-        }
-        let (sandbox, open) = (sandbox.clone(), open.clone());
+        };
+        let sandbox = sandbox.clone();
         let connection = Connection::over(socket);
         // Without a thread the connection is closed, which says enough.
         let _ = thread("request", move || {
+            let _place = place;
             serve(&sandbox, &connection);
-            open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
@@ -95,7 +113,8 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
             }
             Request::List { container } if container == sandbox.id => Reply::Processes(list(sandbox)),
             Request::Forward { container, port } if container == sandbox.id => {
-                return crate::forward::serve(&sandbox.kernel, connection, port);
+                forward(sandbox, fds, port);
+                continue;
             }
             Request::Exec {
                 container,
@@ -117,6 +136,19 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
             return;
         }
     }
+}
+
+/// Has a thread serve the stream that came with the request. Where none can, the stream is closed, which says enough.
+fn forward(sandbox: &Arc<Sandbox>, fds: Vec<OwnedFd>, port: u16) {
+    let place = Place::take(&sandbox.forwarded, MAX_FORWARDED);
+    let (Some(stream), Some(place)) = (fds.into_iter().next(), place) else {
+        return;
+    };
+    let kernel = sandbox.kernel.clone();
+    let _ = thread("forward", move || {
+        let _place = place;
+        crate::forward::serve(&kernel, &stream, port);
+    });
 }
 
 fn failed(why: FromSentry) -> Reply {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use abi::Errno;
 
-use super::{Needs, RELAY, Row, SENTRY, Test, Verdict, Waits};
+use super::{FORWARD, Needs, RELAY, Row, SENTRY, Test, Verdict, Waits};
 use crate::seccomp::{self, Insn};
 
 /// The filter of a sentry with these needs.
@@ -122,6 +122,14 @@ pub fn close_relay() -> Result<(), Errno> {
     let _ = WHO.set(("relay", RELAY));
     crate::signal::on_denied_call(name_and_exit)?;
     seccomp::install(&filter(RELAY.iter())?, true)
+}
+
+/// Closes the process that forwards ports under its filter, as [`close_sentry`] does.
+pub fn close_forwarder(name_of: NameOf) -> Result<(), Errno> {
+    let _ = NAME_OF.set(name_of);
+    let _ = WHO.set(("forwarder", FORWARD));
+    crate::signal::on_denied_call(name_and_exit)?;
+    seccomp::install(&filter(FORWARD.iter())?, true)
 }
 
 /// Closes a process outside of the jail that waits for a sandbox, as [`close_sentry`] does.

@@ -1,6 +1,6 @@
 //! `tegmen surface`: every host call that the sentry may make.
 
-use host::surface::{Needs, RELAY, Row, SENTRY, Scope, WAITING, Waits};
+use host::surface::{FORWARD, Needs, RELAY, Row, SENTRY, Scope, WAITING, Waits};
 use lexopt::Parser;
 
 use super::{Globals, only_flags, show};
@@ -59,6 +59,14 @@ pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
         RELAY.len()
     ));
     for row in RELAY {
+        text.push_str(&line(row));
+    }
+    text.push_str(&format!(
+        "\n'tegmen port-forward', a process in the host's network with its listeners and one connection to the sandbox: {} calls. \
+         Anything else ends it.\n\n",
+        FORWARD.len()
+    ));
+    for row in FORWARD {
         text.push_str(&line(row));
     }
     text.push_str(&format!(
@@ -123,6 +131,7 @@ mod tests {
         let counts = [Needs::default(), volume, container].map(count);
         assert_eq!(counts, [51, 64, 66]);
         assert_eq!(RELAY.len(), 24);
+        assert_eq!(FORWARD.len(), 20);
         assert_eq!(
             [Waits::Monitor, Waits::Command].map(|who| who.rows().count()),
             [25, 34]

@@ -5,6 +5,7 @@ mod crash;
 mod exec;
 mod hooks;
 mod kills;
+mod liars;
 mod life;
 mod outside;
 mod port_forward;

@@ -81,11 +81,15 @@ impl Forwarded {
         Ok(sink.bytes)
     }
 
-    /// Writes all of `data`.
-    pub fn write(&self, data: &[u8]) -> Result<(), Errno> {
+    /// Writes all of `data`, unless `vain` says meanwhile that nobody waits for it any more (`ECANCELED`).
+    pub fn write(&self, data: &[u8], vain: impl Fn() -> bool) -> Result<(), Errno> {
         let mut source = SliceSource(data);
+        let mut waited = false;
         while !source.0.is_empty() {
             self.patiently(Events::OUT, || {
+                if std::mem::replace(&mut waited, true) && vain() {
+                    return Err(Errno::ECANCELED);
+                }
                 let mut message = Outgoing {
                     src: &mut source,
                     to: None,
