@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use host::process::{self, CpuSet};
 
+use crate::engine::Tuning;
+
 /// How long nobody polls in a place, in microseconds, where there was no core to spare; doubled each time. Programs
 /// that run for a moment would else all find out anew, and each for the price of a hundred calls.
 pub const PENALTY_US: u64 = 10_000;
@@ -15,22 +17,19 @@ pub const MAX_DOUBLINGS: u32 = 6;
 /// A polling pair that has not used its place for so long, in microseconds, has lost it.
 const PLACE_US: u64 = 200;
 
-/// A place for a polling pair.
+/// Something that is not to be used for a while.
 #[derive(Debug, Default)]
-struct Place {
-    owner: AtomicU64,
-    /// When the owner last used it, in ticks.
-    used: AtomicU64,
-    /// Until when, in ticks, nobody is to use it: its last owner found no core to spare.
-    closed: AtomicU64,
-    /// How often in a row.
+struct Closure {
+    /// Until when, in ticks.
+    until: AtomicU64,
+    /// How often in a row it was closed.
     penalties: AtomicU32,
 }
 
-impl Place {
-    /// Nobody uses it for a while, and for longer each time as long as that happens again soon.
+impl Closure {
+    /// Closes it, and for longer each time as long as that happens again soon.
     fn close(&self, now: u64, us: u64) {
-        let closed = self.closed.load(Ordering::Relaxed);
+        let closed = self.until.load(Ordering::Relaxed);
         let penalties = self.penalties.load(Ordering::Relaxed);
         let last = (PENALTY_US * us) << penalties;
         let penalties = if now.saturating_sub(closed) > last {
@@ -40,12 +39,28 @@ impl Place {
         };
         self.penalties.store(penalties, Ordering::Relaxed);
         let until = now + ((PENALTY_US * us) << penalties);
-        self.closed.store(until, Ordering::Relaxed);
+        self.until.store(until, Ordering::Relaxed);
     }
 
+    fn is_closed(&self, now: u64) -> bool {
+        now < self.until.load(Ordering::Relaxed)
+    }
+}
+
+/// A place for a polling pair.
+#[derive(Debug, Default)]
+struct Place {
+    owner: AtomicU64,
+    /// When the owner last used it, in ticks.
+    used: AtomicU64,
+    /// Its last owner found no core to spare.
+    closed: Closure,
+}
+
+impl Place {
     /// Whether `pair` has it, from now on or still.
     fn take(&self, pair: u64, now: u64, us: u64) -> bool {
-        if now < self.closed.load(Ordering::Relaxed) {
+        if self.closed.is_closed(now) {
             return false;
         }
         let owner = self.owner.load(Ordering::Relaxed);
@@ -76,6 +91,10 @@ pub struct Cores {
     /// Pairs at home per core.
     homes: Vec<AtomicU32>,
     places: Vec<Place>,
+    /// Cores on which somebody else computes.
+    shared: Vec<Closure>,
+    /// Two threads on one core may yield to each other.
+    turns: bool,
     /// Pairs that run guest code or serve a call that does not wait.
     active: AtomicU32,
     next_id: AtomicU64,
@@ -93,15 +112,17 @@ fn count(counts: &[AtomicU32], cpu: usize) -> u32 {
 }
 
 impl Cores {
-    /// Takes the cores that the calling thread may use; at most half of them for `polling`.
-    pub fn new(polling: bool) -> Cores {
+    /// Takes the cores that the calling thread may use; at most half of them for polling.
+    pub fn new(tuning: Tuning) -> Cores {
         let all = process::affinity(0).unwrap_or_default();
         let numbers: Vec<usize> = (0..CpuSet::MAX).filter(|cpu| all.contains(*cpu)).collect();
-        let places = if polling { numbers.len() / 2 } else { 0 };
+        let places = if tuning.polling { numbers.len() / 2 } else { 0 };
         Cores {
             pinned: (0..CpuSet::MAX).map(|_| AtomicU32::new(0)).collect(),
             homes: (0..CpuSet::MAX).map(|_| AtomicU32::new(0)).collect(),
             places: (0..places).map(|_| Place::default()).collect(),
+            shared: (0..CpuSet::MAX).map(|_| Closure::default()).collect(),
+            turns: tuning.turns,
             active: AtomicU32::new(0),
             next_id: AtomicU64::new(1),
             all,
@@ -159,6 +180,18 @@ impl Cores {
         step(self.pinned.get(cpu), there);
     }
 
+    /// A pair found that a thread that computes runs there too.
+    pub fn note_shared(&self, cpu: usize, now: u64, us: u64) {
+        if let Some(core) = self.shared.get(cpu).filter(|core| !core.is_closed(now)) {
+            core.close(now, us);
+        }
+    }
+
+    /// Whether a yield there leads to nobody but the other thread of a pair, or to one that waits for it in turn.
+    pub fn allows_turns(&self, cpu: usize, now: u64) -> bool {
+        self.turns && self.shared.get(cpu).is_some_and(|core| !core.is_closed(now))
+    }
+
     /// A pair has something to do from now on, or no longer.
     pub fn note_active(&self, active: bool) {
         step(Some(&self.active), active);
@@ -174,7 +207,7 @@ impl Cores {
     pub fn close_place(&self, pair: u64, now: u64, us: u64) {
         let own = |place: &&Place| place.owner.load(Ordering::Relaxed) == pair;
         if let Some(place) = self.places.iter().find(own) {
-            place.close(now, us);
+            place.closed.close(now, us);
         }
     }
 }
@@ -195,7 +228,7 @@ mod tests {
     const US: u64 = 1_000;
 
     fn cores(numbers: &[usize]) -> Cores {
-        let mut cores = Cores::new(true);
+        let mut cores = Cores::new(Tuning::default());
         cores.numbers = numbers.to_vec();
         cores.places = (0..numbers.len() / 2).map(|_| Place::default()).collect();
         cores
@@ -220,6 +253,21 @@ mod tests {
         assert!(cores.take_place(4, long_after, US));
         cores.close_place(4, long_after, US);
         assert!(cores.take_place(4, long_after + PENALTY_US * US, US), "forgiven");
+    }
+
+    #[test]
+    fn nobody_yields_for_a_while_on_a_core_where_somebody_computes() {
+        let cores = cores(&[0, 1]);
+        let at = 1 << 50;
+        assert!(cores.allows_turns(0, at) && cores.allows_turns(1, at));
+        cores.note_shared(0, at, US);
+        assert!(!cores.allows_turns(0, at + PENALTY_US * US - 1) && cores.allows_turns(1, at));
+        cores.note_shared(0, at + 1, US);
+        assert!(
+            cores.allows_turns(0, at + PENALTY_US * US),
+            "closed once, though two noticed"
+        );
+        assert!(!cores.allows_turns(CpuSet::MAX, at));
     }
 
     #[test]

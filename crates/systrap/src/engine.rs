@@ -21,6 +21,8 @@ pub struct Tuning {
     pub patches: bool,
     /// Hand-offs poll when there is a core to spare.
     pub polling: bool,
+    /// Two threads on one core yield to each other before they sleep.
+    pub turns: bool,
 }
 
 impl Default for Tuning {
@@ -29,6 +31,7 @@ impl Default for Tuning {
             windows: true,
             patches: true,
             polling: true,
+            turns: true,
         }
     }
 }
@@ -41,6 +44,7 @@ impl Tuning {
             windows: !off("windows"),
             patches: !off("patches"),
             polling: !off("polling"),
+            turns: !off("turns"),
         }
     }
 }
@@ -69,7 +73,7 @@ impl Engine {
     pub fn new(tuning: Tuning) -> Result<Engine, Errno> {
         Ok(Engine {
             areas: Areas::new()?,
-            cores: Cores::new(tuning.polling),
+            cores: Cores::new(tuning),
             clock: Clock::new()?,
             reaper: Reaper::new()?,
             layout: xstate::layout()?,

@@ -3,8 +3,9 @@
 //! One word per guest thread says who owns its area; a waiter that goes to sleep sets [`state::SLEEP`] in it first,
 //! and the owner that gives it away wakes only then. An idle pair burns no CPU. Three ways to wait, see [`Way`]:
 //! waking a sleeper on another, idle core is by far the dearest thing here, so it is what the choice avoids.
-//! On one core nobody polls, since the host may let a thread that yields go on. Pairs whose calls wait are woken by
-//! other pairs: they meet on one core, as long as that is not crowded.
+//! On one core each yields to the other a few times before it sleeps, unless a thread that computes is there too: to
+//! that one a yield would give a whole turn. Pairs whose calls wait are woken by other pairs: they meet on one core, as
+//! long as that is not crowded.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,7 +24,7 @@ enum Way {
     Apart,
     /// Not pinned; both sides poll, politely, before they sleep. Needs a core to spare: at most half of them.
     Poll,
-    /// Both pinned to this core: the sentry sleeps at once, and the guest's wake-up switches to it.
+    /// Both pinned to this core: they take turns there.
     Together(usize),
     /// Likewise, with other pairs whose calls wait for something.
     Home(usize),
@@ -39,8 +40,10 @@ impl Way {
     }
 }
 
-/// Looks at the word, with a yield each, in [`Way::Apart`].
+/// Looks at the word, with a yield each, of a pair on two cores in [`Way::Apart`].
 const GLANCES: u32 = 8;
+/// Likewise, of both sides of a pair on one core: the first yield leads to the other, unless a third thread wants to run.
+const TURNS: u32 = 3;
 /// Short calls in a row after which a pair on two cores leaves [`Way::Apart`].
 const SHORT_CALLS: u32 = 4;
 /// Likewise for a pair that happens to be on one core: it does well, and moving a thread costs as much as some calls.
@@ -68,14 +71,20 @@ const REUNION_US: u64 = 5_000;
 const SLEEPY: u32 = 2;
 /// An event that a pair at home sees so late, in microseconds, had to wait for other pairs.
 const LATE_US: u64 = 50;
+/// An event that a pair on one core sees so late, in microseconds, was kept waiting by somebody who computes.
+const STRANGER_US: u64 = 100;
+/// What such an event counts for, those in time counting one less each.
+const STRANGER: u32 = 8;
+/// So many points and the core is taken for shared: an odd thread of the host's, once in a while, does not matter.
+const STRANGERS: u32 = 12;
 /// So many late events, less those in time, make a home crowded.
 const CROWD: u32 = 12;
 /// For so long, in microseconds, a pair stays away from a crowded home.
 const CROWDED_US: u64 = 200_000;
 
 /// Looks a few times, politely.
-fn glance(word: &AtomicU32, order: u32) -> Option<u32> {
-    (0..GLANCES).find_map(|_| {
+fn glance(word: &AtomicU32, order: u32, times: u32) -> Option<u32> {
+    (0..times).find_map(|_| {
         process::yield_now();
         let now = word.load(Ordering::SeqCst);
         (now & !state::SLEEP != order).then_some(now)
@@ -107,6 +116,8 @@ pub struct Pair {
     /// Late events at home, see [`CROWD`].
     late: u32,
     crowded_until: u64,
+    /// See [`STRANGERS`].
+    strangers: u32,
     /// The sentry's thread keeps off this core, where the guest's polls.
     apart_from: Option<usize>,
     /// Since when.
@@ -137,6 +148,7 @@ impl Pair {
             waited: 0,
             late: 0,
             crowded_until: 0,
+            strangers: 0,
             apart_from: None,
             apart_since: 0,
             us: cores.ticks_in(1),
@@ -270,6 +282,12 @@ impl Pair {
                 let long_call = !waited && now.wrapping_sub(self.event_at) > LONG_US * self.us;
                 if long_call || now.wrapping_sub(self.pinned_since) > PINNED_US * self.us {
                     self.part(cores, tid);
+                } else if matches!(self.way, Way::Together(_))
+                    && self.is_sleepy()
+                    && now >= self.crowded_until
+                {
+                    self.part(cores, tid);
+                    self.approach(cores, tid, now, guest_cpu);
                 }
             }
             Way::Poll if self.is_sleepy() || same_core => {
@@ -288,10 +306,17 @@ impl Pair {
         let (spins, rounds) = match self.way {
             Way::Poll => (SPINS, STUB_ROUNDS),
             Way::Apart if !same_core => (0, GLANCES),
-            Way::Apart | Way::Together(_) | Way::Home(_) => (0, 0),
+            Way::Apart | Way::Together(_) | Way::Home(_) => (0, self.turns(cores, now)),
         };
         memory.word(area::SPINS).store(spins, Ordering::Relaxed);
         memory.word(area::YIELDS).store(rounds, Ordering::Relaxed);
+    }
+
+    /// How often each side of a pair on one core looks before it sleeps. A yield costs a third less than a sleep and a
+    /// wake-up, but gives a thread that computes its whole turn.
+    fn turns(&self, cores: &Cores, now: u64) -> u32 {
+        let core = self.way.core().unwrap_or_else(process::current_cpu);
+        if cores.allows_turns(core, now) { TURNS } else { 0 }
     }
 
     /// From [`Way::Apart`]: home for a pair whose calls wait, else polling if there is a place, else together on one core.
@@ -358,17 +383,32 @@ impl Pair {
         let guest_cpu = memory.word(area::CPU).load(Ordering::Relaxed) as usize;
         let seen = match self.way {
             Way::Poll => self.poll(cores, word, start, order),
-            Way::Apart if guest_cpu != process::current_cpu() => glance(word, order),
-            Way::Apart | Way::Together(_) | Way::Home(_) => None,
+            Way::Apart if guest_cpu != process::current_cpu() => glance(word, order, GLANCES),
+            Way::Apart | Way::Together(_) | Way::Home(_) => glance(word, order, self.turns(cores, start)),
         };
         let value = seen.unwrap_or_else(|| self.sleep(cores, word, tid, order));
         self.event_at = ticks();
+        self.look_for_strangers(cores, memory, start);
         if self.event_at.wrapping_sub(start) > LONG_US * self.us {
             self.part(cores, tid);
         } else if matches!(self.way, Way::Home(_)) {
             self.look_for_crowd(cores, memory, tid);
         }
         value
+    }
+
+    /// Notes a core where somebody computes: there, pairs sleep and wake each other, which leads to the other side at once.
+    fn look_for_strangers(&mut self, cores: &Cores, memory: &Area, start: u64) {
+        let posted = memory.get(area::TSC).max(start);
+        if self.event_at.saturating_sub(posted) <= STRANGER_US * self.us {
+            self.strangers = self.strangers.saturating_sub(1);
+            return;
+        }
+        self.strangers += STRANGER;
+        if self.strangers > STRANGERS {
+            self.strangers = STRANGERS;
+            cores.note_shared(process::current_cpu(), self.event_at, self.us);
+        }
     }
 
     /// Leaves a home where events are seen late.

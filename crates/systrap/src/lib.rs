@@ -46,10 +46,11 @@ pub use space::Space;
 use crate::engine::Engine;
 use crate::spare::Spares;
 
-/// Scheduler turns of guest threads.
-const GUEST_TURN: Duration = Duration::from_micros(300);
-/// Scheduler turns of sentry threads, shorter so that they run before any guest that computes.
-const SENTRY_TURN: Duration = Duration::from_micros(100);
+/// Scheduler turns of sentry threads: shorter than those of others, so that they run before whoever computes.
+const SENTRY_TURN: Duration = Duration::from_micros(200);
+/// Scheduler turns of guest threads, hardly longer: who yields gives up the rest of a turn, so that two threads that
+/// yield to each other are chosen in turns only if theirs are as long.
+const GUEST_TURN: Duration = Duration::from_micros(201);
 
 /// The platform.
 pub struct Systrap {

@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use host::process::{self, CpuSet};
 use platform::Event;
 use support::{space, thread};
-use systrap::Systrap;
+use systrap::{Systrap, Tuning};
 
 // Computes for a while between two calls: some 100 us.
 snippet!(
@@ -111,6 +113,53 @@ fn pairs_that_wait_for_each_other_take_turns() {
         });
     });
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+/// How long calls take on a core that a thread that computes has too.
+fn time_beside_a_stranger(tuning: Tuning) -> Duration {
+    let calls = move || {
+        process::set_affinity(0, &CpuSet::one(process::current_cpu())).expect("affinity");
+        let over = AtomicBool::new(false);
+        let engine = Systrap::tuned(tuning).expect("engine");
+        let space = space(&engine, calling());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::black_box((0..1000_u64).sum::<u64>());
+                }
+            });
+            let mut context = thread(&*space);
+            let begin = Instant::now();
+            for _ in 0..4000 {
+                assert_eq!(context.run(), Event::Syscall);
+                context.set_return(0);
+            }
+            over.store(true, Ordering::Relaxed);
+            begin.elapsed()
+        })
+    };
+    std::thread::spawn(calls).join().expect("thread")
+}
+
+/// A yield to a thread that computes takes a whole turn of it: pairs beside one soon sleep instead.
+#[test]
+fn a_pair_beside_a_thread_that_computes_is_served_soon() {
+    let without = Tuning {
+        turns: false,
+        ..Tuning::default()
+    };
+    let mut found = Vec::new();
+    for _ in 0..4 {
+        let (plain, with) = (
+            time_beside_a_stranger(without),
+            time_beside_a_stranger(Tuning::default()),
+        );
+        if with < 3 * plain + Duration::from_millis(100) {
+            return;
+        }
+        found.push((plain, with));
+    }
+    panic!("{found:?}");
 }
 
 /// A pair that is never answered takes no processor time.
