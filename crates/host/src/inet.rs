@@ -60,6 +60,8 @@ pub fn connect(kind: Kind, to: SocketAddr) -> Result<OwnedFd, Errno> {
     let socket = unsafe { OwnedFd::from_raw_fd(fd as i32) };
     if kind == libc::SOCK_STREAM {
         set(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, &1)?;
+        // Whoever relays bytes sends none of its own: else a peer that vanished would never be missed.
+        set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1)?;
     }
     let (address, len) = encode(to);
     // SAFETY: pointer and length describe `address`.

@@ -50,6 +50,13 @@ impl Stack {
             self.ip.counters.udp_in_csum_errors += 1;
             return;
         }
+        let segment = meta.gso.filter(|g| g.kind == GsoKind::Udp && g.size > 0);
+        let segment = segment.map(|g| g.size);
+        if segment.is_some_and(|size| data.len().div_ceil(usize::from(size)) > MAX_UDP_SEGMENTS) {
+            // No sender may make so many of one, and each costs whoever takes it a call.
+            self.ip.counters.udp_in_errors += 1;
+            return;
+        }
         self.ip.counters.udp_in_datagrams += 1;
         let datagram = Datagram {
             interface: meta.interface,
@@ -58,10 +65,7 @@ impl Stack {
             ttl: meta.ttl,
             tos: meta.tos,
             time: now,
-            segment: meta
-                .gso
-                .filter(|g| g.kind == GsoKind::Udp && g.size > 0)
-                .map(|g| g.size),
+            segment,
             group: meta.group,
             data: data.to_vec(),
         };

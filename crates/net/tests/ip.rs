@@ -35,6 +35,36 @@ fn send(p: &mut Pair, to: IpAddr, bytes: &[u8], options: &SendOptions) -> Result
 }
 
 #[test]
+fn a_super_datagram_of_too_many_pieces_is_no_datagram() {
+    let mut p = Pair::new(6, Faults::default(), gso());
+    p.seen = Some(Vec::new());
+    send(&mut p, B, &pattern(1280), &SendOptions::default()).unwrap();
+    p.run(TICK);
+    let seen = p.seen.take().unwrap();
+    let (_, frame) = seen.iter().find(|(_, frame)| frame.len() > 1280).unwrap();
+    let mut arrived = |size: u16| {
+        datagrams(&mut p, 1);
+        let gso = Gso {
+            kind: GsoKind::Udp,
+            size,
+            header_len: 42,
+        };
+        let offload = Offload {
+            checksum: Checksum::Verified,
+            gso: Some(gso),
+        };
+        let now = p.now;
+        p.stacks[1].receive(now, 2, &offload, frame);
+        p.run(TICK);
+        datagrams(&mut p, 1).first().map(|d| d.segment)
+    };
+    // 128 pieces are the most that a sender may make.
+    assert_eq!(arrived(10), Some(Some(10)));
+    assert_eq!(arrived(9), None);
+    assert_eq!(arrived(1), None);
+}
+
+#[test]
 fn datagrams_of_any_length_arrive() {
     for offloads in [Offloads::default(), gso()] {
         let faults = Faults {

@@ -13,7 +13,7 @@ use crate::policy::{GATEWAY, GATEWAY_V6};
 use crate::{Base, Kind};
 
 /// Flows at a time.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 /// How long a quiet flow is kept.
 const QUIET: Duration = Duration::from_secs(30);
 /// Replies that are taken from one socket at a time; each answers a request of the sandbox.

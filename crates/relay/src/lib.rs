@@ -10,6 +10,10 @@
 mod echo;
 mod policy;
 mod tcp;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,6 +29,9 @@ pub use policy::{
     GATEWAY, GATEWAY_MAC, GATEWAY_V6, GUEST, GUEST_MAC, GUEST_V6, MOST_SERVERS, MTU, PREFIX, PREFIX_V6,
     Policy, server_address,
 };
+
+/// Descriptors that a relay may have: flows of each kind, and some to spare.
+pub const DESCRIPTORS: u64 = (tcp::MOST + udp::MOST + echo::MOST + 64) as u64;
 
 /// Index of the interface in the relay's stack.
 const WIRE: u32 = 2;
@@ -87,6 +94,23 @@ pub struct Relay {
     tcp: tcp::Flows,
     udp: udp::Flows,
     echo: echo::Flows,
+}
+
+/// What is kept between turns.
+struct Work {
+    buf: Vec<u8>,
+    events: Vec<(u64, u32)>,
+    swept: Instant,
+}
+
+impl Default for Work {
+    fn default() -> Work {
+        Work {
+            buf: vec![0; FRAME],
+            events: Vec::new(),
+            swept: Instant::now(),
+        }
+    }
 }
 
 /// A stack that answers for the gateway and the name servers, and takes packets for everybody else.
@@ -153,32 +177,37 @@ impl Relay {
     /// # Errors
     /// That of the wait.
     pub fn serve(&mut self) -> Result<(), Errno> {
-        let mut buf = vec![0; FRAME];
-        let mut events = Vec::new();
-        let mut swept = Instant::now();
-        loop {
-            self.base
-                .epoll
-                .wait_until(Some(self.patience()), |token, what| events.push((token, what)))?;
-            for (token, what) in events.drain(..) {
-                self.ready(token, what);
-            }
-            if self.readable && !self.take_frames(&mut buf) {
-                return Ok(());
-            }
-            self.dispatch();
-            self.tcp.pump(&mut self.base);
-            self.udp.pump(&mut self.base);
-            self.send_frames();
-            // What the stack's timers brought.
-            self.dispatch();
-            if swept.elapsed() > SWEEP {
-                swept = Instant::now();
-                self.tcp.sweep(&mut self.base);
-                self.udp.sweep();
-                self.echo.sweep();
-            }
+        let mut work = Work::default();
+        while self.turn(&mut work, SWEEP)? {}
+        Ok(())
+    }
+
+    /// Waits for something to do, at most for `limit`, and does it. False: the sandbox is gone.
+    fn turn(&mut self, work: &mut Work, limit: Duration) -> Result<bool, Errno> {
+        let Work { buf, events, swept } = work;
+        let patience = self.patience().min(limit);
+        self.base
+            .epoll
+            .wait_until(Some(patience), |token, what| events.push((token, what)))?;
+        for (token, what) in events.drain(..) {
+            self.ready(token, what);
         }
+        if self.readable && !self.take_frames(buf) {
+            return Ok(false);
+        }
+        self.dispatch();
+        self.tcp.pump(&mut self.base);
+        self.udp.pump(&mut self.base);
+        self.send_frames();
+        // What the stack's timers brought.
+        self.dispatch();
+        if swept.elapsed() > SWEEP {
+            *swept = Instant::now();
+            self.tcp.sweep(&mut self.base);
+            self.udp.sweep();
+            self.echo.sweep();
+        }
+        Ok(true)
     }
 
     /// How long nothing will be to do unless something comes.

@@ -38,13 +38,27 @@ pub fn server_address(number: usize) -> Ipv4Addr {
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     servers: Vec<SocketAddr>,
+    /// Nothing but the name servers is reached.
+    names_only: bool,
 }
 
 impl Policy {
     /// With these name servers, which may be on a loopback address of the host.
     pub fn new(mut servers: Vec<SocketAddr>) -> Policy {
         servers.truncate(MOST_SERVERS);
-        Policy { servers }
+        Policy {
+            servers,
+            names_only: false,
+        }
+    }
+
+    /// The same, and nothing else is reached.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn names_only(servers: Vec<SocketAddr>) -> Policy {
+        Policy {
+            names_only: true,
+            ..Policy::new(servers)
+        }
     }
 
     /// The name servers: as they are named inside, and where they are.
@@ -56,7 +70,8 @@ impl Policy {
     }
 
     /// Where on the host's side a destination is. `None`: nowhere, as with loopback addresses, which are the host's own
-    /// business, and everything that is not the address of one host.
+    /// business, those of its links, which no router passes on (RFC 3927, section 7; RFC 4291, 2.5.6) and where machines of clouds are told
+    /// their secrets, and everything that is not the address of one host.
     pub fn way(&self, to: SocketAddr) -> Option<SocketAddr> {
         let ip = to.ip().to_canonical();
         if to.port() == DNS
@@ -68,16 +83,16 @@ impl Policy {
             IpAddr::V4(ip) => {
                 let first = ip.octets()[0];
                 let inside = ip.octets()[..3] == GATEWAY.octets()[..3];
-                !inside && first != 0 && first != 127 && first < 224
+                !inside && first != 0 && first != 127 && first < 224 && !ip.is_link_local()
             }
             IpAddr::V6(ip) => {
                 // ::/96 holds the unspecified, the loopback and the long dead IPv4-compatible addresses.
                 let embedded = ip.segments()[..6] == [0; 6];
                 let inside = ip.segments()[..4] == GATEWAY_V6.segments()[..4];
-                !inside && !embedded && !ip.is_multicast()
+                !inside && !embedded && !ip.is_multicast() && !ip.is_unicast_link_local()
             }
         };
-        allowed.then_some(SocketAddr::new(ip, to.port()))
+        (allowed && !self.names_only).then_some(SocketAddr::new(ip, to.port()))
     }
 }
 
@@ -112,6 +127,21 @@ mod tests {
         ] {
             assert_eq!(policy.way(at(to)), None, "{to}");
         }
+    }
+
+    #[test]
+    fn what_belongs_to_a_link_of_the_host_is_not_reached() {
+        let policy = Policy::new(vec![at("169.254.169.253:53")]);
+        for to in [
+            "169.254.169.254:80",
+            "169.254.0.1:443",
+            "[::ffff:169.254.169.254]:80",
+            "[fe80::1]:80",
+        ] {
+            assert_eq!(policy.way(at(to)), None, "{to}");
+        }
+        // As a name server it was named by the host.
+        assert_eq!(policy.way(at("192.0.2.53:53")), Some(at("169.254.169.253:53")));
     }
 
     #[test]

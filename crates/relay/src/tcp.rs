@@ -17,11 +17,15 @@ use net::{Error, Shutdown, TcpId, TcpOptions};
 use crate::{Base, Kind, WIRE, echo};
 
 /// Connections at a time. More wait for their turn, by the sandbox's own repetitions.
-const MOST: usize = 8192;
+pub(crate) const MOST: usize = 8192;
 /// Bytes that one connection passes on in one direction before others have their turn.
 const TURN: usize = 512 << 10;
 /// Bytes in one call.
 const PIECE: usize = 256 << 10;
+/// Longest frame with a SYN that is kept while the host connects: a packet of any usual size. A longer one is no sane sandbox's.
+const LONGEST_SYN: usize = 2048;
+/// A connection of which one side has ended makes room for a new one when it was quiet for so long (net.ipv4.tcp_fin_timeout).
+const QUIET_HALF: Duration = Duration::from_secs(60);
 /// How long the sandbox may take for its part of a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(130);
 /// Connections that a listener keeps for us; we take them at once.
@@ -47,6 +51,8 @@ struct Flow {
     socket: OwnedFd,
     state: State,
     since: Instant,
+    /// When a byte moved last.
+    moved: Instant,
     /// The host's socket may have bytes, room.
     readable: bool,
     writable: bool,
@@ -82,6 +88,19 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// All connections as if they had been quiet for so long.
+    #[cfg(test)]
+    pub(crate) fn age(&mut self, by: Duration) {
+        for flow in self.flows.values_mut() {
+            flow.moved = flow.moved.checked_sub(by).unwrap_or(flow.moved);
+        }
+    }
+
     /// A frame that opens a connection. True: the stack need not see it (now).
     pub(crate) fn opening(
         &mut self,
@@ -97,7 +116,7 @@ impl Flows {
         let Some(to) = base.policy.way(ends.1) else {
             return false;
         };
-        if self.flows.len() >= MOST {
+        if frame.len() > LONGEST_SYN || self.flows.len() >= MOST && !self.make_room(base) {
             return true;
         }
         let token = base.tokens.next(Kind::Tcp);
@@ -106,12 +125,18 @@ impl Flows {
             Ok(socket)
         });
         match connected {
+            // The sandbox will ask again.
+            Err(Errno::EMFILE | Errno::ENFILE) => {
+                self.make_room(base);
+            }
             Ok(socket) => {
+                let now = Instant::now();
                 let flow = Flow {
                     ends,
                     socket,
                     state: State::Connecting(*header, frame.to_vec()),
-                    since: Instant::now(),
+                    since: now,
+                    moved: now,
                     readable: false,
                     writable: false,
                     sandbox_ended: false,
@@ -122,6 +147,27 @@ impl Flows {
                 self.by_ends.insert(ends, token);
             }
             Err(error) => self.refuse(base, error, header, frame, ends),
+        }
+        true
+    }
+
+    /// Gives up the connection that was quiet longest of those that have ended on one side: a peer that never ends its own
+    /// must not keep a place for ever. False when there is none.
+    pub(crate) fn make_room(&mut self, base: &mut Base) -> bool {
+        let half = self.flows.iter().filter(|(_, flow)| flow.is_half());
+        let Some((token, flow)) = half.min_by_key(|(_, flow)| flow.moved) else {
+            return false;
+        };
+        if flow.moved.elapsed() < QUIET_HALF {
+            return false;
+        }
+        let (token, state) = (*token, &flow.state);
+        if let State::Open(id) = *state {
+            let now = base.now();
+            base.stack.tcp_abort(now, id);
+        }
+        if let Some(flow) = self.remove(base, token) {
+            inet::reset(flow.socket);
         }
         true
     }
@@ -311,6 +357,10 @@ impl Flows {
 }
 
 impl Flow {
+    fn is_half(&self) -> bool {
+        self.sandbox_ended != self.host_ended
+    }
+
     fn pass_out(&mut self, base: &mut Base, id: TcpId) -> Next {
         let mut turn = TURN;
         while !self.sandbox_ended {
@@ -326,6 +376,7 @@ impl Flow {
                         let now = base.now();
                         base.stack.tcp_consume(now, id, sent);
                         turn = turn.saturating_sub(sent);
+                        self.moved = Instant::now();
                     }
                     Err(Errno::EAGAIN) => self.writable = false,
                     Err(_) => return Next::HostFailed,
@@ -362,7 +413,10 @@ impl Flow {
             };
             let now = base.now();
             match base.stack.tcp_send(now, id, PIECE, false, &mut fill) {
-                Ok(passed) => turn = turn.saturating_sub(passed),
+                Ok(passed) => {
+                    turn = turn.saturating_sub(passed);
+                    self.moved = Instant::now();
+                }
                 // An event will tell of room.
                 Err(Error::WouldBlock) => break,
                 Err(_) => return Next::SandboxFailed,

@@ -12,7 +12,7 @@ use net::{Datagram, SendOptions};
 use crate::{Base, Kind};
 
 /// Flows at a time; a new one takes the place of the one that was quiet longest.
-const MOST: usize = 1024;
+pub(crate) const MOST: usize = 1024;
 /// How long a quiet flow is kept.
 const QUIET: Duration = Duration::from_secs(120);
 /// The same of one to a name server, which has one question and one answer.

@@ -58,11 +58,15 @@ pub const RELAY: &[Row] = &[
             ),
             one_of(
                 2,
-                &[libc::TCP_NODELAY as u32, libc::SO_LINGER as u32],
-                "SO_LINGER, TCP_NODELAY"
+                &[
+                    libc::TCP_NODELAY as u32,
+                    libc::SO_LINGER as u32,
+                    libc::SO_KEEPALIVE as u32
+                ],
+                "SO_LINGER, SO_KEEPALIVE, TCP_NODELAY"
             )
         ],
-        "resets; segments as they come"
+        "resets; segments as they come; peers that vanish"
     ),
     call!(
         getsockopt,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 
 use host::ns::{self, Child};
+use host::rlimit::{self, Resource};
 use host::signal::SignalSet;
 use host::{caps, fd, mount, prctl};
 use relay::{
@@ -118,6 +119,9 @@ fn close_walls(keep: &[std::os::fd::BorrowedFd<'_>], theirs: &OwnedFd) -> Result
     mount::restrict_one(empty.as_fd(), mount::Access::ReadOnly).while_doing("restricting the root")?;
     caps::keep_only(&[]).while_doing("dropping capabilities")?;
     prctl::no_new_privs().while_doing("no_new_privs")?;
+    let (_, hard) = rlimit::get(Resource::NoFile).while_doing("resource limits")?;
+    rlimit::set(Resource::NoFile, hard.min(relay::DESCRIPTORS), hard).while_doing("resource limits")?;
+    rlimit::set(Resource::Core, 0, 0).while_doing("resource limits")?;
     prctl::die_with_parent().while_doing("parent death signal")?;
     // The command may have died before the line above; its end of the pair tells.
     if let Ok(0) = fd::try_receive(theirs.as_fd(), &mut buf) {
