@@ -68,6 +68,7 @@ numbers! { i32;
     SEGV_MAPERR = 1;
     SEGV_ACCERR = 2;
     SYS_SECCOMP = 1;
+    SYS_USER_DISPATCH = 2;
     CLD_EXITED = 1;
     CLD_KILLED = 2;
     CLD_DUMPED = 3;

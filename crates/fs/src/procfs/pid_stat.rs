@@ -212,7 +212,7 @@ pub fn status(at: &Process) -> Result<Vec<u8>, Errno> {
     status_ids(&mut out, at, &view);
     let mm = view.task.as_ref().and_then(|task| task.mm());
     if let Some(mm) = mm {
-        status_memory(&mut out, &MmTotals::of(Some(&mm)));
+        status_memory(&mut out, &MmTotals::of(Some(&mm)), mm.wants_huge_pages());
     }
     status_signals(&mut out, &view);
     status_caps(&mut out, &view);
@@ -244,7 +244,7 @@ fn status_ids(out: &mut String, at: &Process, view: &View) {
     );
 }
 
-fn status_memory(out: &mut String, totals: &MmTotals) {
+fn status_memory(out: &mut String, totals: &MmTotals, huge: bool) {
     let rows = [
         ("VmPeak", totals.size),
         ("VmSize", totals.size),
@@ -266,7 +266,11 @@ fn status_memory(out: &mut String, totals: &MmTotals) {
     for (name, bytes) in rows {
         let _ = writeln!(out, "{name}:\t{:8} kB", bytes / 1024);
     }
-    out.push_str("CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\n");
+    let _ = write!(
+        out,
+        "CoreDumping:\t0\nTHP_enabled:\t{}\nuntag_mask:\t0xffffffffffffffff\n",
+        u8::from(huge)
+    );
 }
 
 fn status_signals(out: &mut String, view: &View) {

@@ -79,6 +79,8 @@ bitflags! {
         const SYSLOG = 1 << 34;
         /// CAP_WAKE_ALARM.
         const WAKE_ALARM = 1 << 35;
+        /// CAP_CHECKPOINT_RESTORE.
+        const CHECKPOINT_RESTORE = 1 << 40;
         /// Every capability that Linux 6.x knows (0 to 40).
         const ALL = (1 << 41) - 1;
     }

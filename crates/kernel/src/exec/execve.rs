@@ -48,6 +48,7 @@ pub fn execve(
         .mm
         .space
         .new_context(&prepared.regs, &XState::default())?;
+    prepared.mm.inherit_wishes(&task.mm_ref());
     task.de_thread()?;
     task.end_rseq();
     crate::futex::exit_task(task);

@@ -175,6 +175,7 @@ fn wants_huge(request: &MapRequest) -> bool {
 impl Mm {
     /// Makes a mapping and returns its address.
     pub fn map(&self, mut request: MapRequest, limits: &Limits) -> Result<UserAddr, Errno> {
+        self.check_exec_gain(request.prot, request.prot)?;
         let mut align = PAGE_SIZE;
         if wants_huge(&request) {
             request.flags |= AreaFlags::HUGE;

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use abi::{Errno, UserAddr};
-use platform::{AddressSpace, MapOp, UserRange};
+use platform::{AddressSpace, MapOp, Prot, UserRange};
 use sync::{Mutex, rank};
 
 pub use area::{Area, AreaFlags, AreaName, Backing, SharedObject};
@@ -45,6 +45,18 @@ const WIDEST: UserRange = UserRange {
     end: UserAddr(TASK_SIZE),
 };
 
+/// What prctl(2) asks for of an address space.
+pub mod wish {
+    /// PR_SET_THP_DISABLE.
+    pub const NO_HUGE_PAGES: u32 = 1;
+    /// PR_SET_MEMORY_MERGE.
+    pub const MERGE: u32 = 2;
+    /// PR_MDWE_REFUSE_EXEC_GAIN.
+    pub const NO_EXEC_GAIN: u32 = 4;
+    /// PR_MDWE_NO_INHERIT.
+    pub const NOT_FOR_CHILDREN: u32 = 8;
+}
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A guest address space (Linux's mm_struct): shared by threads and by vfork(2) children.
@@ -57,6 +69,8 @@ pub struct Mm {
     state: Mutex<MmState>,
     /// MEMBARRIER_STATE_*: which commands were registered for.
     pub(crate) membarrier: AtomicU32,
+    /// What prctl(2) asked for: bits of [`wish`].
+    pub(crate) wishes: AtomicU32,
     /// Contexts of asynchronous I/O.
     pub(crate) aio: AioContexts,
     /// The last count of resident pages, and when it was made.
@@ -107,6 +121,7 @@ impl Mm {
             range,
             state: Mutex::new(rank::MM, state),
             membarrier: AtomicU32::new(0),
+            wishes: AtomicU32::new(0),
             aio: AioContexts::default(),
             residency: Mutex::new(rank::LEAF, None),
         })
@@ -156,7 +171,30 @@ impl Mm {
         child
             .membarrier
             .store(self.membarrier.load(Ordering::SeqCst), Ordering::SeqCst);
+        child.inherit_wishes(self);
         Ok(child)
+    }
+
+    /// Takes over what prctl(2) asked for of the address space before (fork, execve).
+    pub(crate) fn inherit_wishes(&self, before: &Mm) {
+        let mut wishes = before.wishes.load(Ordering::SeqCst);
+        if wishes & wish::NOT_FOR_CHILDREN != 0 {
+            wishes &= !(wish::NO_EXEC_GAIN | wish::NOT_FOR_CHILDREN);
+        }
+        self.wishes.store(wishes, Ordering::SeqCst);
+    }
+
+    /// Whether prctl(PR_SET_THP_DISABLE) has not been called.
+    pub fn wants_huge_pages(&self) -> bool {
+        self.wishes.load(Ordering::SeqCst) & wish::NO_HUGE_PAGES == 0
+    }
+
+    /// Memory-deny-write-execute: `EACCES` for memory that is written and executed, or that comes to be executed.
+    pub(super) fn check_exec_gain(&self, old: Prot, new: Prot) -> Result<(), Errno> {
+        let refused = self.wishes.load(Ordering::SeqCst) & wish::NO_EXEC_GAIN != 0
+            && new.contains(Prot::EXEC)
+            && (new.contains(Prot::WRITE) || !old.contains(Prot::EXEC));
+        if refused { Err(Errno::EACCES) } else { Ok(()) }
     }
 }
 

@@ -53,7 +53,7 @@ impl Mm {
             if area.flags.contains(AreaFlags::SEALED) {
                 Err(Errno::EPERM)
             } else if area.max_prot.contains(prot) {
-                Ok(())
+                self.check_exec_gain(area.prot, prot)
             } else {
                 Err(Errno::EACCES)
             }

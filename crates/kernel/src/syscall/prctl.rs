@@ -2,9 +2,12 @@
 
 use abi::{Errno, UserAddr};
 
+mod mm;
+
 use super::seccomp;
 use crate::cred::{Caps, Credentials, securebits};
-use crate::task::CurrentTask;
+use crate::mm::wish;
+use crate::task::{CurrentTask, UserDispatch, treat};
 
 /// Longest name with its NUL (TASK_COMM_LEN).
 const COMM: usize = 16;
@@ -39,6 +42,7 @@ mod pr {
     pub const TASK_PERF_EVENTS_ENABLE: i32 = 32;
     pub const MCE_KILL: i32 = 33;
     pub const MCE_KILL_GET: i32 = 34;
+    pub const SET_MM: i32 = 35;
     pub const SET_CHILD_SUBREAPER: i32 = 36;
     pub const GET_CHILD_SUBREAPER: i32 = 37;
     pub const SET_NO_NEW_PRIVS: i32 = 38;
@@ -48,6 +52,15 @@ mod pr {
     pub const GET_THP_DISABLE: i32 = 42;
     pub const CAP_AMBIENT: i32 = 47;
     pub const GET_SPECULATION_CTRL: i32 = 52;
+    pub const SET_SPECULATION_CTRL: i32 = 53;
+    pub const SET_IO_FLUSHER: i32 = 57;
+    pub const GET_IO_FLUSHER: i32 = 58;
+    pub const SET_SYSCALL_USER_DISPATCH: i32 = 59;
+    pub const SET_MDWE: i32 = 65;
+    pub const GET_MDWE: i32 = 66;
+    pub const SET_MEMORY_MERGE: i32 = 67;
+    pub const GET_MEMORY_MERGE: i32 = 68;
+    pub const GET_AUXV: i32 = 0x4155_5856;
 }
 
 /// prctl(2). Options that are not known here are `EINVAL`, as on a Linux without them.
@@ -114,9 +127,9 @@ pub fn prctl(
             slack => slack,
         }),
         pr::TASK_PERF_EVENTS_DISABLE | pr::TASK_PERF_EVENTS_ENABLE => Ok(0),
-        pr::MCE_KILL if arg4 | arg5 == 0 && arg2 <= 1 => Ok(0),
-        // PR_MCE_KILL_DEFAULT.
-        pr::MCE_KILL_GET if arg2 == 0 && rest_zero => Ok(2),
+        pr::MCE_KILL if arg4 | arg5 == 0 => set_memory_errors(task, arg2, arg3),
+        pr::MCE_KILL_GET if arg2 == 0 && rest_zero => Ok(memory_errors(task)),
+        pr::SET_MM => mm::set_mm(task, arg2, arg3, arg4, arg5),
         pr::SET_CHILD_SUBREAPER => {
             task.group.state.lock().child_subreaper = arg2 != 0;
             Ok(0)
@@ -134,19 +147,109 @@ pub fn prctl(
             let addr = task.state.lock().clear_child_tid;
             task.write_struct(UserAddr(arg2), &addr).map(|()| 0)
         }
-        // Huge pages are the host's business: the wish is accepted, and not followed.
-        pr::SET_THP_DISABLE if rest_zero => Ok(0),
-        pr::GET_THP_DISABLE if arg2 == 0 && rest_zero => Ok(0),
-        // PR_SPEC_NOT_AFFECTED: nothing can be changed from inside.
-        pr::GET_SPECULATION_CTRL if rest_zero => {
-            if arg2 <= 2 {
-                Ok(0)
-            } else {
-                Err(Errno::ENODEV)
-            }
-        }
+        // Huge pages and merging are the host's business: the wish is remembered, and not followed.
+        pr::SET_THP_DISABLE if rest_zero => mm::set_wish(task, wish::NO_HUGE_PAGES, arg2 != 0),
+        pr::GET_THP_DISABLE if arg2 == 0 && rest_zero => Ok(u64::from(mm::wished(task, wish::NO_HUGE_PAGES))),
+        pr::SET_MEMORY_MERGE if rest_zero => mm::set_wish(task, wish::MERGE, arg2 != 0),
+        pr::GET_MEMORY_MERGE if arg2 == 0 && rest_zero => Ok(u64::from(mm::wished(task, wish::MERGE))),
+        pr::SET_MDWE if rest_zero => mm::set_mdwe(task, arg2),
+        pr::GET_MDWE if arg2 == 0 && rest_zero => Ok(mm::get_mdwe(task)),
+        pr::GET_AUXV if arg4 | arg5 == 0 => mm::get_auxv(task, UserAddr(arg2), arg3),
+        pr::GET_SPECULATION_CTRL if rest_zero => get_speculation(arg2),
+        pr::SET_SPECULATION_CTRL if arg4 | arg5 == 0 => set_speculation(arg2, arg3),
+        pr::SET_IO_FLUSHER | pr::GET_IO_FLUSHER => io_flusher(task, option, arg2, rest_zero),
+        pr::SET_SYSCALL_USER_DISPATCH => set_user_dispatch(task, arg2, arg3, arg4, arg5),
         _ => capabilities(task, option, arg2, arg3, arg4 | arg5),
     }
+}
+
+/// PR_MCE_KILL.
+fn set_memory_errors(task: &CurrentTask, what: u64, how: u64) -> Result<u64, Errno> {
+    let both = treat::MEMORY_ERRORS | treat::MEMORY_ERRORS_EARLY;
+    let mut state = task.state.lock();
+    state.treatment = match (what, how) {
+        // PR_MCE_KILL_CLEAR; PR_MCE_KILL_SET with LATE, EARLY, DEFAULT.
+        (0, 0) => state.treatment & !treat::MEMORY_ERRORS,
+        (1, 0) => state.treatment & !treat::MEMORY_ERRORS_EARLY | treat::MEMORY_ERRORS,
+        (1, 1) => state.treatment | both,
+        (1, 2) => state.treatment & !both,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(0)
+}
+
+/// PR_MCE_KILL_GET.
+fn memory_errors(task: &CurrentTask) -> u64 {
+    let treatment = task.state.lock().treatment;
+    match (
+        treatment & treat::MEMORY_ERRORS != 0,
+        treatment & treat::MEMORY_ERRORS_EARLY != 0,
+    ) {
+        (false, _) => 2,
+        (true, early) => u64::from(early),
+    }
+}
+
+/// PR_GET_SPECULATION_CTRL, as on a processor that none of it affects.
+fn get_speculation(what: u64) -> Result<u64, Errno> {
+    match what {
+        // PR_SPEC_STORE_BYPASS, PR_SPEC_INDIRECT_BRANCH: PR_SPEC_NOT_AFFECTED.
+        0 | 1 => Ok(0),
+        // PR_SPEC_L1D_FLUSH: PR_SPEC_FORCE_DISABLE.
+        2 => Ok(8),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+/// PR_SET_SPECULATION_CTRL: nothing can be changed from inside.
+fn set_speculation(what: u64, how: u64) -> Result<u64, Errno> {
+    const ENABLE: u64 = 2;
+    match (what, how) {
+        (0, _) => Err(Errno::ENXIO),
+        (1, ENABLE) => Ok(0),
+        (1, 4 | 8) => Err(Errno::EPERM),
+        (1, _) => Err(Errno::ERANGE),
+        (2, _) => Err(Errno::EPERM),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+/// PR_SET_IO_FLUSHER, PR_GET_IO_FLUSHER: remembered.
+fn io_flusher(task: &CurrentTask, option: i32, arg2: u64, rest_zero: bool) -> Result<u64, Errno> {
+    if !task.cred().has(Caps::SYS_RESOURCE) {
+        return Err(Errno::EPERM);
+    }
+    let mut state = task.state.lock();
+    let now = u64::from(state.treatment & treat::IO_FLUSHER != 0);
+    match (option, arg2) {
+        _ if !rest_zero => return Err(Errno::EINVAL),
+        (pr::GET_IO_FLUSHER, 0) => return Ok(now),
+        (pr::SET_IO_FLUSHER, 0) => state.treatment &= !treat::IO_FLUSHER,
+        (pr::SET_IO_FLUSHER, 1) => state.treatment |= treat::IO_FLUSHER,
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+/// PR_SET_SYSCALL_USER_DISPATCH.
+fn set_user_dispatch(
+    task: &CurrentTask,
+    mode: u64,
+    offset: u64,
+    len: u64,
+    selector: u64,
+) -> Result<u64, Errno> {
+    let dispatch = match mode {
+        // PR_SYS_DISPATCH_OFF, PR_SYS_DISPATCH_ON.
+        0 if offset | len | selector == 0 => None,
+        1 => Some(UserDispatch {
+            offset,
+            len,
+            selector: UserAddr(selector),
+        }),
+        _ => return Err(Errno::EINVAL),
+    };
+    task.set_user_dispatch(dispatch).map(|()| 0)
 }
 
 fn set_name(task: &CurrentTask, at: UserAddr) -> Result<u64, Errno> {

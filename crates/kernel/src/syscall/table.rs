@@ -578,7 +578,9 @@ pub const TASK: &[Row] = &[
         157,
         "prctl",
         super::prctl::prctl,
-        Partial("no PR_SET_MM, PR_SET_VMA and architecture options")
+        Partial(
+            "no PR_TSC_SIGSEGV, no core scheduling; wishes about huge pages, merging and memory errors are remembered, not acted on"
+        )
     ),
     row!(
         158,

@@ -8,6 +8,7 @@ use platform::{Context, LocalAnswers};
 
 use super::accounting::CpuMeter;
 use super::restart::Restart;
+use super::user_dispatch::UserDispatch;
 use super::{GroupEntry, Seccomp, Task};
 use crate::mm::Mm;
 
@@ -32,6 +33,8 @@ pub struct CurrentTask {
     pub(super) take_over: Cell<bool>,
     /// Whether filters are in force, as of the last look: saves the common call a lock.
     pub(super) has_filters: Cell<bool>,
+    /// Calls that the thread serves itself.
+    pub(super) user_dispatch: Cell<Option<UserDispatch>>,
     pub(super) meter: CpuMeter,
 }
 
@@ -76,6 +79,7 @@ impl CurrentTask {
             resumed: Cell::new(None),
             take_over: Cell::new(false),
             has_filters: Cell::new(false),
+            user_dispatch: Cell::new(None),
             meter: CpuMeter::default(),
         };
         current.update_local_answers();
@@ -107,6 +111,7 @@ impl CurrentTask {
         drop(old_context);
         drop((old_mm, own_mm));
         self.vfork_done();
+        self.user_dispatch.set(None);
         self.update_local_answers();
     }
 
@@ -127,7 +132,10 @@ impl CurrentTask {
         let ids = &cred.user_ns;
         self.has_filters.set(self.filtered());
         let answers = LocalAnswers {
-            enabled: !self.kernel.config.strace && self.filters_spare_engine() && !self.traced(),
+            enabled: !self.kernel.config.strace
+                && self.filters_spare_engine()
+                && !self.traced()
+                && self.user_dispatch.get().is_none(),
             pid: self.own_tgid(),
             tid: self.own_tid(),
             // The parent may change at any time.

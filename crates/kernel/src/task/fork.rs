@@ -387,6 +387,7 @@ impl CurrentTask {
                 personality: parent.personality,
                 ioprio: parent.ioprio,
                 timer_slack: parent.timer_slack,
+                treatment: parent.treatment,
                 mempolicy: parent.mempolicy,
                 start_ns: self.kernel.time.monotonic_ns(),
                 ..super::TaskState::default()

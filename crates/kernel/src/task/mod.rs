@@ -23,6 +23,7 @@ mod session;
 mod task_struct;
 #[cfg(test)]
 mod tests;
+mod user_dispatch;
 mod user_memory;
 mod wait;
 mod worker;
@@ -45,7 +46,8 @@ pub use pids::{GroupEntry, PID_MAX, PROCESSES_MAX, PidTable, TASKS_MAX};
 pub use seccomp::{Seccomp, Verdict};
 pub use seccomp_notify::{Listener, ListenerFile};
 pub use session::ControllingTerminal;
-pub use task_struct::{Task, TaskState};
+pub use task_struct::{Task, TaskState, treat};
+pub use user_dispatch::UserDispatch;
 pub use user_memory::{UserBuffers, UserIoVec};
 pub use wait::{WaitFor, WaitOptions, Waited};
 pub use worker::spawn;

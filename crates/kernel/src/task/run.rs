@@ -99,6 +99,9 @@ impl CurrentTask {
         let nr = self.context.borrow().regs().orig_rax;
         loop {
             self.set_serving(nr);
+            if self.dispatched_to_user() {
+                break;
+            }
             let traced = self.traced();
             if traced && !self.trace_entry() {
                 return;

@@ -62,6 +62,16 @@ pub struct Task {
     pub run_state: AtomicU32,
 }
 
+/// What prctl(2) asks for of a task; remembered and passed on to children.
+pub mod treat {
+    /// PR_MCE_KILL_SET: not as the system does by default.
+    pub const MEMORY_ERRORS: u32 = 1;
+    /// PR_MCE_KILL_EARLY.
+    pub const MEMORY_ERRORS_EARLY: u32 = 2;
+    /// PR_SET_IO_FLUSHER.
+    pub const IO_FLUSHER: u32 = 4;
+}
+
 /// Plain changeable state of a task.
 #[derive(Clone, Debug, Default)]
 pub struct TaskState {
@@ -105,6 +115,8 @@ pub struct TaskState {
     pub mempolicy: (u32, bool),
     /// PR_SET_TIMERSLACK, nanoseconds.
     pub timer_slack: u64,
+    /// prctl(2): how the task wants to be treated, bits of [`treat`].
+    pub treatment: u32,
     /// Voluntary and forced switches away from it.
     pub switches: (u64, u64),
 }
