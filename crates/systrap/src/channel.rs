@@ -15,7 +15,7 @@ use crate::layout::{CHANNEL_LEN, OP_CAS, command, hint};
 
 /// How often to look for the hint, with a yield to the helper on the same core, before sleeping.
 const YIELDS: u32 = 1;
-/// How often the helper looks for more before it sleeps: waking it costs as much as two looks of it.
+/// How often the helper looks for more, with a yield each, before it sleeps: waking it costs as much as two looks of it.
 const HELPER_LOOKS: u32 = 2;
 /// Longest sleep before looking whether the process has died.
 const RECHECK: Duration = Duration::from_millis(20);
@@ -46,6 +46,8 @@ pub struct Channel {
     file: OwnedFd,
     map: Shared,
     seq: u32,
+    /// Both sides may yield: nobody else computes on their core.
+    turns: bool,
 }
 
 impl Channel {
@@ -53,12 +55,22 @@ impl Channel {
     pub fn new() -> Result<Channel, Errno> {
         let file = mem::memfd(c"tegmen-orders", CHANNEL_LEN as u64)?;
         let map = Shared::map(&file, 0, CHANNEL_LEN)?;
-        Ok(Channel { file, map, seq: 0 })
+        Ok(Channel {
+            file,
+            map,
+            seq: 0,
+            turns: true,
+        })
     }
 
     /// The number of its descriptor, to be named in an order.
     pub fn number(&self) -> u64 {
         self.file.as_raw_fd() as u64
+    }
+
+    /// Whether both sides may yield to each other before they sleep, from the next orders on.
+    pub fn allow_turns(&mut self, turns: bool) {
+        self.turns = turns;
     }
 
     /// Its file.
@@ -127,7 +139,11 @@ impl Channel {
         self.word(command::WAITING).store(0, Ordering::Relaxed);
         // Who makes processes and threads has other things to do next than to make more.
         let last = ops.last().map_or(0, |op| op.nr);
-        let looks = if last < OP_CAS { HELPER_LOOKS } else { 0 };
+        let looks = if self.turns && last < OP_CAS {
+            HELPER_LOOKS
+        } else {
+            0
+        };
         self.word(command::LOOKS).store(looks, Ordering::Relaxed);
         self.seq = self.seq.wrapping_add(1);
         self.word(command::SEQ).store(self.seq, Ordering::SeqCst);
@@ -147,6 +163,7 @@ impl Channel {
 
     fn await_ack(&self, dead: impl Fn() -> bool) -> Result<u64, Errno> {
         let hint = self.hint_word();
+        let yields = if self.turns { YIELDS } else { 0 };
         let mut rounds = 0u32;
         loop {
             let seen = hint.load(Ordering::SeqCst);
@@ -157,7 +174,7 @@ impl Channel {
                 // Only a guest writes the hint before the acknowledgement is there. It gains a slow sentry thread.
                 let never = AtomicU32::new(0);
                 let _ = futex::wait(&never, 0, Some(FORGED_RECHECK));
-            } else if rounds < YIELDS {
+            } else if rounds < yields {
                 process::yield_now();
             } else {
                 self.word(command::WAITING).store(1, Ordering::SeqCst);
@@ -170,7 +187,7 @@ impl Channel {
                 }
             }
             rounds = rounds.saturating_add(1);
-            if rounds >= YIELDS && dead() {
+            if rounds >= yields && dead() {
                 return Err(Errno::ESRCH);
             }
         }

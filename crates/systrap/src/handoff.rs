@@ -71,24 +71,25 @@ const REUNION_US: u64 = 5_000;
 const SLEEPY: u32 = 2;
 /// An event that a pair at home sees so late, in microseconds, had to wait for other pairs.
 const LATE_US: u64 = 50;
-/// An event that a pair on one core sees so late, in microseconds, was kept waiting by somebody who computes.
+/// A thread of a pair that runs so late, in microseconds, was kept waiting by somebody who computes.
 const STRANGER_US: u64 = 100;
-/// What such an event counts for, those in time counting one less each.
-const STRANGER: u32 = 8;
-/// So many points and the core is taken for shared: an odd thread of the host's, once in a while, does not matter.
-const STRANGERS: u32 = 12;
+/// So much time lost to that, in microseconds, and the core is taken for shared ...
+const LOST_US: u64 = 2_000;
+/// ... unless it is less than one part in so many of all time: threads of the host that run once in a while do not matter.
+const LOST_PART: u64 = 8;
 /// So many late events, less those in time, make a home crowded.
 const CROWD: u32 = 12;
 /// For so long, in microseconds, a pair stays away from a crowded home.
 const CROWDED_US: u64 = 200_000;
 
-/// Looks a few times, politely.
-fn glance(word: &AtomicU32, order: u32, times: u32) -> Option<u32> {
-    (0..times).find_map(|_| {
-        process::yield_now();
-        let now = word.load(Ordering::SeqCst);
-        (now & !state::SLEEP != order).then_some(now)
-    })
+/// How often a thread of a pair looks before it sleeps, with a yield each. A yield costs a third less than a sleep and a
+/// wake-up, but gives a thread that computes its whole turn.
+fn looks(cores: &Cores, cpu: usize, same_core: bool, now: u64) -> u32 {
+    match same_core {
+        _ if !cores.allows_turns(cpu, now) => 0,
+        true => TURNS,
+        false => GLANCES,
+    }
 }
 
 /// The hand-off of one guest thread.
@@ -116,8 +117,8 @@ pub struct Pair {
     /// Late events at home, see [`CROWD`].
     late: u32,
     crowded_until: u64,
-    /// See [`STRANGERS`].
-    strangers: u32,
+    /// Time lost, in ticks: see [`LOST_US`].
+    lost: u64,
     /// The sentry's thread keeps off this core, where the guest's polls.
     apart_from: Option<usize>,
     /// Since when.
@@ -148,7 +149,7 @@ impl Pair {
             waited: 0,
             late: 0,
             crowded_until: 0,
-            strangers: 0,
+            lost: 0,
             apart_from: None,
             apart_since: 0,
             us: cores.ticks_in(1),
@@ -305,18 +306,12 @@ impl Pair {
         }
         let (spins, rounds) = match self.way {
             Way::Poll => (SPINS, STUB_ROUNDS),
-            Way::Apart if !same_core => (0, GLANCES),
-            Way::Apart | Way::Together(_) | Way::Home(_) => (0, self.turns(cores, now)),
+            // After a call of a guest that computed, or whose core others have, the next is far away.
+            Way::Apart if !same_core && self.short_calls < 2 => (0, 0),
+            Way::Apart | Way::Together(_) | Way::Home(_) => (0, looks(cores, guest_cpu, same_core, now)),
         };
         memory.word(area::SPINS).store(spins, Ordering::Relaxed);
         memory.word(area::YIELDS).store(rounds, Ordering::Relaxed);
-    }
-
-    /// How often each side of a pair on one core looks before it sleeps. A yield costs a third less than a sleep and a
-    /// wake-up, but gives a thread that computes its whole turn.
-    fn turns(&self, cores: &Cores, now: u64) -> u32 {
-        let core = self.way.core().unwrap_or_else(process::current_cpu);
-        if cores.allows_turns(core, now) { TURNS } else { 0 }
     }
 
     /// From [`Way::Apart`]: home for a pair whose calls wait, else polling if there is a place, else together on one core.
@@ -380,15 +375,18 @@ impl Pair {
     pub fn take(&mut self, cores: &Cores, memory: &Area, tid: i32, order: u32) -> u32 {
         let start = ticks();
         let word = memory.word(area::STATE);
-        let guest_cpu = memory.word(area::CPU).load(Ordering::Relaxed) as usize;
         let seen = match self.way {
             Way::Poll => self.poll(cores, word, start, order),
-            Way::Apart if guest_cpu != process::current_cpu() => glance(word, order, GLANCES),
-            Way::Apart | Way::Together(_) | Way::Home(_) => glance(word, order, self.turns(cores, start)),
+            Way::Apart | Way::Together(_) | Way::Home(_) => {
+                let guest_cpu = memory.word(area::CPU).load(Ordering::Relaxed) as usize;
+                self.glance(cores, word, order, guest_cpu, start)
+            }
         };
         let value = seen.unwrap_or_else(|| self.sleep(cores, word, tid, order));
-        self.event_at = ticks();
-        self.look_for_strangers(cores, memory, start);
+        let (last, now) = (self.event_at, ticks());
+        let posted = memory.get(area::TSC).max(start);
+        self.event_at = now;
+        self.look_for_strangers(cores, now.saturating_sub(posted), now.saturating_sub(last));
         if self.event_at.wrapping_sub(start) > LONG_US * self.us {
             self.part(cores, tid);
         } else if matches!(self.way, Way::Home(_)) {
@@ -397,17 +395,44 @@ impl Pair {
         value
     }
 
-    /// Notes a core where somebody computes: there, pairs sleep and wake each other, which leads to the other side at once.
-    fn look_for_strangers(&mut self, cores: &Cores, memory: &Area, start: u64) {
-        let posted = memory.get(area::TSC).max(start);
-        if self.event_at.saturating_sub(posted) <= STRANGER_US * self.us {
-            self.strangers = self.strangers.saturating_sub(1);
+    /// Looks a few times, politely.
+    fn glance(
+        &mut self,
+        cores: &Cores,
+        word: &AtomicU32,
+        order: u32,
+        guest_cpu: usize,
+        start: u64,
+    ) -> Option<u32> {
+        let here = process::current_cpu();
+        let mut before = start;
+        for _ in 0..looks(cores, here, here == guest_cpu, start) {
+            process::yield_now();
+            let now = word.load(Ordering::SeqCst);
+            if now & !state::SLEEP != order {
+                return Some(now);
+            }
+            let after = ticks();
+            if here != guest_cpu && after.wrapping_sub(before) > STRANGER_US * self.us {
+                self.look_for_strangers(cores, after.wrapping_sub(before), 0);
+                return None;
+            }
+            before = after;
+        }
+        None
+    }
+
+    /// Notes a core where somebody computes, by how long one of the pair was kept from running: there, both sleep and wake
+    /// each other, since a wake-up leads to the one who is woken at once.
+    fn look_for_strangers(&mut self, cores: &Cores, late: u64, all: u64) {
+        self.lost = self.lost.saturating_sub(all / LOST_PART);
+        if late <= STRANGER_US * self.us {
             return;
         }
-        self.strangers += STRANGER;
-        if self.strangers > STRANGERS {
-            self.strangers = STRANGERS;
-            cores.note_shared(process::current_cpu(), self.event_at, self.us);
+        self.lost = self.lost.saturating_add(late);
+        if self.lost > LOST_US * self.us {
+            self.lost = 0;
+            cores.note_shared(process::current_cpu(), ticks(), self.us);
         }
     }
 

@@ -10,6 +10,7 @@ use host::process::{self, CpuSet, Exit};
 use platform::{Death, Title};
 
 use crate::channel::{Channel, Op};
+use crate::cores::ticks;
 use crate::engine::Engine;
 use crate::layout::{
     COMMAND_ADDR, KICK_SIGNAL, OP_FORK, STUB_ADDR, USER_END, USER_START, area, command, state,
@@ -146,7 +147,7 @@ impl Process {
             return Err((0, Errno::ESRCH));
         }
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        self.fetch_helper();
+        self.fetch_helper(&mut channel);
         channel.execute(ops, || self.is_dead())
     }
 
@@ -175,7 +176,7 @@ impl Process {
                 ],
             ),
         ];
-        self.fetch_helper();
+        self.fetch_helper(&mut channel);
         let done = channel.execute(&ops, || self.is_dead());
         done.map(drop).map_err(|(_, error)| error)
     }
@@ -194,8 +195,9 @@ impl Process {
     }
 
     /// Brings the helper to the caller's core: there it runs when the caller waits, and no idle core is woken.
-    fn fetch_helper(&self) {
+    fn fetch_helper(&self, channel: &mut Channel) {
         let cpu = process::current_cpu();
+        channel.allow_turns(self.engine.cores.allows_turns(cpu, ticks()));
         if self.helper_cpu.swap(cpu, Ordering::Relaxed) != cpu {
             let _ = process::set_affinity(self.pid, &CpuSet::one(cpu));
         }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use abi::UserAddr;
 use host::process::{self, CpuSet};
-use platform::Event;
+use platform::{AddressSpace, Event, MapFlags, MapOp, MapSource, Prot};
 use support::{space, thread};
 use systrap::{Systrap, Tuning};
 
@@ -115,13 +116,21 @@ fn pairs_that_wait_for_each_other_take_turns() {
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
-/// How long calls take on a core that a thread that computes has too.
+/// How long calls, and memory mapped and unmapped meanwhile, take on a core that a thread that computes has too.
 fn time_beside_a_stranger(tuning: Tuning) -> Duration {
     let calls = move || {
         process::set_affinity(0, &CpuSet::one(process::current_cpu())).expect("affinity");
         let over = AtomicBool::new(false);
         let engine = Systrap::tuned(tuning).expect("engine");
         let space = space(&engine, calling());
+        let (addr, len) = (UserAddr(0x3000_0000), 0x1_0000);
+        let map = MapOp::Map {
+            addr,
+            len,
+            prot: Prot::READ | Prot::WRITE,
+            flags: MapFlags::empty(),
+            source: MapSource::Anonymous,
+        };
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
@@ -130,9 +139,13 @@ fn time_beside_a_stranger(tuning: Tuning) -> Duration {
             });
             let mut context = thread(&*space);
             let begin = Instant::now();
-            for _ in 0..4000 {
+            for n in 0..4000 {
                 assert_eq!(context.run(), Event::Syscall);
                 context.set_return(0);
+                if n % 8 == 0 {
+                    assert_eq!(space.apply(std::slice::from_ref(&map)), Ok(()));
+                    assert_eq!(space.apply(&[MapOp::Unmap { addr, len }]), Ok(()));
+                }
             }
             over.store(true, Ordering::Relaxed);
             begin.elapsed()
@@ -141,7 +154,7 @@ fn time_beside_a_stranger(tuning: Tuning) -> Duration {
     std::thread::spawn(calls).join().expect("thread")
 }
 
-/// A yield to a thread that computes takes a whole turn of it: pairs beside one soon sleep instead.
+/// A yield to a thread that computes takes a whole turn of it: pairs and helpers beside one soon sleep instead.
 #[test]
 fn a_pair_beside_a_thread_that_computes_is_served_soon() {
     let without = Tuning {
