@@ -31,7 +31,7 @@
 #define COMMAND_LEN 0x4000UL
 #define HINT (COMMAND + COMMAND_LEN)
 #define HELPER_STACK 0x7fff00200000UL
-#define AREA_LEN 0x20000UL
+#define AREA_LEN 0x40000UL
 /* Offsets in a thread area. */
 #define A_STATE 0x00
 #define A_KICK 0x04

@@ -31,7 +31,7 @@ pub trait Context: Send {
     fn set_xstate(&mut self, state: &XState) -> Result<(), Errno>;
 
     /// Copies from guest memory, by the cheapest way this thread has; see [`crate::AddressSpace::read`].
-    /// `ENOSYS`: this context has no way of its own, use the address space.
+    /// `ENOSYS`: this context has no way of its own, use the address space. Likewise for what follows when it gives fewer bytes.
     fn read(&mut self, addr: UserAddr, buf: &mut [u8]) -> Result<usize, Errno>;
 
     /// Copies to guest memory, by the cheapest way this thread has; see [`crate::AddressSpace::write`].

@@ -503,10 +503,11 @@ impl Context for Thread {
     }
 
     fn read(&mut self, addr: UserAddr, buf: &mut [u8]) -> Result<usize, Errno> {
-        if self.windows.read(&self.slot.area, addr.0, buf) {
-            return Ok(buf.len());
+        let got = self.windows.read(&self.slot.area, addr.0, buf);
+        if got > 0 {
+            return Ok(got);
         }
-        if self.windows.is_pending() {
+        if self.windows.touches(addr.0, buf.len()) {
             self.flush()?;
         }
         Err(Errno::ENOSYS)
@@ -521,7 +522,7 @@ impl Context for Thread {
         {
             return Ok(data.len());
         }
-        if self.windows.is_pending() {
+        if self.windows.touches(addr.0, data.len()) {
             self.flush()?;
         }
         Err(Errno::ENOSYS)

@@ -35,7 +35,7 @@ pub const AREA_BASE: u64 = 0x7fff_1000_0000;
 /// One past the last thread area.
 pub const AREA_END: u64 = 0x7fff_f000_0000;
 /// Bytes of a thread area; also its alignment, by which the stub finds it from its stack pointer.
-pub const AREA_LEN: usize = 0x2_0000;
+pub const AREA_LEN: usize = 0x4_0000;
 /// Most guest threads of all address spaces together.
 pub const MAX_AREAS: usize = ((AREA_END - AREA_BASE) / AREA_LEN as u64) as usize;
 
@@ -117,13 +117,13 @@ pub mod area {
     pub const WINDOW_MAX: usize = 0x100;
     /// What the stub is to copy to guest memory; its start shares a page with the window.
     pub const OUT: usize = 0xf100;
-    /// Bytes of it: a read of 64 KiB and a little. They end where [`BULK`] does, for what was copied in is read no more
-    /// once something is on its way out.
+    /// Bytes of it. They end where [`BULK`] does, for what was copied in is read no more once something is on its way out.
     pub const OUT_MAX: usize = super::AREA_LEN - OUT;
-    /// Likewise as [`WINDOW`], for longer buffers of calls that write.
-    pub const BULK: usize = 0x1_c000;
+    /// Likewise as [`WINDOW`], for longer buffers of calls that write: 192 KiB, since two copies through here cost half of one by
+    /// the host from process to process. Only memory that was used is there.
+    pub const BULK: usize = 0x1_0000;
     /// Bytes of it.
-    pub const BULK_MAX: usize = 0x4000;
+    pub const BULK_MAX: usize = super::AREA_LEN - BULK;
 }
 
 /// Values of the state word.

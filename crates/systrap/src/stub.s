@@ -726,11 +726,11 @@ window_done:
     mov edi, {SIG_FAST}
 fast_end:
     jmp post
-// A buffer is copied as far as it is long, or not at all.
+// The first bytes of a buffer are copied, as many as there is room for, or none.
 buffer:
-    mov eax, edx
-    cmp rdx, {BULK_MAX}
-    ja no_window
+    mov eax, {BULK_MAX}
+    cmp rdx, rax
+    cmovb eax, edx
     lea rdi, [rbx + {A_WINDOW}]
     lea r8, [rbx + {A_BULK}]
     cmp eax, {WINDOW_MAX}

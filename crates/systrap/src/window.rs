@@ -64,23 +64,25 @@ impl Windows {
         self.prefetched = None;
     }
 
-    /// Reads guest memory from the copy; false when it is not there.
-    pub fn read(&self, memory: &Area, addr: u64, buf: &mut [u8]) -> bool {
-        let Some(copy) = self.prefetched else { return false };
+    /// Reads guest memory from the copy, as far as it goes; returns how many bytes that were.
+    pub fn read(&self, memory: &Area, addr: u64, buf: &mut [u8]) -> usize {
+        let Some(copy) = self.prefetched else { return 0 };
         let Some(skip) = addr.checked_sub(copy.start) else {
-            return false;
+            return 0;
         };
         let skip = skip.min(copy.len as u64) as usize;
-        if buf.len() > copy.len - skip {
-            return false;
-        }
-        memory.copy_out(copy.at + skip, buf);
-        true
+        let len = buf.len().min(copy.len - skip);
+        memory.copy_out(copy.at + skip, &mut buf[..len]);
+        len
     }
 
-    /// Whether bytes are on their way out.
-    pub fn is_pending(&self) -> bool {
-        !self.chunks.is_empty()
+    /// Whether some of these bytes are on their way out.
+    pub fn touches(&self, addr: u64, len: usize) -> bool {
+        let end = addr.saturating_add(len as u64);
+        let chunks = self.chunks.iter();
+        chunks
+            .clone()
+            .any(|chunk| addr < chunk.to + chunk.len as u64 && chunk.to < end)
     }
 
     /// Puts bytes on their way to guest memory that can be written now; false when there is no room, or no such memory.

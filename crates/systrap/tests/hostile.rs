@@ -13,7 +13,7 @@ const STUB: u64 = 0x7fff_0000_0000;
 const STUB_CODE: u64 = 0x3000;
 const COMMANDS: u64 = 0x7fff_0010_0000;
 const AREAS: u64 = 0x7fff_1000_0000;
-const AREA_LEN: u64 = 0x2_0000;
+const AREA_LEN: u64 = 0x4_0000;
 
 snippet!(call_rax, "30: syscall", "jmp 30b");
 snippet!(int80, "mov eax, 20", "int 0x80", "ud2");

@@ -39,9 +39,18 @@ impl CurrentTask {
         if buf.is_empty() {
             return Ok(0);
         }
-        match self.context.borrow_mut().read(addr, buf) {
-            Err(Errno::ENOSYS) => self.mm.borrow().space.read(addr, buf),
-            other => other,
+        let got = match self.context.borrow_mut().read(addr, buf) {
+            Err(Errno::ENOSYS) => 0,
+            other => other?,
+        };
+        if got == buf.len() {
+            return Ok(got);
+        }
+        let rest = UserAddr(addr.0.wrapping_add(got as u64));
+        match self.mm.borrow().space.read(rest, &mut buf[got..]) {
+            Ok(more) => Ok(got + more),
+            Err(_) if got > 0 => Ok(got),
+            error => error,
         }
     }
 
