@@ -19,6 +19,7 @@ pub mod netlink;
 pub mod network;
 pub mod options;
 pub mod packet;
+mod segments;
 #[cfg(test)]
 mod tests;
 pub mod unix;

@@ -21,6 +21,8 @@ use crate::vfs::Inode;
 
 /// net.core.wmem_default, which bounds a stream's channel and a datagram's size.
 const BUFFER: usize = 212_992;
+/// A stream may hold so many times that, unless the program says how much: with less, one side or the other always sleeps.
+const STREAM_FACTOR: usize = 2;
 /// Messages that may wait at one receiver (net.unix.max_dgram_qlen).
 const MOST_MESSAGES: usize = 256;
 /// Longest listen(2) queue (net.core.somaxconn).
@@ -155,12 +157,18 @@ impl UnixSocket {
         socket
     }
 
+    /// Bytes of a stream under way from here.
+    fn stream_limit(&self) -> usize {
+        let options = self.base.options.lock();
+        let factor = if options.send_buffer_set { 1 } else { STREAM_FACTOR };
+        options.send_buffer * factor
+    }
+
     /// Connects two sockets; `cred` of each is what the other one sees.
     fn join(one: &Arc<UnixSocket>, two: &Arc<UnixSocket>, one_cred: Ucred, two_cred: Ucred) {
         let (link_one, link_two) = if one.base.kind == Kind::Stream {
-            let limit = |socket: &UnixSocket| socket.base.options.lock().send_buffer;
-            let forth = Channel::new(limit(one), &two.base.queue, &one.base.queue);
-            let back = Channel::new(limit(two), &one.base.queue, &two.base.queue);
+            let forth = Channel::new(one.stream_limit(), &two.base.queue, &one.base.queue);
+            let back = Channel::new(two.stream_limit(), &one.base.queue, &two.base.queue);
             let link = |tx: &Arc<Channel>, rx: &Arc<Channel>| {
                 let (tx, rx) = (tx.clone(), rx.clone());
                 Some(Link { tx, rx })
@@ -429,9 +437,8 @@ impl SocketOps for UnixSocket {
     }
 
     fn buffers_changed(&self) {
-        let limit = self.base.options.lock().send_buffer;
         if let Some(link) = self.link() {
-            link.tx.set_limit(limit);
+            link.tx.set_limit(self.stream_limit());
         }
     }
 
