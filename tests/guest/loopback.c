@@ -2,6 +2,7 @@
 #include "check.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -111,6 +112,65 @@ static void udp(void)
     close(b);
 }
 
+/* A datagram that nobody takes is reported where reports are wanted, to a socket without a peer too. */
+static void reports(void)
+{
+    struct sockaddr_in to = local(0), from;
+    socklen_t len = sizeof to;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0), gone = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
+    CHECK(bind(gone, (void *)&to, len) == 0 && getsockname(gone, (void *)&to, &len) == 0);
+    close(gone);
+    CHECK(sendto(fd, "lost", 4, 0, (void *)&to, len) == 4);
+    char buf[16], control[256];
+    FAILS(recv(fd, buf, sizeof buf, MSG_DONTWAIT), EAGAIN);
+    CHECK(setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof on) == 0);
+    CHECK(sendto(fd, "lost", 4, 0, (void *)&to, len) == 4);
+    struct pollfd p = {fd, POLLIN, 0};
+    CHECK(poll(&p, 1, 1000) == 1 && (p.revents & POLLERR));
+    FAILS(recv(fd, buf, sizeof buf, MSG_DONTWAIT), ECONNREFUSED);
+    struct iovec part = {buf, sizeof buf};
+    struct msghdr msg = {&from, sizeof from, &part, 1, control, sizeof control, 0};
+    CHECK(recvmsg(fd, &msg, MSG_ERRQUEUE) == 4 && memcmp(buf, "lost", 4) == 0);
+    CHECK((msg.msg_flags & MSG_ERRQUEUE) && from.sin_port == to.sin_port);
+    struct cmsghdr *first = CMSG_FIRSTHDR(&msg);
+    CHECK(first && first->cmsg_level == IPPROTO_IP && first->cmsg_type == IP_RECVERR);
+    struct sock_extended_err *why = (void *)CMSG_DATA(first);
+    CHECK(why->ee_errno == ECONNREFUSED && why->ee_origin == SO_EE_ORIGIN_ICMP && why->ee_type == 3 && why->ee_code == 3);
+    FAILS(recvmsg(fd, &msg, MSG_ERRQUEUE), EAGAIN);
+    close(fd);
+}
+
+/* Sockets that share a port (SO_REUSEPORT) share the peers. */
+static void shares(void)
+{
+    enum { PEERS = 64 };
+    struct sockaddr_in addr = local(0);
+    socklen_t len = sizeof addr;
+    int each[2], on = 1, got[2] = {0, 0}, peers[PEERS];
+    for (int i = 0; i < 2; i++) {
+        each[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        CHECK(setsockopt(each[i], SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0);
+        CHECK(bind(each[i], (void *)&addr, len) == 0 && getsockname(each[i], (void *)&addr, &len) == 0);
+        CHECK(listen(each[i], PEERS) == 0);
+    }
+    for (int i = 0; i < PEERS; i++) {
+        peers[i] = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK(connect(peers[i], (void *)&addr, len) == 0);
+        for (int k = 0; k < 2; k++) {
+            int fd = accept(each[k], NULL, NULL);
+            if (fd >= 0) {
+                got[k]++;
+                close(fd);
+            }
+        }
+    }
+    CHECK(got[0] + got[1] == PEERS && got[0] > 0 && got[1] > 0);
+    for (int i = 0; i < PEERS; i++)
+        close(peers[i]);
+    close(each[0]);
+    close(each[1]);
+}
+
 static void six(void)
 {
     struct sockaddr_in6 addr = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
@@ -195,6 +255,8 @@ int main(void)
     gone();
     nonblocking();
     udp();
+    reports();
+    shares();
     six();
     OK();
 }

@@ -492,12 +492,7 @@ pub const MM: &[Row] = &[
 pub const TASK: &[Row] = &[
     row!(24, "sched_yield", super::sched::sched_yield, Full),
     row!(39, "getpid", super::getpid::getpid, Full),
-    row!(
-        56,
-        "clone",
-        super::clone::clone,
-        Partial("no namespaces of time")
-    ),
+    row!(56, "clone", super::clone::clone, Partial("no namespaces of time")),
     row!(57, "fork", super::fork::fork, Full),
     row!(58, "vfork", super::fork::vfork, Full),
     row!(59, "execve", super::execve::execve, Full),

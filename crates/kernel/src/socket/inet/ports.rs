@@ -241,3 +241,12 @@ impl<S> Table<S> {
         }
     }
 }
+
+/// Which of `count` sockets that share a port (SO_REUSEPORT) serves the peer that `of` stands for: always the same one, and
+/// each of them as many peers as another.
+pub(super) fn share(of: u64, count: usize) -> usize {
+    // Fibonacci hashing, scaled as reciprocal_scale() of Linux does.
+    let mixed = of.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let scaled = mixed.saturating_mul(count as u64) >> 32;
+    usize::try_from(scaled).unwrap_or(0)
+}

@@ -7,6 +7,7 @@ use std::time::Instant;
 use abi::Errno;
 use sync::Events;
 
+use super::ports::share;
 use super::tcp::{Link, Phase, TcpSocket};
 use super::{decode, unspecified};
 use crate::socket::SocketOps;
@@ -130,9 +131,7 @@ impl TcpSocket {
     fn knock(&self, to: SocketAddr) {
         let Some(me) = self.me.upgrade() else { return };
         let listeners = self.base.net.ports.tcp.receivers(to, true);
-        // Listeners that share a port (SO_REUSEPORT) take turns.
-        let turn = usize::try_from(self.base.ino).unwrap_or(0);
-        let Some(listener) = listeners.get(turn.checked_rem(listeners.len()).unwrap_or(0)) else {
+        let Some(listener) = listeners.get(share(self.base.ino, listeners.len())) else {
             self.connect_failed(Errno::ECONNREFUSED);
             return;
         };

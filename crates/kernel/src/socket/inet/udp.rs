@@ -237,11 +237,11 @@ impl SocketOps for UdpSocket {
             Way::Local { .. } if !self.base.net.network.inventory().loops() => {}
             Way::Local { to: ip, .. } => {
                 let to = SocketAddr::new(ip, to.port());
+                let quoted = self.knobs.receive_errors().then(|| data.clone());
                 let arrived = self.base.net.network.asks_resolver(from, to, &data)
                     || self.deliver(from, to, data, message);
-                if !arrived && self.state.lock().remote.is_some() {
-                    // The sandbox's own "port unreachable".
-                    self.base.fail(Errno::ECONNREFUSED);
+                if !arrived {
+                    self.unreachable(to, quoted);
                 }
             }
             // What is for this sandbox only has no business elsewhere.

@@ -7,6 +7,7 @@ use abi::Errno;
 
 use super::UdpSocket;
 use super::error_queue::{Origin, Report};
+use super::ports::share;
 use crate::socket::address::encode_inet;
 use crate::socket::filter::Beside;
 use crate::socket::inbox::Arrival;
@@ -137,6 +138,33 @@ impl UdpSocket {
         }
     }
 
+    /// Nobody in the sandbox has the port that a datagram was sent to. `quoted`: the datagram, where reports are wanted.
+    pub(super) fn unreachable(&self, to: SocketAddr, quoted: Option<Vec<u8>>) {
+        let reported = quoted.is_some();
+        if let Some(mut payload) = quoted {
+            // Type and code of "port unreachable", and what such a message quotes behind the headers (RFC 1812, RFC 4443).
+            let (origin, kind, code, most) = if to.is_ipv4() {
+                (Origin::Icmp, 3, 3, 576 - 56)
+            } else {
+                (Origin::Icmp6, 1, 4, 1280 - 96)
+            };
+            payload.truncate(most);
+            self.errors.push(Report {
+                errno: Errno::ECONNREFUSED,
+                origin,
+                kind,
+                code,
+                info: 0,
+                offender: Some(to.ip()),
+                remote: to,
+                payload,
+            });
+        }
+        if reported || self.state.lock().remote.is_some() {
+            self.base.fail(Errno::ECONNREFUSED);
+        }
+    }
+
     fn fail_by(&self, error: &net::IcmpError) {
         let connected = self.state.lock().remote.is_some();
         let errno = errno(error.error);
@@ -158,11 +186,9 @@ fn choose(net: &NetNs, from: SocketAddr, to: SocketAddr, interface: u32) -> Opti
         .iter()
         .filter(|socket| socket.accepts(from, interface))
         .collect();
-    let turn = usize::from(from.port());
     let chosen = open.iter().copied().find(connected);
-    chosen
-        .or_else(|| open.get(turn.checked_rem(open.len())?).copied())
-        .cloned()
+    let shared = || open.get(share(from.port().into(), open.len())).copied();
+    chosen.or_else(shared).cloned()
 }
 
 /// Gives a datagram to a group or to everyone to each of its receivers; whether there was one.
