@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use platform::Platform;
-use sync::{RwLock, rank};
+use sync::{Mutex, RwLock, rank};
 
 use crate::task::PidTable;
 use crate::vfs::Vfs;
@@ -68,6 +68,10 @@ pub struct Kernel {
     pub futexes: crate::futex::FutexTable,
     /// Clocks and kernel timers.
     pub time: crate::time::TimeKeeper,
+    /// Frames between interfaces of the sandbox.
+    pub softnet: Arc<crate::socket::network::Softnet>,
+    /// Held over changes of interfaces.
+    pub rtnl: Mutex<()>,
     /// The first network namespace.
     pub net: Arc<crate::socket::NetNs>,
     /// System V objects and message queues, of the first IPC namespace.
@@ -136,6 +140,8 @@ impl Kernel {
             vfs: Vfs::default(),
             futexes: crate::futex::FutexTable::default(),
             time: crate::time::TimeKeeper::default(),
+            softnet: crate::socket::network::Softnet::new(kernel.clone()),
+            rtnl: Mutex::new(rank::RTNL, ()),
             net: crate::socket::NetNs::first(kernel.clone()),
             ipc: crate::task::Ipc::new(),
             cgroup_ns: crate::task::CgroupNs::new(),

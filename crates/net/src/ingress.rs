@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::event::{Direction, Event, Frame, RawPacket};
+use crate::event::{Direction, Event, RawPacket};
 use crate::filter::{Flow, Hook, Verdict};
 use crate::fragment;
 use crate::interface::Kind;
@@ -37,21 +37,8 @@ impl Stack {
         let Some(interface) = self.ip.interface_mut(index).filter(|i| i.is_running()) else {
             return;
         };
-        interface.counters.rx_packets += 1;
-        interface.counters.rx_bytes += frame.len() as u64;
-        let (mac, kind, promiscuous) = (interface.mac, interface.kind, interface.promiscuous);
-        if self.ip.tap {
-            let copy = Frame {
-                interface: index,
-                direction: Direction::In,
-                offload: *offload,
-                time: now,
-                data: frame.to_vec(),
-            };
-            if promiscuous || kind == Kind::Loopback || for_us(frame, mac) {
-                self.ip.push_event(frame.len(), Event::Frame(copy));
-            }
-        }
+        let (mac, kind) = (interface.mac, interface.kind);
+        self.ip.count(now, index, Direction::In, offload, frame);
         let Some((header, packet)) = Ethernet::parse(frame) else {
             return self.count_error(index);
         };
@@ -68,6 +55,23 @@ impl Stack {
             ethernet::ARP if kind == Kind::Ethernet => self.receive_arp(now, index, packet),
             _ => {}
         }
+    }
+
+    /// A frame passes an interface without being for this stack: a bridge takes it over on its way in, or sends it out.
+    /// False: it cannot pass.
+    pub fn pass(
+        &mut self,
+        now: Instant,
+        index: u32,
+        direction: Direction,
+        offload: &Offload,
+        frame: &[u8],
+    ) -> bool {
+        let running = self.ip.interface(index).is_some_and(|own| own.is_running());
+        if running {
+            self.ip.count(now, index, direction, offload, frame);
+        }
+        running
     }
 
     fn count_error(&mut self, index: u32) {
@@ -343,10 +347,6 @@ impl Stack {
         };
         self.ip.push_event(raw.data.len(), Event::Raw(raw));
     }
-}
-
-fn for_us(frame: &[u8], mac: [u8; 6]) -> bool {
-    frame.get(..6).is_some_and(|dst| dst == mac || dst[0] & 1 == 1)
 }
 
 impl crate::ip::Ip {

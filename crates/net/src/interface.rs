@@ -119,10 +119,12 @@ pub struct Interface {
     pub up: bool,
     /// Whether the link is there (IFF_RUNNING, IFF_LOWER_UP).
     pub carrier: bool,
-    /// Whether frames for other hosts are handed to taps.
+    /// IFF_PROMISC, for dumps only: taps are shown every frame that comes.
     pub promiscuous: bool,
     /// Whether packets for any address of a host are taken, as from a route of Linux with `local 0.0.0.0/0`: for relays.
     pub any_address: bool,
+    /// Whether neighbours are not asked for their link addresses (IFF_NOARP): frames go to the device's own.
+    pub no_arp: bool,
     /// What the device does for us.
     pub offloads: Offloads,
     /// Length of the transmit queue, for dumps only.
@@ -145,6 +147,7 @@ impl Interface {
             carrier: true,
             promiscuous: false,
             any_address: false,
+            no_arp: false,
             offloads,
             tx_queue_len: 1000,
             counters: InterfaceCounters::default(),

@@ -28,6 +28,7 @@ impl Ip {
             return Err(Error::NetworkDown);
         };
         let (src_mac, is_loopback) = (interface.mac, interface.kind == Kind::Loopback);
+        let no_arp = interface.no_arp;
         let kind = if dst.is_ipv4() {
             ethernet::IPV4
         } else {
@@ -38,6 +39,7 @@ impl Ip {
             _ if is_loopback => [0; 6],
             RouteKind::Broadcast => [0xff; 6],
             RouteKind::Multicast => multicast_mac(dst),
+            _ if no_arp => src_mac,
             _ => {
                 let hop = path.gateway.unwrap_or(dst);
                 match self.neighbors.resolve(now, path.interface, hop) {
@@ -99,6 +101,34 @@ impl Ip {
             self.loop_back(now, Offload::default(), frame.to_vec());
         } else {
             self.enqueue(interface, Offload::default(), frame.to_vec());
+        }
+    }
+
+    /// A whole frame goes over an interface: counts it, and gives taps a copy.
+    pub(crate) fn count(
+        &mut self,
+        now: Instant,
+        index: u32,
+        direction: Direction,
+        offload: &Offload,
+        frame: &[u8],
+    ) {
+        if direction == Direction::Out {
+            return self.account(now, index, offload, &[frame]);
+        }
+        if let Some(interface) = self.interface_mut(index) {
+            interface.counters.rx_packets += 1;
+            interface.counters.rx_bytes += frame.len() as u64;
+        }
+        if self.tap {
+            let copy = Frame {
+                interface: index,
+                direction,
+                offload: *offload,
+                time: now,
+                data: frame.to_vec(),
+            };
+            self.push_event(frame.len(), Event::Frame(copy));
         }
     }
 

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use crate::counters::Counters;
 use crate::event::Event;
 use crate::filter::Filter;
-use crate::interface::{Address, Interface, Kind, LOOPBACK, MAX_ADDRESSES, MAX_INTERFACES, MIN_MTU_V6};
+use crate::interface::{
+    Address, Interface, InterfaceCounters, Kind, LOOPBACK, MAX_ADDRESSES, MAX_INTERFACES, MIN_MTU_V6,
+};
 use crate::ip::{Device, Ip};
 use crate::neighbor::{Due, Neighbor};
 use crate::route::{Prefix, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
@@ -95,20 +97,24 @@ impl Stack {
         Ok(())
     }
 
-    /// Removes an interface with its addresses, routes and neighbours.
+    /// Removes an interface with its addresses, routes and neighbours. What is returned may be added to another stack.
     ///
     /// # Errors
     /// `NoDevice`; `NotSupported` for `lo`.
-    pub fn remove_interface(&mut self, now: Instant, index: u32) -> Result<(), Error> {
+    pub fn remove_interface(&mut self, now: Instant, index: u32) -> Result<Interface, Error> {
         if index == LOOPBACK {
             return Err(Error::NotSupported);
         }
         self.set_up(now, index, false)?;
-        self.ip.interfaces.retain(|i| i.index != index);
+        let at = self.ip.interfaces.iter().position(|i| i.index == index);
+        let mut gone = self.ip.interfaces.remove(at.ok_or(Error::NoDevice)?);
         self.ip.routes.retain(|r| r.interface != index);
         self.ip.local.retain(|_, i| *i != index);
         self.ip.groups.retain(|(i, _), _| *i != index);
-        Ok(())
+        self.ip.generation += 1;
+        gone.addresses.clear();
+        gone.counters = InterfaceCounters::default();
+        Ok(gone)
     }
 
     /// Changes an interface's name, MTU, address, carrier or offloads.

@@ -20,6 +20,8 @@ ranks! {
     EPOLL_TREE = 24;
     /// An epoll instance's harvest: held while it asks its files (nested from watcher to watched).
     EPOLL = 25;
+    /// Changes of network interfaces (Linux's rtnl_mutex).
+    RTNL = 28;
     /// A whole-call lock of a pipe, socket or terminal that is held while guest memory is copied.
     FILE_OP = 30;
     /// The TCP/IP stack; held while guest memory is copied into and out of its buffers.

@@ -19,6 +19,8 @@ use crate::task::{Counted, next_number};
 
 /// Inode number of the first one.
 const INITIAL: u64 = 0xf0000000;
+/// Network namespaces of a sandbox (user.max_net_namespaces): each may hold some megabytes of packets.
+const MOST: usize = 256;
 
 /// A network namespace. Tasks, sockets and open files of /proc/PID/ns/net hold it.
 pub struct NetNs {
@@ -66,7 +68,7 @@ impl NetNs {
 
     /// A new one with a loopback interface that is down, beside this one. `ENOSPC`.
     pub fn another(&self, user_ns: &Arc<UserNs>) -> Result<Arc<NetNs>, Errno> {
-        let counted = self.counted.another()?;
+        let counted = self.counted.another_of(MOST)?;
         let kernel = self.network.kernel.clone();
         Ok(NetNs::new(kernel, next_number(), user_ns.clone(), counted))
     }

@@ -45,8 +45,13 @@ impl Counted {
     }
 
     /// For one more. `ENOSPC`.
-    pub(crate) fn another(&self) -> Result<Counted, Errno> {
-        if self.0.fetch_add(1, Ordering::Relaxed) >= MOST {
+    fn another(&self) -> Result<Counted, Errno> {
+        self.another_of(MOST)
+    }
+
+    /// For one more of `most`. `ENOSPC`.
+    pub(crate) fn another_of(&self, most: usize) -> Result<Counted, Errno> {
+        if self.0.fetch_add(1, Ordering::Relaxed) >= most {
             self.0.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::ENOSPC);
         }

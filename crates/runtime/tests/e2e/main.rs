@@ -12,3 +12,4 @@ mod passing;
 mod programs;
 mod relayed;
 mod terminals;
+mod virtual_networks;

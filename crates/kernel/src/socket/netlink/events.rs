@@ -63,7 +63,8 @@ pub fn changed(net: &NetNs, before: &Inventory, after: &Inventory) {
     for new in &after.links {
         let old = before.link(new.index);
         let same = |old: &crate::socket::network::Link| {
-            (&old.name, old.mac, old.mtu, old.flags) == (&new.name, new.mac, new.mtu, new.flags)
+            (&old.name, old.mac, old.mtu, old.flags, &old.device)
+                == (&new.name, new.mac, new.mtu, new.flags, &new.device)
         };
         if !old.is_some_and(same) {
             tell(net, LINK, RTM_NEWLINK, &link::describe(net, new));

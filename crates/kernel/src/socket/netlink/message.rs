@@ -20,6 +20,7 @@ pub(super) const NLM_F_ACK: u16 = 4;
 pub(super) const NLM_F_DUMP: u16 = 0x300;
 pub(super) const NLM_F_REPLACE: u16 = 0x100;
 pub(super) const NLM_F_EXCL: u16 = 0x200;
+pub(super) const NLM_F_CREATE: u16 = 0x400;
 
 /// Messages that one request may hold: bounds the replies.
 const MOST_REQUESTS: usize = 16;
@@ -200,7 +201,8 @@ pub(super) fn family_of(ip: IpAddr) -> u8 {
 pub(super) struct Attributes<'a>(Vec<(u16, &'a [u8])>);
 
 impl<'a> Attributes<'a> {
-    fn read(mut rest: &'a [u8]) -> Attributes<'a> {
+    /// Those in a range of bytes: of a message, or nested in another attribute.
+    pub fn read(mut rest: &'a [u8]) -> Attributes<'a> {
         /// The two high bits say how a value is encoded.
         const KIND: u16 = 0x3fff;
         let mut found = Vec::new();
@@ -213,6 +215,11 @@ impl<'a> Attributes<'a> {
             rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
         }
         Attributes(found)
+    }
+
+    /// Whether there is any of these.
+    pub fn any(&self, kinds: &[u16]) -> bool {
+        self.0.iter().any(|(own, _)| kinds.contains(own))
     }
 
     /// An attribute's value.

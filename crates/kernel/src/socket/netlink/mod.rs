@@ -6,6 +6,8 @@ pub(super) mod events;
 mod link;
 mod message;
 mod neigh;
+mod new_link;
+mod nsid;
 mod route;
 mod rtnetlink;
 mod sock_diag;

@@ -6,7 +6,7 @@ use abi::{AbiField, AbiStruct, Errno, abi_struct};
 
 use super::message::{Answer, Request, attribute, family_of, octets};
 use crate::socket::NetNs;
-use crate::socket::network::{NeighbourConfig, NeighbourState};
+use crate::socket::network::{NeighbourConfig, NeighbourState, Station};
 
 abi_struct! {
     /// `struct ndmsg`.
@@ -15,12 +15,17 @@ abi_struct! {
 
 /// RTM_NEWNEIGH.
 pub(super) const NEW: u16 = 28;
+/// Not a family of addresses: forwarding tables of bridges.
+pub(super) const AF_BRIDGE: u8 = 7;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
 /// RTM_GETNEIGH, dumps only.
 pub(super) fn get(net: &Arc<NetNs>, request: &Request<'_>) -> Answer {
     let wanted = request.family();
+    if wanted == AF_BRIDGE {
+        return Answer::of(NEW, net.network.stations().iter().map(station).collect());
+    }
     let all = net.network.neighbours();
     let all = all
         .iter()
@@ -43,6 +48,25 @@ pub(super) fn describe(own: &NeighbourState) -> Vec<u8> {
     if let Some(mac) = own.mac {
         attribute(&mut bytes, NDA_LLADDR, &mac);
     }
+    bytes
+}
+
+/// A station that a bridge has learnt.
+fn station(own: &Station) -> Vec<u8> {
+    const NDA_MASTER: u16 = 9;
+    const NUD_REACHABLE: u16 = 2;
+    let message = NdMsg {
+        family: AF_BRIDGE,
+        pad: 0,
+        pad2: 0,
+        index: i32::try_from(own.port).unwrap_or(0),
+        state: NUD_REACHABLE,
+        flags: 0,
+        kind: 0,
+    };
+    let mut bytes = message.to_bytes();
+    attribute(&mut bytes, NDA_LLADDR, &own.mac);
+    attribute(&mut bytes, NDA_MASTER, &own.bridge.to_le_bytes());
     bytes
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use abi::Errno;
 
 use super::message::{self, Answer, Request};
-use super::{addr, link, neigh, route};
+use super::{addr, link, neigh, new_link, nsid, route};
 use crate::socket::NetNs;
 
 const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;
@@ -21,6 +22,8 @@ const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
 const RTM_GETNEIGH: u16 = 30;
 const RTM_GETRULE: u16 = 34;
+const RTM_NEWNSID: u16 = nsid::NEW;
+const RTM_GETNSID: u16 = 90;
 
 /// The reply datagrams to a request datagram from `port`; `admin`: the sender has CAP_NET_ADMIN.
 pub(super) fn answer(net: &Arc<NetNs>, admin: bool, datagram: &[u8], port: u32) -> Vec<Vec<u8>> {
@@ -34,7 +37,11 @@ fn serve(net: &Arc<NetNs>, admin: bool, request: &Request<'_>) -> Result<Answer,
     }
     match request.header.kind {
         RTM_GETLINK => link::get(net, request),
-        RTM_NEWLINK | RTM_SETLINK => link::set(net, request),
+        RTM_NEWLINK => new_link::add(net, request),
+        RTM_SETLINK => new_link::set(net, request),
+        RTM_DELLINK => new_link::remove(net, request),
+        RTM_GETNSID => nsid::get(net, request),
+        RTM_NEWNSID => nsid::add(net, request),
         RTM_GETADDR if request.is_dump() => Ok(addr::get(net, request)),
         RTM_NEWADDR => addr::add(net, request),
         RTM_DELADDR => addr::remove(net, request),

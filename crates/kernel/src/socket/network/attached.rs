@@ -1,11 +1,11 @@
 //! The stack at work: calls into it, the frames that they cause, its events and its timers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use net::vnet::{self, OFFLOAD_HEADER};
-use net::{Event, Stack};
+use net::{Event, Offload, Stack};
 use sync::{Mutex, rank};
 
 use crate::Kernel;
@@ -35,6 +35,8 @@ pub struct Attached {
     me: Weak<Attached>,
     stack: Mutex<Stack>,
     wire: Box<dyn Wire>,
+    /// Some interfaces are not the wire's.
+    has_devices: AtomicBool,
     start: Instant,
     /// When the timer thread will call next, in nanoseconds after `start`; never later than the stack's next deadline.
     armed: AtomicU64,
@@ -53,6 +55,7 @@ impl Attached {
             me: me.clone(),
             stack: Mutex::new(rank::NETWORK, stack),
             wire,
+            has_devices: AtomicBool::new(false),
             start: Instant::now(),
             armed: AtomicU64::new(NEVER),
         })
@@ -80,9 +83,12 @@ impl Attached {
 
     /// A frame came. What comes of it waits for [`Attached::settle`].
     pub fn receive(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], frame: &[u8]) {
-        let offload = vnet::decode(header);
+        self.take(interface, &vnet::decode(header), frame);
+    }
+
+    pub(super) fn take(&self, interface: u32, offload: &Offload, frame: &[u8]) {
         let now = self.now();
-        self.stack.lock().receive(now, interface, &offload, frame);
+        self.stack.lock().receive(now, interface, offload, frame);
     }
 
     /// After frames have come, or a device has room again.
@@ -93,12 +99,24 @@ impl Attached {
     fn run<R>(&self, poll: bool, f: impl FnOnce(&mut Stack, net::Instant) -> R) -> R {
         let mut events = Vec::new();
         let mut full = false;
+        let mut queued = false;
         let (result, deadline) = {
             let mut stack = self.stack.lock();
             let now = self.now();
             let result = f(&mut stack, now);
             if poll || stack.has_output() {
+                let net = self
+                    .has_devices
+                    .load(Ordering::Relaxed)
+                    .then(|| self.net.upgrade());
                 stack.poll(now, &mut |interface, offload, parts| {
+                    if let Some(Some(net)) = &net {
+                        let frame = || (*offload, parts.concat());
+                        if let Some(on_its_way) = net.network.send_over(net, interface, frame) {
+                            queued |= on_its_way;
+                            return true;
+                        }
+                    }
                     let sent = self.wire.send(interface, &vnet::encode(offload), parts);
                     full |= !sent;
                     sent
@@ -119,7 +137,15 @@ impl Attached {
         if let Some(deadline) = deadline {
             self.arm(deadline);
         }
+        if queued && let Some(kernel) = self.kernel.upgrade() {
+            kernel.softnet.run();
+        }
         result
+    }
+
+    /// From now on there are interfaces that are not devices of the host.
+    pub(super) fn add_devices(&self) {
+        self.has_devices.store(true, Ordering::Relaxed);
     }
 
     fn dispatch(&self, net: &NetNs, events: Vec<Event>) {

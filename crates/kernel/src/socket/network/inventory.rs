@@ -1,11 +1,13 @@
 //! The interfaces of the sandbox with their addresses and routes: what netlink, ioctls and /proc/net show, and where a
 //! destination is looked up. The stack is told of every change.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use abi::Errno;
 
 use super::config::{AddressConfig, RouteConfig};
+use super::device::Shown;
 
 /// Index of the loopback interface.
 pub const LO_INDEX: u32 = 1;
@@ -19,6 +21,7 @@ pub mod flags {
     pub const BROADCAST: u32 = 0x2;
     pub const LOOPBACK: u32 = 0x8;
     pub const RUNNING: u32 = 0x40;
+    pub const NOARP: u32 = 0x80;
     pub const PROMISC: u32 = 0x100;
     pub const ALLMULTI: u32 = 0x200;
     pub const MULTICAST: u32 = 0x1000;
@@ -47,6 +50,10 @@ pub struct Link {
     pub flags: u32,
     /// Its addresses, oldest first.
     pub addresses: Vec<AddressConfig>,
+    /// The length of its queue, which is only shown.
+    pub queue_len: u32,
+    /// What it is, unless it is a device of the host or the loopback interface.
+    pub device: Option<Shown>,
 }
 
 impl Link {
@@ -130,6 +137,8 @@ impl Inventory {
             mtu: LO_MTU,
             flags: flags::LOOPBACK | if up { flags::UP | flags::RUNNING } else { 0 },
             addresses: if up { addresses.to_vec() } else { Vec::new() },
+            queue_len: 1000,
+            device: None,
         };
         Inventory {
             links: vec![lo],
@@ -139,7 +148,7 @@ impl Inventory {
 }
 
 /// A copy of what a stack has.
-pub(super) fn read(stack: &net::Stack) -> Inventory {
+pub(super) fn read(stack: &net::Stack, devices: &BTreeMap<u32, Shown>) -> Inventory {
     let links = stack.interfaces().iter().map(|own| {
         let ethernet = own.kind == net::Kind::Ethernet;
         let mut flags = if ethernet {
@@ -156,6 +165,9 @@ pub(super) fn read(stack: &net::Stack) -> Inventory {
         if own.promiscuous {
             flags |= flags::PROMISC;
         }
+        if own.no_arp {
+            flags = (flags | flags::NOARP) & !flags::MULTICAST;
+        }
         let addresses = own.addresses().iter().map(|address| AddressConfig {
             ip: address.ip,
             prefix: address.prefix,
@@ -169,6 +181,8 @@ pub(super) fn read(stack: &net::Stack) -> Inventory {
             mtu: u32::try_from(own.mtu).unwrap_or(u32::MAX),
             flags,
             addresses: addresses.collect(),
+            queue_len: own.tx_queue_len,
+            device: devices.get(&own.index).cloned(),
         }
     });
     let main = |route: &&net::Route| route.table == net::TABLE_MAIN && route.kind == net::RouteKind::Unicast;
@@ -365,6 +379,8 @@ mod tests {
                 address("fe80::2", 64),
                 address("2001:db8::2", 64),
             ],
+            queue_len: 1000,
+            device: None,
         });
         inventory.routes = vec![
             route("0.0.0.0", 0, Some("172.17.0.1")),

@@ -3,9 +3,14 @@
 //! What stays in the sandbox never comes here: sockets that meet on a local address exchange their bytes directly.
 
 mod attached;
+mod bridge;
 pub mod config;
+mod device;
+mod ids;
 mod inventory;
+mod links;
 mod resolver;
+mod softnet;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock, Weak};
@@ -18,10 +23,13 @@ use crate::Kernel;
 use crate::socket::{NetNs, inet, netlink};
 
 pub use attached::{Attached, Wire};
+pub use bridge::Station;
 pub use config::{AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 pub use inventory::{
     Inventory, LO_INDEX, Link, SCOPE_HOST, SCOPE_LINK, SCOPE_UNIVERSE, Way, flags, same_network,
 };
+pub use links::{NewLink, is_valid_name};
+pub use softnet::Softnet;
 
 /// What went over an interface.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +90,12 @@ pub struct Network {
     attached: OnceLock<Arc<Attached>>,
     /// The engine's name server.
     resolver: resolver::Resolver,
+    /// Interfaces that are not devices of the host.
+    devices: device::Devices,
+    /// Its numbers for other namespaces.
+    ids: ids::Ids,
+    /// Frames that come from other namespaces, or from this one.
+    backlog: softnet::Backlog,
 }
 
 /// The wire of a namespace without devices of the host.
@@ -92,6 +106,9 @@ impl Wire for NoWire {
         true
     }
 }
+
+/// Bytes that the TCP queues of a namespace beside the first one may hold, before buffers stop growing and at most.
+const LATER_TCP_MEM: [usize; 2] = [12 << 20, 16 << 20];
 
 fn errno(error: net::Error) -> Errno {
     Errno::from_raw(error as i32)
@@ -104,6 +121,9 @@ impl Network {
             inventory: RwLock::new(rank::LEAF, Arc::new(Inventory::with_loopback(first))),
             attached: OnceLock::new(),
             resolver: resolver::Resolver::default(),
+            devices: device::Devices::default(),
+            ids: ids::Ids::default(),
+            backlog: softnet::Backlog::default(),
             kernel,
             net,
             first,
@@ -113,7 +133,11 @@ impl Network {
     fn new_stack(&self, wire: Box<dyn Wire>) -> Arc<Attached> {
         let mut secret = [0; 32];
         crate::random::fill(&mut secret);
-        let stack = Stack::new(secret, Settings::default());
+        let mut settings = Settings::default();
+        if !self.first {
+            settings.tcp_mem = LATER_TCP_MEM;
+        }
+        let stack = Stack::new(secret, settings);
         let attached = Attached::new(self.kernel.clone(), self.net.clone(), stack, wire);
         if self.first {
             // The loopback interface is always there, so this cannot fail.
@@ -156,10 +180,21 @@ impl Network {
         Ok(())
     }
 
+    /// Sends a frame over an interface if that is no device of the host (see [`device::Devices::send`]).
+    fn send_over(
+        &self,
+        net: &Arc<NetNs>,
+        interface: u32,
+        frame: impl FnOnce() -> (net::Offload, Vec<u8>),
+    ) -> Option<bool> {
+        self.devices.send(net, interface, frame)
+    }
+
     /// Copies what the stack has now.
     fn renew(&self) {
         if let Some(attached) = self.attached.get() {
-            let new = Arc::new(attached.look(inventory::read));
+            let devices = self.devices.shown();
+            let new = Arc::new(attached.look(|stack| inventory::read(stack, &devices)));
             let old = std::mem::replace(&mut *self.inventory.write(), new.clone());
             if let Some(net) = self.net.upgrade() {
                 netlink::events::changed(&net, &old, &new);
@@ -263,19 +298,6 @@ impl Network {
             .get()
             .map(|attached| attached.look(all))
             .unwrap_or_default()
-    }
-
-    /// Changes an interface's flags, as far as they can be: up or down, promiscuous. `ENODEV`.
-    pub fn set_flags(&self, index: u32, flags: u32, change: u32) -> Result<(), Errno> {
-        self.change(|stack, now| {
-            if change & flags::UP != 0 {
-                stack.set_up(now, index, flags & flags::UP != 0)?;
-            }
-            if change & flags::PROMISC != 0 {
-                stack.configure(index, |own| own.promiscuous = flags & flags::PROMISC != 0)?;
-            }
-            stack.interface(index).map(drop).ok_or(net::Error::NoDevice)
-        })
     }
 
     /// An interface's device is gone for good.

@@ -184,10 +184,12 @@ impl PacketSocket {
             return;
         };
         let now = crate::vfs::now_ns();
-        let taken = match &mut *self.ring.lock() {
-            Some(ring) => ring.put(&frame.data, skip, &from, now),
-            None => self.queue(frame.interface, &shown[..kept], from, now),
-        };
+        let in_ring = self
+            .ring
+            .lock()
+            .as_mut()
+            .map(|ring| ring.put(&frame.data, skip, &from, now));
+        let taken = in_ring.unwrap_or_else(|| self.queue(frame.interface, &shown[..kept], from, now));
         let mut state = self.state.lock();
         state.seen = state.seen.wrapping_add(1);
         if taken {
