@@ -113,12 +113,8 @@ pub fn stat(at: &Process) -> Result<Vec<u8>, Errno> {
         (state.children_ns, state.rlimits[5].0)
     };
     let state = view.task.as_ref().unwrap_or(&view.leader).state.lock().clone();
-    let (policy, rt) = state.sched;
-    let priority = if matches!(policy, 1 | 2) {
-        -1 - i64::from(rt)
-    } else {
-        20 + i64::from(state.nice)
-    };
+    let (policy, rt) = (state.sched.policy, state.sched.priority);
+    let priority = state.sched.shown_priority(state.nice);
     let (tty, foreground) = super::process_text::terminal(at, &view);
     let exit_code = view.zombie.filter(|_| shown).unwrap_or(0);
     let start = ticks(super::stat::start_ns(&view));

@@ -69,7 +69,8 @@ impl Attributes {
             let mut state = task.state.lock();
             state.no_new_privs = self.no_new_privs;
             state.personality = self.personality;
-            (state.nice, state.sched) = (self.scheduler.0, (self.scheduler.1, self.scheduler.2));
+            let (nice, policy, priority) = self.scheduler;
+            (state.nice, state.sched) = (nice, crate::task::sched::Sched::new(policy, priority));
             state.ioprio = self.ioprio;
         }
         task.group.state.lock().oom_score_adj = self.oom_score_adj;

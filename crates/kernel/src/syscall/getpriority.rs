@@ -5,11 +5,19 @@ use std::sync::Arc;
 use abi::Errno;
 
 use crate::cred::{Caps, IdKind};
+use crate::task::sched::policy;
 use crate::task::{CurrentTask, Task, rlimit};
 
 const PRIO_PROCESS: i32 = 0;
 const PRIO_PGRP: i32 = 1;
 const PRIO_USER: i32 = 2;
+const IOPRIO_WHO_PROCESS: i32 = 1;
+const IOPRIO_CLASS_SHIFT: u32 = 13;
+/// IOPRIO_CLASS_ numbers.
+const IOPRIO_NONE: u32 = 0;
+const IOPRIO_REAL_TIME: u32 = 1;
+const IOPRIO_BEST_EFFORT: u32 = 2;
+const IOPRIO_IDLE: u32 = 3;
 
 /// The threads that `which` and `who` name. `EINVAL` for an unknown kind, `ESRCH` for nobody.
 fn targets(task: &CurrentTask, which: i32, who: i32) -> Result<Vec<Arc<Task>>, Errno> {
@@ -100,30 +108,59 @@ pub fn setpriority(task: &CurrentTask, which: i32, who: i32, nice: i32) -> Resul
     result
 }
 
-/// ioprio_get(2).
+/// The kinds of ioprio_get(2) are numbered from one.
+fn ioprio_targets(task: &CurrentTask, which: i32, who: i32) -> Result<Vec<Arc<Task>>, Errno> {
+    targets(task, which.wrapping_sub(1), who)
+}
+
+/// The class of an I/O priority.
+fn ioprio_class(ioprio: u32) -> u32 {
+    ioprio >> IOPRIO_CLASS_SHIFT & 7
+}
+
+/// The priority of a thread that has none of its own: best effort, by its nice value.
+fn effective_ioprio(task: &Task) -> u32 {
+    let state = task.state.lock();
+    if ioprio_class(state.ioprio) != IOPRIO_NONE {
+        return state.ioprio;
+    }
+    let class = match state.sched.policy {
+        policy::IDLE => IOPRIO_IDLE,
+        policy::FIFO | policy::RR => IOPRIO_REAL_TIME,
+        _ => IOPRIO_BEST_EFFORT,
+    };
+    (class << IOPRIO_CLASS_SHIFT) | ((state.nice + 20).unsigned_abs() / 5)
+}
+
+/// ioprio_get(2): what one thread asked for, or the best that several have.
 pub fn ioprio_get(task: &CurrentTask, which: i32, who: i32) -> Result<u32, Errno> {
-    let targets = targets(task, which.wrapping_sub(1), who)?;
-    Ok(targets
-        .iter()
-        .map(|task| task.state.lock().ioprio)
-        .max()
-        .unwrap_or(0))
+    let targets = ioprio_targets(task, which, who)?;
+    if which == IOPRIO_WHO_PROCESS {
+        let raw = targets.first().map(|task| task.state.lock().ioprio);
+        return raw.ok_or(Errno::ESRCH);
+    }
+    let best = targets.iter().map(|task| effective_ioprio(task)).min();
+    best.ok_or(Errno::ESRCH)
 }
 
 /// ioprio_set(2): remembered, not acted on.
 pub fn ioprio_set(task: &CurrentTask, which: i32, who: i32, ioprio: u32) -> Result<(), Errno> {
-    let (class, level) = (ioprio >> 13, ioprio & 0x1fff);
-    match class {
-        1 if !task.cred().has(Caps::SYS_ADMIN) && !task.cred().has(Caps::SYS_NICE) => {
+    let cred = task.cred();
+    match ioprio_class(ioprio) {
+        IOPRIO_REAL_TIME if !cred.has(Caps::SYS_ADMIN) && !cred.has(Caps::SYS_NICE) => {
             return Err(Errno::EPERM);
         }
-        1 | 2 if level & 7 == level => {}
-        3 => {}
-        0 if level == 0 => {}
+        IOPRIO_REAL_TIME | IOPRIO_BEST_EFFORT | IOPRIO_IDLE => {}
+        IOPRIO_NONE if ioprio & 7 == 0 => {}
         _ => return Err(Errno::EINVAL),
     }
-    for target in targets(task, which.wrapping_sub(1), who)? {
-        target.state.lock().ioprio = ioprio;
+    for target in ioprio_targets(task, which, who)? {
+        let theirs = target.cred();
+        if theirs.uid != cred.euid && theirs.uid != cred.uid && !cred.has_in(&theirs.user_ns, Caps::SYS_NICE)
+        {
+            return Err(Errno::EPERM);
+        }
+        target.state.lock().ioprio = ioprio & 0xffff;
     }
     Ok(())
 }

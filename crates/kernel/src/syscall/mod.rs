@@ -142,6 +142,7 @@ mod ptrace;
 mod restart_syscall;
 mod rseq;
 mod sched;
+mod sched_setattr;
 mod seccomp;
 mod setpgid;
 mod unshare;

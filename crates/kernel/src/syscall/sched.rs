@@ -3,18 +3,20 @@
 
 use std::sync::Arc;
 
-use abi::{AbiField, Errno, UserAddr, abi_struct};
+use abi::{AbiField, Errno, UserAddr};
 
 use crate::cred::Caps;
+use crate::task::sched::{Deadline, Sched, policy};
 use crate::task::{CurrentTask, Task, rlimit};
 
-const SCHED_OTHER: u32 = 0;
-const SCHED_FIFO: u32 = 1;
-const SCHED_RR: u32 = 2;
-const SCHED_BATCH: u32 = 3;
-const SCHED_IDLE: u32 = 5;
-const SCHED_DEADLINE: u32 = 6;
-const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
+/// Highest real-time priority.
+const PRIORITY_MAX: u32 = 99;
+/// Shortest runtime of SCHED_DEADLINE, nanoseconds.
+const RUNTIME_MIN: u64 = 1024;
+/// Shortest and longest period, nanoseconds (kernel.sched_deadline_period_min_us and max_us).
+const PERIODS: (u64, u64) = (100_000, (1 << 22) * 1000);
+/// Shortest and longest time slice that may be asked for, nanoseconds.
+const SLICES: (u64, u64) = (100_000, 100_000_000);
 
 /// The thread `pid` (0: the caller).
 pub(super) fn thread(task: &CurrentTask, pid: i32) -> Result<Arc<Task>, Errno> {
@@ -33,6 +35,95 @@ fn may_change(task: &CurrentTask, target: &Task) -> Result<(), Errno> {
     } else {
         Err(Errno::EPERM)
     }
+}
+
+/// Policy and parameters of a task, and its nice value.
+pub(super) fn scheduling(target: &Task) -> (Sched, i32) {
+    let state = target.state.lock();
+    (state.sched, state.nice)
+}
+
+/// Whether what SCHED_DEADLINE is to promise makes sense.
+fn check_deadline(promise: &Deadline) -> Result<(), Errno> {
+    let period = match promise.period {
+        0 => promise.deadline,
+        period => period,
+    };
+    let sound = promise.deadline != 0
+        && promise.runtime >= RUNTIME_MIN
+        && (promise.deadline | promise.period) >> 63 == 0
+        && promise.runtime <= promise.deadline
+        && promise.deadline <= period
+        && (PERIODS.0..=PERIODS.1).contains(&period);
+    if sound { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Whether the change takes a privilege (user_check_sched_setscheduler).
+fn needs_privilege(task: &CurrentTask, target: &Task, new: &Sched, nice: i32) -> bool {
+    let (now, now_nice) = scheduling(target);
+    let (mine, theirs) = (task.cred(), target.cred());
+    let nice_allowed = |nice: i32| i64::from(20 - nice) <= target.group.rlimit(rlimit::NICE).min(40) as i64;
+    let priority_allowed = target.group.rlimit(rlimit::RTPRIO);
+    let fair = matches!(new.policy, policy::OTHER | policy::BATCH);
+    (fair && nice < now_nice && !nice_allowed(nice))
+        || (new.is_real_time() && new.policy != now.policy && priority_allowed == 0)
+        || (new.is_real_time() && new.priority > now.priority && u64::from(new.priority) > priority_allowed)
+        || new.policy == policy::DEADLINE
+        || (now.policy == policy::IDLE && new.policy != policy::IDLE && !nice_allowed(now_nice))
+        || (mine.euid != theirs.euid && mine.euid != theirs.uid)
+        || (now.reset_on_fork && !new.reset_on_fork)
+}
+
+/// Sets how a task is scheduled after Linux's checks (__sched_setscheduler). `clamps`: also its utilisation, which is not
+/// offered.
+pub(super) fn set_scheduling(
+    task: &CurrentTask,
+    target: &Task,
+    mut new: Sched,
+    nice: i32,
+    clamps: bool,
+) -> Result<(), Errno> {
+    let known = matches!(
+        new.policy,
+        policy::OTHER | policy::FIFO | policy::RR | policy::BATCH | policy::IDLE | policy::DEADLINE
+    );
+    if !known || new.priority > PRIORITY_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let promises = new.policy == policy::DEADLINE;
+    if promises {
+        check_deadline(&new.deadline)?;
+    }
+    if new.is_real_time() != (new.priority != 0) {
+        return Err(Errno::EINVAL);
+    }
+    if needs_privilege(task, target, &new, nice)
+        && !task.cred().has_in(&target.cred().user_ns, Caps::SYS_NICE)
+    {
+        return Err(Errno::EPERM);
+    }
+    if clamps {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if promises && affinity(target) != task.kernel.processors() {
+        return Err(Errno::EPERM);
+    }
+    let mut state = target.state.lock();
+    if matches!(new.policy, policy::OTHER | policy::BATCH) {
+        state.nice = nice;
+        if new.slice != 0 {
+            new.slice = new.slice.clamp(SLICES.0, SLICES.1);
+        }
+    } else {
+        new.slice = state.sched.slice;
+    }
+    match (promises, new.deadline.period) {
+        (false, _) => new.deadline = Deadline::default(),
+        (true, 0) => new.deadline.period = new.deadline.deadline,
+        (true, _) => {}
+    }
+    state.sched = new;
+    Ok(())
 }
 
 /// sched_yield(2).
@@ -113,8 +204,8 @@ pub fn getcpu(task: &CurrentTask, cpu: UserAddr, node: UserAddr) -> Result<(), E
 /// sched_get_priority_max(2).
 pub fn sched_get_priority_max(_: &CurrentTask, policy: u32) -> Result<u32, Errno> {
     match policy {
-        SCHED_FIFO | SCHED_RR => Ok(99),
-        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok(0),
+        policy::FIFO | policy::RR => Ok(PRIORITY_MAX),
+        policy::OTHER | policy::BATCH | policy::IDLE | policy::DEADLINE | policy::EXT => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -122,57 +213,55 @@ pub fn sched_get_priority_max(_: &CurrentTask, policy: u32) -> Result<u32, Errno
 /// sched_get_priority_min(2).
 pub fn sched_get_priority_min(_: &CurrentTask, policy: u32) -> Result<u32, Errno> {
     match policy {
-        SCHED_FIFO | SCHED_RR => Ok(1),
-        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok(0),
+        policy::FIFO | policy::RR => Ok(1),
+        policy::OTHER | policy::BATCH | policy::IDLE | policy::DEADLINE | policy::EXT => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }
 
-/// Sets policy and priority after Linux's checks.
-fn set(task: &CurrentTask, target: &Task, policy: u32, priority: u32) -> Result<(), Errno> {
-    let plain = policy & !SCHED_RESET_ON_FORK;
-    let real_time = matches!(plain, SCHED_FIFO | SCHED_RR);
-    if !real_time && !matches!(plain, SCHED_OTHER | SCHED_BATCH | SCHED_IDLE) {
-        return Err(Errno::EINVAL);
-    }
-    if priority > 99 || real_time != (priority != 0) {
-        return Err(Errno::EINVAL);
-    }
-    may_change(task, target)?;
-    let limit = target.group.rlimit(rlimit::RTPRIO);
-    if real_time && u64::from(priority) > limit && !task.cred().has(Caps::SYS_NICE) {
-        return Err(Errno::EPERM);
-    }
-    target.state.lock().sched = (policy, priority);
-    Ok(())
-}
-
 /// sched_setscheduler(2).
 pub fn sched_setscheduler(task: &CurrentTask, pid: i32, policy: i32, param: UserAddr) -> Result<(), Errno> {
-    if policy < 0 || pid < 0 || param.is_null() {
+    if policy < 0 {
         return Err(Errno::EINVAL);
     }
-    let priority: u32 = task.read_struct(param)?;
-    let target = thread(task, pid)?;
-    set(task, &target, policy.unsigned_abs(), priority)
-}
-
-/// sched_getscheduler(2).
-pub fn sched_getscheduler(task: &CurrentTask, pid: i32) -> Result<u32, Errno> {
-    let target = thread(task, pid)?;
-    let policy = target.state.lock().sched.0;
-    Ok(policy)
+    set_plain(task, pid, Some(policy.unsigned_abs()), param)
 }
 
 /// sched_setparam(2).
 pub fn sched_setparam(task: &CurrentTask, pid: i32, param: UserAddr) -> Result<(), Errno> {
+    set_plain(task, pid, None, param)
+}
+
+/// Policy (`None`: as it is) and priority; nice value and slice stay.
+fn set_plain(task: &CurrentTask, pid: i32, policy: Option<u32>, param: UserAddr) -> Result<(), Errno> {
     if pid < 0 || param.is_null() {
         return Err(Errno::EINVAL);
     }
     let priority: u32 = task.read_struct(param)?;
     let target = thread(task, pid)?;
-    let policy = target.state.lock().sched.0;
-    set(task, &target, policy, priority)
+    let (now, nice) = scheduling(&target);
+    let wanted = policy.map(|policy| Sched::new(policy, priority));
+    let reset = wanted.map_or(now.reset_on_fork, |sched| sched.reset_on_fork);
+    let new = Sched {
+        policy: wanted.map_or(now.policy, |sched| sched.policy),
+        priority,
+        reset_on_fork: reset,
+        slice: now.slice,
+        deadline: Deadline::default(),
+    };
+    set_scheduling(task, &target, new, nice, false)
+}
+
+/// sched_getscheduler(2).
+pub fn sched_getscheduler(task: &CurrentTask, pid: i32) -> Result<u32, Errno> {
+    let target = thread(task, pid)?;
+    let (now, _) = scheduling(&target);
+    let flag = if now.reset_on_fork {
+        policy::RESET_ON_FORK
+    } else {
+        0
+    };
+    Ok(now.policy | flag)
 }
 
 /// sched_getparam(2).
@@ -181,77 +270,15 @@ pub fn sched_getparam(task: &CurrentTask, pid: i32, param: UserAddr) -> Result<(
         return Err(Errno::EINVAL);
     }
     let target = thread(task, pid)?;
-    let priority = target.state.lock().sched.1;
-    task.write_struct(param, &priority)
+    task.write_struct(param, &scheduling(&target).0.priority)
 }
 
-/// sched_rr_get_interval(2): Linux's default slice for SCHED_RR, its usual granularity else.
+/// sched_rr_get_interval(2): Linux's default slice for SCHED_RR; those of other policies are shorter than a tick.
 pub fn sched_rr_get_interval(task: &CurrentTask, pid: i32, interval: UserAddr) -> Result<(), Errno> {
     let target = thread(task, pid)?;
-    let policy = target.state.lock().sched.0;
-    let ns: i64 = match policy & !SCHED_RESET_ON_FORK {
-        SCHED_RR => 100_000_000,
-        SCHED_FIFO => 0,
-        _ => 4_000_000,
+    let ns: i64 = match scheduling(&target).0.policy {
+        policy::RR => 100_000_000,
+        _ => 0,
     };
     task.write_struct(interval, &[0, ns])
-}
-
-abi_struct! {
-    /// `struct sched_attr`, first version.
-    struct SchedAttr {
-        size: u32, policy: u32, flags: u64, nice: i32, priority: u32, runtime: u64, deadline: u64, period: u64,
-    }
-}
-
-/// sched_setattr(2).
-pub fn sched_setattr(task: &CurrentTask, pid: i32, attr: UserAddr, flags: u32) -> Result<(), Errno> {
-    if attr.is_null() || pid < 0 || flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let size: u32 = task.read_struct(attr)?;
-    if size != 0 && (size as usize) < SchedAttr::SIZE {
-        task.write_struct(attr, &(SchedAttr::SIZE as u32))?;
-        return Err(Errno::E2BIG);
-    }
-    let wanted: SchedAttr = task.read_struct(attr)?;
-    let target = thread(task, pid)?;
-    let reset = if wanted.flags & 1 != 0 {
-        SCHED_RESET_ON_FORK
-    } else {
-        0
-    };
-    set(task, &target, wanted.policy | reset, wanted.priority)?;
-    if matches!(wanted.policy, SCHED_OTHER | SCHED_BATCH) {
-        target.state.lock().nice = wanted.nice.clamp(-20, 19);
-    }
-    Ok(())
-}
-
-/// sched_getattr(2).
-pub fn sched_getattr(
-    task: &CurrentTask,
-    pid: i32,
-    attr: UserAddr,
-    size: u32,
-    flags: u32,
-) -> Result<(), Errno> {
-    let fits = (SchedAttr::SIZE..=4096).contains(&(size as usize));
-    if attr.is_null() || pid < 0 || flags != 0 || !fits {
-        return Err(Errno::EINVAL);
-    }
-    let target = thread(task, pid)?;
-    let state = target.state.lock().clone();
-    let (policy, priority) = state.sched;
-    task.write_struct(
-        attr,
-        &SchedAttr {
-            size: SchedAttr::SIZE as u32,
-            policy: policy & !SCHED_RESET_ON_FORK,
-            flags: u64::from(policy & SCHED_RESET_ON_FORK != 0),
-            nice: state.nice,
-            priority,
-            ..SchedAttr::default()
-        },
-    )
 }

@@ -653,10 +653,10 @@ pub const TASK: &[Row] = &[
     row!(
         314,
         "sched_setattr",
-        super::sched::sched_setattr,
-        Partial("remembered, not acted on; no deadline policy")
+        super::sched_setattr::sched_setattr,
+        Partial("remembered, not acted on; no utilisation clamps")
     ),
-    row!(315, "sched_getattr", super::sched::sched_getattr, Full),
+    row!(315, "sched_getattr", super::sched_setattr::sched_getattr, Full),
     row!(317, "seccomp", super::seccomp::seccomp, Full),
     row!(322, "execveat", super::execve::execveat, Full),
     row!(

@@ -54,9 +54,6 @@ pub mod clone_flags {
 }
 use clone_flags as f;
 
-/// SCHED_RESET_ON_FORK.
-const RESET_ON_FORK: u32 = 0x4000_0000;
-
 /// clone3(2)'s arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloneArgs {
@@ -107,6 +104,10 @@ fn check_flags(task: &CurrentTask, flags: u64) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     check_namespace_flags(task, flags)?;
+    let sched = task.state.lock().sched;
+    if sched.policy == super::sched::policy::DEADLINE && !sched.reset_on_fork {
+        return Err(Errno::EAGAIN);
+    }
     if has(f::INTO_CGROUP) {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -354,14 +355,7 @@ impl CurrentTask {
     fn inherit(&self, child: &Task, args: &CloneArgs) {
         let flags = args.flags;
         let parent = self.state.lock().clone();
-        // SCHED_RESET_ON_FORK: nothing that took a privilege is passed on.
-        let (nice, sched) = match parent.sched {
-            (policy, _) if policy & RESET_ON_FORK != 0 => match policy & !RESET_ON_FORK {
-                1 | 2 | 6 => (parent.nice.max(0), (0, 0)),
-                plain => (parent.nice.max(0), (plain, 0)),
-            },
-            sched => (parent.nice, sched),
-        };
+        let (sched, nice) = parent.sched.for_child(parent.nice);
         {
             let mut state = child.state.lock();
             *state = super::TaskState {

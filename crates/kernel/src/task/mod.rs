@@ -17,6 +17,7 @@ mod pids;
 pub mod ptrace;
 mod restart;
 mod run;
+pub mod sched;
 mod seccomp;
 mod seccomp_notify;
 mod session;

@@ -91,8 +91,8 @@ pub struct TaskState {
     pub no_new_privs: bool,
     /// Nice value.
     pub nice: i32,
-    /// Scheduling policy and real-time priority.
-    pub sched: (u32, u32),
+    /// Scheduling policy and its parameters.
+    pub sched: super::sched::Sched,
     /// Affinity mask; bit n is processor n.
     pub affinity: u64,
     /// The task is exiting: it runs no more guest code.
