@@ -10,6 +10,8 @@ use crate::Instant;
 
 /// Records of one connection. A window of small segments is bounded by this; more is sent once acknowledgements come.
 pub const MAX_RECORDS: usize = 8192;
+/// Records that a peer's SACK blocks may cut them into: each acknowledgement looks at all. No receiver reports every other byte.
+const MAX_PIECES: usize = 2 * MAX_RECORDS;
 
 /// A stretch of numbers that was sent in one go.
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +169,8 @@ impl Scoreboard {
             if !before(record.start, end) {
                 break;
             }
-            if record.sacked {
+            let partly = before(record.start, start) || before(end, record.end);
+            if record.sacked || partly && self.records.len() >= MAX_PIECES {
                 at += 1;
                 continue;
             }
@@ -382,5 +385,32 @@ impl Scoreboard {
 
     pub(crate) fn clear(&mut self) {
         *self = Scoreboard::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_reports_every_other_byte_is_not_followed_for_ever() {
+        let now = Instant::from_nanos(1);
+        let mut board = Scoreboard {
+            mss: 1000,
+            ..Scoreboard::default()
+        };
+        let bytes = 64 * 1024;
+        board.push(0, bytes, now);
+        let mut out = Delivered::default();
+        for at in (0..bytes).step_by(2) {
+            board.sack(at, at + 1, now, &mut out);
+        }
+        assert!(board.len() <= MAX_PIECES + 1, "{}", board.len());
+        assert_eq!(board.in_flight() + board.sacked(), bytes as usize);
+        // What covers whole records is still believed.
+        board.sack(0, bytes, now, &mut out);
+        assert_eq!((board.sacked(), board.in_flight()), (bytes as usize, 0));
+        board.acknowledge(bytes, now, &mut out);
+        assert!(board.is_empty() && board.sacked() == 0 && out.bytes == bytes as usize);
     }
 }
