@@ -151,6 +151,10 @@ pub fn take_apart(guest: Guest) {
             std::mem::take(&mut table.groups),
         )
     };
+    // A process and its threads know each other until these end, which they do not here.
+    for entry in groups.values() {
+        entry.group.signals.lock().threads.clear();
+    }
     drop((guest, tasks, groups));
 }
 
