@@ -185,6 +185,12 @@ impl Patches {
         };
     }
 
+    /// How many sites are patched.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn len(&self) -> usize {
+        self.patched.len()
+    }
+
     /// Whether `[start, end)` touches the trampolines.
     pub fn touches(&self, start: u64, end: u64) -> bool {
         self.room.is_some_and(|room| start < room + LEN && end > room)

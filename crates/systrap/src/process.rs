@@ -101,12 +101,12 @@ impl Process {
         Ok(process)
     }
 
-    /// One without a process of the host: orders to it come to nothing, and it is gone when somebody looks.
+    /// One without a helper: orders to it come to nothing unless somebody plays that. Its memory is that of `pid`; above every
+    /// process id of Linux, nobody's.
     #[cfg(any(test, feature = "testing"))]
-    pub fn unreal(engine: Arc<Engine>, nothing: OwnedFd) -> Result<Arc<Process>, Errno> {
+    pub fn unreal(pid: i32, engine: Arc<Engine>, nothing: OwnedFd) -> Result<Arc<Process>, Errno> {
         Ok(Arc::new(Process {
-            // Above every process id of Linux.
-            pid: i32::MAX,
+            pid,
             pidfd: nothing,
             engine,
             channel: Mutex::new(Channel::new()?),
@@ -118,6 +118,19 @@ impl Process {
             regions: Mutex::default(),
             patches: Mutex::default(),
         }))
+    }
+
+    /// A copy of the descriptor over which it gets its orders.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn orders(&self) -> std::io::Result<OwnedFd> {
+        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.file().try_clone()
+    }
+
+    /// It has ended.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn vanish(&self) {
+        self.dead.store(true, Ordering::SeqCst);
     }
 
     /// Whether it has ended or was told to.
