@@ -8,6 +8,7 @@ use net::vnet::{self, OFFLOAD_HEADER};
 use net::{Event, Offload, Stack};
 use sync::{Mutex, rank};
 
+use super::outbox::{Flushed, Outbox};
 use crate::Kernel;
 use crate::socket::{NetNs, inet, netlink, packet};
 use crate::time::queue::Expire;
@@ -28,6 +29,10 @@ const NEVER: u64 = u64::MAX;
 /// When a device had no room: how long until it is tried again.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// The stack's deadlines are served together, in steps of this length, as Linux does with its jiffies: those of busy connections
+/// lie close by and have mostly moved on when they come.
+const JIFFY: u64 = 4_000_000;
+
 /// A stack with its wire.
 pub struct Attached {
     kernel: Weak<Kernel>,
@@ -37,8 +42,9 @@ pub struct Attached {
     wire: Box<dyn Wire>,
     /// Some interfaces are not the wire's.
     has_devices: AtomicBool,
+    outbox: Outbox,
     start: Instant,
-    /// When the timer thread will call next, in nanoseconds after `start`; never later than the stack's next deadline.
+    /// When the timer thread will call next, in nanoseconds after `start`: for the stack's next deadline or one before.
     armed: AtomicU64,
 }
 
@@ -56,6 +62,7 @@ impl Attached {
             stack: Mutex::new(rank::NETWORK, stack),
             wire,
             has_devices: AtomicBool::new(false),
+            outbox: Outbox::new(),
             start: Instant::now(),
             armed: AtomicU64::new(NEVER),
         })
@@ -97,8 +104,34 @@ impl Attached {
     }
 
     fn run<R>(&self, poll: bool, f: impl FnOnce(&mut Stack, net::Instant) -> R) -> R {
-        let mut events = Vec::new();
         let mut full = false;
+        let (result, mut deadline) = self.step(poll, &mut full, f);
+        loop {
+            match self.outbox.flush(&*self.wire) {
+                Flushed::Done => break,
+                Flushed::Full => {
+                    full = true;
+                    break;
+                }
+                Flushed::More => deadline = self.step(true, &mut full, |_, _| ()).1,
+            }
+        }
+        let soon = full.then(|| (self.now() + PAUSE).as_nanos());
+        let deadline = deadline.map(|at| at.as_nanos().next_multiple_of(JIFFY));
+        if let Some(at) = deadline.into_iter().chain(soon).min() {
+            self.arm(at);
+        }
+        result
+    }
+
+    /// One call into the stack, with its events; frames are left to the outbox. Returns the stack's next deadline.
+    fn step<R>(
+        &self,
+        poll: bool,
+        full: &mut bool,
+        f: impl FnOnce(&mut Stack, net::Instant) -> R,
+    ) -> (R, Option<net::Instant>) {
+        let mut events = Vec::new();
         let mut queued = false;
         let (result, deadline) = {
             let mut stack = self.stack.lock();
@@ -117,30 +150,26 @@ impl Attached {
                             return true;
                         }
                     }
-                    let sent = self.wire.send(interface, &vnet::encode(offload), parts);
-                    full |= !sent;
-                    sent
+                    let header = vnet::encode(offload);
+                    let taken = self.outbox.push(&*self.wire, interface, &header, parts);
+                    *full |= !taken;
+                    taken
                 });
             }
             while let Some(event) = stack.next_event() {
                 events.push(event);
             }
-            let deadline = stack.deadline();
-            let soon = full.then(|| now + PAUSE);
-            (result, deadline.into_iter().chain(soon).min())
+            (result, stack.deadline())
         };
         if !events.is_empty()
             && let Some(net) = self.net.upgrade()
         {
             self.dispatch(&net, events);
         }
-        if let Some(deadline) = deadline {
-            self.arm(deadline);
-        }
         if queued && let Some(kernel) = self.kernel.upgrade() {
             kernel.softnet.run();
         }
-        result
+        (result, deadline)
     }
 
     /// From now on there are interfaces that are not devices of the host.
@@ -170,9 +199,8 @@ impl Attached {
         }
     }
 
-    /// Has the timer thread call at `deadline`, unless it calls earlier anyway.
-    fn arm(&self, deadline: net::Instant) {
-        let at = deadline.as_nanos();
+    /// Has the timer thread call at this time, unless it calls earlier anyway.
+    fn arm(&self, at: u64) {
         if self.armed.fetch_min(at, Ordering::SeqCst) <= at {
             return;
         }

@@ -9,6 +9,7 @@ mod device;
 mod ids;
 mod inventory;
 mod links;
+mod outbox;
 mod resolver;
 mod softnet;
 
