@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use abi::UserAddr;
 use host::process::{self, CpuSet};
-use platform::{AddressSpace, Event, MapFlags, MapOp, MapSource, Prot};
+use platform::{Event, MapFlags, MapOp, MapSource, Prot};
 use support::{space, thread};
 use systrap::{Systrap, Tuning};
 
