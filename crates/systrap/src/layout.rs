@@ -244,6 +244,10 @@ pub mod kind {
     pub const BUFFER: u32 = 3;
     /// To be looked up by the number of the call.
     pub const ANY: u32 = 4;
+    /// What the third argument points to.
+    pub const THIRD: u32 = 5;
+    /// What the fourth one points to.
+    pub const FOURTH: u32 = 6;
 }
 
 /// Offsets in `ucontext` as the host writes it (include/uapi/asm/sigcontext.h).

@@ -90,6 +90,8 @@ global_asm!(
     KINDS_LEN = const data::KINDS_LEN,
     K_FIRST = const kind::FIRST,
     K_SECOND = const kind::SECOND,
+    K_THIRD = const kind::THIRD,
+    K_FOURTH = const kind::FOURTH,
     K_BUFFER = const kind::BUFFER,
     K_ANY = const kind::ANY,
     A_BULK = const area::BULK,
@@ -159,6 +161,8 @@ unsafe extern "C" {
     static tegmen_stub_fast: u8;
     static tegmen_stub_fast_first: u8;
     static tegmen_stub_fast_second: u8;
+    static tegmen_stub_fast_third: u8;
+    static tegmen_stub_fast_fourth: u8;
     static tegmen_stub_fast_buffer: u8;
     static tegmen_stub_fast_any: u8;
     static tegmen_stub_getpid: u8;
@@ -183,6 +187,10 @@ pub enum Argument {
     First,
     /// In rsi.
     Second,
+    /// In rdx.
+    Third,
+    /// In r10.
+    Fourth,
     /// In rsi, as many bytes as rdx says.
     Buffer,
 }
@@ -205,7 +213,9 @@ pub fn prefetched(nr: u64) -> Option<Argument> {
         | libc::SYS_chmod
         | libc::SYS_statfs
         | libc::SYS_nanosleep
-        | libc::SYS_poll => Some(Argument::First),
+        | libc::SYS_clone3
+        | libc::SYS_poll
+        | libc::SYS_ppoll => Some(Argument::First),
         libc::SYS_openat
         | libc::SYS_newfstatat
         | libc::SYS_statx
@@ -216,10 +226,14 @@ pub fn prefetched(nr: u64) -> Option<Argument> {
         | libc::SYS_mkdirat
         | libc::SYS_writev
         | libc::SYS_readv
+        | libc::SYS_bind
+        | libc::SYS_connect
         | libc::SYS_sendmsg
         | libc::SYS_recvmsg
         | libc::SYS_rt_sigaction
         | libc::SYS_rt_sigprocmask => Some(Argument::Second),
+        libc::SYS_clock_nanosleep | libc::SYS_timerfd_settime | libc::SYS_prlimit64 => Some(Argument::Third),
+        libc::SYS_epoll_ctl | libc::SYS_setsockopt => Some(Argument::Fourth),
         libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_sendto => Some(Argument::Buffer),
         _ => None,
     }
@@ -240,6 +254,8 @@ pub fn fast_entry(nr: u32) -> u64 {
             _ => match prefetched(u64::from(nr)) {
                 Some(Argument::First) => &tegmen_stub_fast_first,
                 Some(Argument::Second) => &tegmen_stub_fast_second,
+                Some(Argument::Third) => &tegmen_stub_fast_third,
+                Some(Argument::Fourth) => &tegmen_stub_fast_fourth,
                 Some(Argument::Buffer) => &tegmen_stub_fast_buffer,
                 None => &tegmen_stub_fast,
             },
@@ -344,6 +360,8 @@ fn blob() -> Result<Vec<u8>, Errno> {
             None => kind::NONE,
             Some(Argument::First) => kind::FIRST,
             Some(Argument::Second) => kind::SECOND,
+            Some(Argument::Third) => kind::THIRD,
+            Some(Argument::Fourth) => kind::FOURTH,
             Some(Argument::Buffer) => kind::BUFFER,
         } as u8;
     }

@@ -662,6 +662,8 @@ fast_event:
 .endm
     ENTRY tegmen_stub_fast_first, {K_FIRST}
     ENTRY tegmen_stub_fast_second, {K_SECOND}
+    ENTRY tegmen_stub_fast_third, {K_THIRD}
+    ENTRY tegmen_stub_fast_fourth, {K_FOURTH}
     ENTRY tegmen_stub_fast_buffer, {K_BUFFER}
     ENTRY tegmen_stub_fast_any, {K_ANY}
 .globl tegmen_stub_fast_commit
@@ -704,8 +706,13 @@ tegmen_stub_fast_commit:
     cmp eax, {K_BUFFER}
     je buffer
     cmp eax, {K_FIRST}
-    cmovne rdi, rsi
-    mov rsi, rdi
+    cmove rsi, rdi
+    cmp eax, {K_THIRD}
+    cmove rsi, rdx
+    cmp eax, {K_FOURTH}
+    cmove rsi, r10
+    test rsi, rsi
+    jz no_window
     // Up to the end of the page: one page is readable or not, so the copy fails at its first byte or not at all.
     mov ecx, esi
     neg ecx

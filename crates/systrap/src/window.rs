@@ -45,6 +45,8 @@ impl Windows {
             let start = match argument {
                 Argument::First => regs.rdi,
                 Argument::Second | Argument::Buffer => regs.rsi,
+                Argument::Third => regs.rdx,
+                Argument::Fourth => regs.r10,
             };
             let len = memory
                 .word(area::WINDOW_LEN)

@@ -19,6 +19,10 @@ snippet!(
 // write(2): the sentry reads the bytes at rsi.
 snippet!(writing, ".balign 8", "61: mov eax, 1", "syscall", "jmp 61b");
 
+// epoll_ctl(2), clock_nanosleep(2): what r10 and rdx point to.
+snippet!(fourth, ".balign 8", "62: mov eax, 233", "syscall", "jmp 62b");
+snippet!(third, ".balign 8", "63: mov eax, 230", "syscall", "jmp 63b");
+
 /// Calls after which the site has been patched.
 const WARM: u64 = 100;
 
@@ -201,4 +205,40 @@ fn buffers_of_every_length_are_read() {
     context.regs_mut().rdx = 16;
     syscall(&mut *context);
     assert_eq!(context.read(UserAddr(end - 8), &mut [0; 16]), Err(Errno::ENOSYS));
+}
+
+#[test]
+fn what_a_later_argument_points_to_comes_along() {
+    let engine = Systrap::new().expect("engine");
+    for (code, is_third) in [(fourth(), false), (third(), true)] {
+        let space = patchable(&engine, code);
+        let mut context = thread(&*space);
+        for _ in 0..WARM {
+            syscall(&mut *context);
+        }
+        assert_eq!(space.write(UserAddr(DATA), &[7; 16]), Ok(16));
+        let end = DATA + support::DATA_LEN;
+        for (at, there) in [
+            (DATA, true),
+            (end - 16, true),
+            (0, false),
+            (end, false),
+            (1 << 63, false),
+            (STACK, true),
+        ] {
+            let regs = context.regs_mut();
+            (regs.rdi, regs.rsi, regs.rdx, regs.r10) = (1, 2, 3, 4);
+            *(if is_third { &mut regs.rdx } else { &mut regs.r10 }) = at;
+            syscall(&mut *context);
+            let mut found = [1; 16];
+            let expected = if there { Ok(16) } else { Err(Errno::ENOSYS) };
+            assert_eq!(context.read(UserAddr(at), &mut found), expected, "{at:#x}");
+            let regs = context.regs();
+            assert_eq!((regs.rdi, regs.rsi), (1, 2), "{at:#x}");
+            assert_eq!(if is_third { regs.rdx } else { regs.r10 }, at);
+            if at == DATA {
+                assert_eq!(found, [7; 16]);
+            }
+        }
+    }
 }
