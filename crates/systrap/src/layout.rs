@@ -77,6 +77,8 @@ pub mod area {
     pub const RSEQ_SIG: usize = 0x60;
     /// What the call returned.
     pub const RSEQ_RESULT: usize = 0x64;
+    /// Bytes in [`BULK`] that were gathered from the buffers of an array; 0: none.
+    pub const GATHERED: usize = 0x50;
     /// `stack_t` for sigaltstack(2).
     pub const STACK_T: usize = 0x80;
     /// Non-zero: the stub answers calls from the values that follow.
@@ -115,6 +117,10 @@ pub mod area {
     pub const WINDOW: usize = 0xf000;
     /// Bytes of it: the kernel reads strings in steps of as many.
     pub const WINDOW_MAX: usize = 0x100;
+    /// An array of buffers (`struct iovec`) in it, behind the header of a message if there is one.
+    pub const VECTOR: usize = WINDOW + 0x40;
+    /// Most buffers in the array.
+    pub const VECTOR_MAX: usize = (WINDOW + WINDOW_MAX - VECTOR) / 16;
     /// What the stub is to copy to guest memory; its start shares a page with the window.
     pub const OUT: usize = 0xf100;
     /// Bytes of it. They end where [`BULK`] does, for what was copied in is read no more once something is on its way out.
@@ -125,6 +131,11 @@ pub mod area {
     /// Bytes of it.
     pub const BULK_MAX: usize = super::AREA_LEN - BULK;
 }
+
+/// Bytes of `struct msghdr`.
+pub const HEADER_LEN: usize = 56;
+/// In it, where the array of buffers is, followed by how many there are.
+pub const HEADER_VECTOR: usize = 16;
 
 /// Values of the state word.
 pub mod state {
@@ -248,6 +259,12 @@ pub mod kind {
     pub const THIRD: u32 = 5;
     /// What the fourth one points to.
     pub const FOURTH: u32 = 6;
+    /// The buffers of the array of the second and third argument, and all kinds from here on an array.
+    pub const VECTOR: u32 = 7;
+    /// The message of the second argument: header, array and buffers.
+    pub const MESSAGE: u32 = 8;
+    /// Likewise, without the buffers.
+    pub const HEADER: u32 = 9;
 }
 
 /// Offsets in `ucontext` as the host writes it (include/uapi/asm/sigcontext.h).

@@ -92,6 +92,14 @@ global_asm!(
     K_SECOND = const kind::SECOND,
     K_THIRD = const kind::THIRD,
     K_FOURTH = const kind::FOURTH,
+    K_VECTOR = const kind::VECTOR,
+    K_MESSAGE = const kind::MESSAGE,
+    K_HEADER = const kind::HEADER,
+    A_GATHERED = const area::GATHERED,
+    HEADER_LEN = const l::HEADER_LEN,
+    HEADER_VECTOR = const l::HEADER_VECTOR,
+    VECTOR_AT = const area::VECTOR - area::WINDOW,
+    VECTOR_MAX = const area::VECTOR_MAX,
     K_BUFFER = const kind::BUFFER,
     K_ANY = const kind::ANY,
     A_BULK = const area::BULK,
@@ -163,6 +171,9 @@ unsafe extern "C" {
     static tegmen_stub_fast_second: u8;
     static tegmen_stub_fast_third: u8;
     static tegmen_stub_fast_fourth: u8;
+    static tegmen_stub_fast_vector: u8;
+    static tegmen_stub_fast_message: u8;
+    static tegmen_stub_fast_header: u8;
     static tegmen_stub_fast_buffer: u8;
     static tegmen_stub_fast_any: u8;
     static tegmen_stub_getpid: u8;
@@ -193,6 +204,12 @@ pub enum Argument {
     Fourth,
     /// In rsi, as many bytes as rdx says.
     Buffer,
+    /// In rsi, an array of as many buffers as rdx says, with what is in them.
+    Vector,
+    /// In rsi, the header of a message, its array of buffers, and what is in them.
+    Message,
+    /// Likewise, without what is in them.
+    Header,
 }
 
 /// The argument of call `nr` that points to what the kernel reads first: a path, a structure, bytes to write.
@@ -213,6 +230,7 @@ pub fn prefetched(nr: u64) -> Option<Argument> {
         | libc::SYS_chmod
         | libc::SYS_statfs
         | libc::SYS_nanosleep
+        | libc::SYS_sigaltstack
         | libc::SYS_clone3
         | libc::SYS_poll
         | libc::SYS_ppoll => Some(Argument::First),
@@ -224,16 +242,26 @@ pub fn prefetched(nr: u64) -> Option<Argument> {
         | libc::SYS_readlinkat
         | libc::SYS_unlinkat
         | libc::SYS_mkdirat
-        | libc::SYS_writev
         | libc::SYS_readv
+        | libc::SYS_setitimer
         | libc::SYS_bind
         | libc::SYS_connect
-        | libc::SYS_sendmsg
-        | libc::SYS_recvmsg
         | libc::SYS_rt_sigaction
         | libc::SYS_rt_sigprocmask => Some(Argument::Second),
-        libc::SYS_clock_nanosleep | libc::SYS_timerfd_settime | libc::SYS_prlimit64 => Some(Argument::Third),
+        libc::SYS_clock_nanosleep
+        | libc::SYS_timerfd_settime
+        | libc::SYS_prlimit64
+        | libc::SYS_sched_setaffinity
+        | libc::SYS_ioctl
+        | libc::SYS_sendfile
+        | libc::SYS_accept
+        | libc::SYS_accept4
+        | libc::SYS_getsockname
+        | libc::SYS_getpeername => Some(Argument::Third),
         libc::SYS_epoll_ctl | libc::SYS_setsockopt => Some(Argument::Fourth),
+        libc::SYS_writev | libc::SYS_pwritev => Some(Argument::Vector),
+        libc::SYS_sendmsg => Some(Argument::Message),
+        libc::SYS_recvmsg => Some(Argument::Header),
         libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_sendto => Some(Argument::Buffer),
         _ => None,
     }
@@ -257,6 +285,9 @@ pub fn fast_entry(nr: u32) -> u64 {
                 Some(Argument::Third) => &tegmen_stub_fast_third,
                 Some(Argument::Fourth) => &tegmen_stub_fast_fourth,
                 Some(Argument::Buffer) => &tegmen_stub_fast_buffer,
+                Some(Argument::Vector) => &tegmen_stub_fast_vector,
+                Some(Argument::Message) => &tegmen_stub_fast_message,
+                Some(Argument::Header) => &tegmen_stub_fast_header,
                 None => &tegmen_stub_fast,
             },
         }
@@ -363,6 +394,9 @@ fn blob() -> Result<Vec<u8>, Errno> {
             Some(Argument::Third) => kind::THIRD,
             Some(Argument::Fourth) => kind::FOURTH,
             Some(Argument::Buffer) => kind::BUFFER,
+            Some(Argument::Vector) => kind::VECTOR,
+            Some(Argument::Message) => kind::MESSAGE,
+            Some(Argument::Header) => kind::HEADER,
         } as u8;
     }
     let room = (data::KINDS - data::GUEST_FILTER).min(data::GUEST_FILTER - data::HELPER_FILTER);

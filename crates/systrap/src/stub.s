@@ -591,6 +591,15 @@ in_stub:
     lea rcx, [rip + bulk_copy]
     cmp rax, rcx
     je window_failed
+    lea rcx, [rip + header_copy]
+    cmp rax, rcx
+    je window_failed
+    lea rcx, [rip + vector_copy]
+    cmp rax, rcx
+    je window_failed
+    lea rcx, [rip + gather_copy]
+    cmp rax, rcx
+    je window_failed
     lea rcx, [rip + out_copy]
     cmp rax, rcx
     je out_failed
@@ -665,6 +674,9 @@ fast_event:
     ENTRY tegmen_stub_fast_third, {K_THIRD}
     ENTRY tegmen_stub_fast_fourth, {K_FOURTH}
     ENTRY tegmen_stub_fast_buffer, {K_BUFFER}
+    ENTRY tegmen_stub_fast_vector, {K_VECTOR}
+    ENTRY tegmen_stub_fast_message, {K_MESSAGE}
+    ENTRY tegmen_stub_fast_header, {K_HEADER}
     ENTRY tegmen_stub_fast_any, {K_ANY}
 .globl tegmen_stub_fast_commit
 .hidden tegmen_stub_fast_commit
@@ -705,6 +717,8 @@ tegmen_stub_fast_commit:
     jz no_window
     cmp eax, {K_BUFFER}
     je buffer
+    cmp eax, {K_VECTOR}
+    jae vector
     cmp eax, {K_FIRST}
     cmove rsi, rdi
     cmp eax, {K_THIRD}
@@ -745,6 +759,47 @@ buffer:
     mov ecx, eax
 bulk_copy:
     rep movsb
+    jmp window_copied
+// An array of buffers, at rsi, as many as rdx says, and what is in them; or the header of a message, at rsi, with one.
+vector:
+    mov r11d, eax
+    mov dword ptr [rbx + {A_GATHERED}], 0
+    cmp eax, {K_VECTOR}
+    je 16f
+    lea rdi, [rbx + {A_WINDOW}]
+    mov ecx, {HEADER_LEN}
+header_copy:
+    rep movsb
+    mov rsi, [rbx + {A_WINDOW} + {HEADER_VECTOR}]
+    mov rdx, [rbx + {A_WINDOW} + {HEADER_VECTOR} + 8]
+16: cmp rdx, {VECTOR_MAX}
+    ja no_window
+    mov ecx, edx
+    shl ecx, 4
+    mov eax, ecx
+    lea rdi, [rbx + {A_WINDOW} + {VECTOR_AT}]
+vector_copy:
+    rep movsb
+    cmp r11d, {K_HEADER}
+    je window_copied
+    lea r9, [rbx + {A_WINDOW} + {VECTOR_AT}]
+    lea rdi, [rbx + {A_BULK}]
+    mov r8d, {BULK_MAX}
+17: test edx, edx
+    jz 18f
+    mov rsi, [r9]
+    mov rcx, [r9 + 8]
+    cmp rcx, r8
+    cmova rcx, r8                       // as far as there is room
+    sub r8, rcx
+gather_copy:
+    rep movsb
+    add r9, 16
+    dec edx
+    jmp 17b
+18: mov ecx, {BULK_MAX}
+    sub ecx, r8d
+    mov [rbx + {A_GATHERED}], ecx
     jmp window_copied
 // The copy met a bad page. rdx: the inner frame, with the extended state.
 window_failed:

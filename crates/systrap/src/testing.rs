@@ -25,7 +25,7 @@ use crate::slot::{Parked, Slot};
 /// Calls of the sentry in one run.
 const MAX_STEPS: usize = 24;
 /// Places of the area that decide, beside those that a script names.
-const PLACES: [usize; 14] = [
+const PLACES: [usize; 15] = [
     area::SIG,
     area::UC,
     area::RESUME,
@@ -34,6 +34,7 @@ const PLACES: [usize; 14] = [
     area::TSC,
     area::CPU,
     area::WINDOW_LEN,
+    area::GATHERED,
     area::OUT_LEN,
     area::KICK,
     area::FAST + uc::RIP,

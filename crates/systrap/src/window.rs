@@ -4,10 +4,12 @@
 //! The guest can write both at any time: what it forges is its own memory, read or written by its own hand. What is
 //! pending, and where it goes, the sentry keeps for itself; a copy that faults comes back as an event.
 
+use std::sync::atomic::Ordering;
+
 use abi::Errno;
 
 use crate::area::Area;
-use crate::layout::{USER_END, USER_START, area};
+use crate::layout::{self as l, USER_END, USER_START, area};
 use crate::regions::Regions;
 use crate::stub::{self, Argument};
 use platform::{Prot, Registers};
@@ -33,7 +35,7 @@ struct Chunk {
 /// Both windows of one thread.
 #[derive(Debug, Default)]
 pub struct Windows {
-    prefetched: Option<Prefetched>,
+    prefetched: Vec<Prefetched>,
     chunks: Vec<Chunk>,
     used: usize,
 }
@@ -41,40 +43,73 @@ pub struct Windows {
 impl Windows {
     /// A call came through a patched site: takes note of what the stub has copied for it.
     pub fn call(&mut self, memory: &Area, regs: &Registers) {
-        self.prefetched = stub::prefetched(regs.rax).and_then(|argument| {
-            let start = match argument {
-                Argument::First => regs.rdi,
-                Argument::Second | Argument::Buffer => regs.rsi,
-                Argument::Third => regs.rdx,
-                Argument::Fourth => regs.r10,
-            };
-            let len = memory
-                .word(area::WINDOW_LEN)
-                .load(std::sync::atomic::Ordering::Relaxed) as usize;
-            let (at, max) = match argument {
-                Argument::Buffer if regs.rdx > area::WINDOW_MAX as u64 => (area::BULK, area::BULK_MAX),
-                _ => (area::WINDOW, area::WINDOW_MAX),
-            };
-            let inside = (USER_START..USER_END).contains(&start);
-            let len = len.min(max);
-            (inside && len > 0).then_some(Prefetched { start, len, at })
-        });
+        self.prefetched.clear();
+        let Some(argument) = stub::prefetched(regs.rax) else {
+            return;
+        };
+        let len = memory.word(area::WINDOW_LEN).load(Ordering::Relaxed) as usize;
+        let (at, max) = match argument {
+            Argument::Buffer if regs.rdx > area::WINDOW_MAX as u64 => (area::BULK, area::BULK_MAX),
+            _ => (area::WINDOW, area::WINDOW_MAX),
+        };
+        let start = match argument {
+            Argument::First => regs.rdi,
+            Argument::Second | Argument::Buffer => regs.rsi,
+            Argument::Third => regs.rdx,
+            Argument::Fourth => regs.r10,
+            Argument::Vector => return self.vector(memory, regs.rsi, len),
+            Argument::Message | Argument::Header if len == 0 => return,
+            Argument::Message | Argument::Header => {
+                let vector = memory.get(area::WINDOW + l::HEADER_VECTOR);
+                self.note(regs.rsi, l::HEADER_LEN, area::WINDOW);
+                return self.vector(memory, vector, len);
+            }
+        };
+        self.note(start, len.min(max), at);
+    }
+
+    /// The stub has copied an array of buffers, of `len` bytes, and perhaps gathered what is in them.
+    fn vector(&mut self, memory: &Area, start: u64, len: usize) {
+        let count = (len / 16).min(area::VECTOR_MAX);
+        self.note(start, count * 16, area::VECTOR);
+        let entry = |index: usize| {
+            let at = area::VECTOR + index * 16;
+            (memory.get(at), memory.get(at + 8))
+        };
+        // Each is read once more: what lies where is decided here, and only from lengths that fit.
+        let entries: [(u64, u64); area::VECTOR_MAX] = std::array::from_fn(entry);
+        let mut gathered = memory.word(area::GATHERED).load(Ordering::Relaxed) as usize;
+        gathered = gathered.min(area::BULK_MAX);
+        let mut used = 0;
+        for (start, len) in &entries[..count] {
+            // The last may have been too long for the rest of the room.
+            let len = usize::try_from(*len).map_or(gathered - used, |len| len.min(gathered - used));
+            self.note(*start, len, area::BULK + used);
+            used += len;
+        }
+    }
+
+    fn note(&mut self, start: u64, len: usize, at: usize) {
+        if len > 0 && (USER_START..USER_END).contains(&start) {
+            self.prefetched.push(Prefetched { start, len, at });
+        }
     }
 
     /// Forgets what was copied in: it may be out of date.
     pub fn forget(&mut self) {
-        self.prefetched = None;
+        self.prefetched.clear();
     }
 
-    /// Reads guest memory from the copy, as far as it goes; returns how many bytes that were.
+    /// Reads guest memory from the copies, as far as one of them goes; returns how many bytes that were.
     pub fn read(&self, memory: &Area, addr: u64, buf: &mut [u8]) -> usize {
-        let Some(copy) = self.prefetched else { return 0 };
-        let Some(skip) = addr.checked_sub(copy.start) else {
-            return 0;
-        };
-        let skip = skip.min(copy.len as u64) as usize;
-        let len = buf.len().min(copy.len - skip);
-        memory.copy_out(copy.at + skip, &mut buf[..len]);
+        let found = self.prefetched.iter().find_map(|copy| {
+            let skip = usize::try_from(addr.checked_sub(copy.start)?).ok()?;
+            let rest = copy.len.checked_sub(skip).filter(|rest| *rest > 0)?;
+            Some((copy.at + skip, rest))
+        });
+        let Some((from, rest)) = found else { return 0 };
+        let len = buf.len().min(rest);
+        memory.copy_out(from, &mut buf[..len]);
         len
     }
 
@@ -134,9 +169,7 @@ impl Windows {
             memory.set(entry + 8, chunk.len as u64 | (chunk.at as u64) << 32);
         }
         let bytes = (self.chunks.len() * area::OUT_ENTRY) as u32;
-        memory
-            .word(area::OUT_LEN)
-            .store(bytes, std::sync::atomic::Ordering::Relaxed);
+        memory.word(area::OUT_LEN).store(bytes, Ordering::Relaxed);
         self.chunks.clear();
         self.used = 0;
     }
@@ -147,7 +180,7 @@ impl Windows {
         memory: &Area,
         mut write: impl FnMut(u64, &[u8]) -> Result<usize, Errno>,
     ) -> Result<(), Errno> {
-        self.prefetched = None;
+        self.prefetched.clear();
         self.used = 0;
         let mut done = Ok(());
         for chunk in self.chunks.drain(..) {

@@ -23,6 +23,11 @@ snippet!(writing, ".balign 8", "61: mov eax, 1", "syscall", "jmp 61b");
 snippet!(fourth, ".balign 8", "62: mov eax, 233", "syscall", "jmp 62b");
 snippet!(third, ".balign 8", "63: mov eax, 230", "syscall", "jmp 63b");
 
+// writev(2), sendmsg(2), recvmsg(2).
+snippet!(gathering, ".balign 8", "64: mov eax, 20", "syscall", "jmp 64b");
+snippet!(sending, ".balign 8", "65: mov eax, 46", "syscall", "jmp 65b");
+snippet!(receiving, ".balign 8", "66: mov eax, 47", "syscall", "jmp 66b");
+
 /// Calls after which the site has been patched.
 const WARM: u64 = 100;
 
@@ -240,5 +245,113 @@ fn what_a_later_argument_points_to_comes_along() {
                 assert_eq!(found, [7; 16]);
             }
         }
+    }
+}
+
+/// How much of the guest's memory there the area has a copy of; it must be right.
+fn comes_along(context: &mut dyn Context, space: &dyn AddressSpace, at: u64, len: usize) -> usize {
+    let mut copy = vec![0; len];
+    let got = match context.read(UserAddr(at), &mut copy) {
+        Err(Errno::ENOSYS) => return 0,
+        done => done.expect("context"),
+    };
+    let mut memory = vec![1; got];
+    assert_eq!(space.read(UserAddr(at), &mut memory), Ok(got));
+    assert!(copy[..got] == memory, "{at:#x}");
+    got
+}
+
+/// An array of buffers for the guest.
+fn array(buffers: &[(u64, u64)]) -> Vec<u8> {
+    let words = buffers.iter().flat_map(|(start, len)| [*start, *len]);
+    words.flat_map(u64::to_le_bytes).collect()
+}
+
+#[test]
+fn what_is_in_the_buffers_of_an_array_comes_along() {
+    const HEADER: u64 = DATA + 0x1000;
+    const ARRAY: u64 = DATA + 0x2000;
+    const BYTES: u64 = DATA + 0x4000;
+    let end = DATA + support::DATA_LEN;
+    let room = 0x3_0000;
+    // Buffers, and how much of what is in each comes along.
+    let cases = [
+        (vec![(BYTES, 5)], vec![5]),
+        (
+            vec![(BYTES, 3), (BYTES + 100, 0), (BYTES + 9, 7000)],
+            vec![3, 0, 7000],
+        ),
+        (vec![(BYTES, room)], vec![room]),
+        (vec![(BYTES, room), (BYTES + room, 1)], vec![room, 0]),
+        (
+            vec![(BYTES, 7), (BYTES + 8, room), (BYTES + 2 * room, 9)],
+            vec![7, room - 7, 0],
+        ),
+        (vec![(BYTES, u64::MAX), (BYTES + room, 1)], vec![room, 0]),
+        ((0..12).map(|n| (BYTES + n, 1)).collect(), vec![1; 12]),
+    ];
+    // Arrays that the stub cannot read whole: too long, or with memory that is not there.
+    let bad = [
+        vec![(BYTES, 1); 13],
+        vec![(BYTES, 8), (end - 4, 8)],
+        vec![(0, 8)],
+        vec![(u64::MAX - 3, 8)],
+    ];
+    let engine = Systrap::new().expect("engine");
+    for (code, is_message, is_filled) in [
+        (gathering(), false, true),
+        (sending(), true, true),
+        (receiving(), true, false),
+    ] {
+        let space = patchable(&engine, code);
+        let mut context = thread(&*space);
+        for _ in 0..WARM {
+            syscall(&mut *context);
+        }
+        let data: Vec<u8> = (0..0x7_0000u32).map(|n| (n % 249) as u8).collect();
+        assert_eq!(space.write(UserAddr(BYTES), &data), Ok(data.len()));
+        let mut make = |buffers: &[(u64, u64)]| {
+            let (bytes, count) = (array(buffers), buffers.len() as u64);
+            assert_eq!(space.write(UserAddr(ARRAY), &bytes), Ok(bytes.len()));
+            let header: Vec<u8> = [1, 2, ARRAY, count, 5, 6, 7]
+                .iter()
+                .flat_map(|word: &u64| word.to_le_bytes())
+                .collect();
+            assert_eq!(space.write(UserAddr(HEADER), &header), Ok(56));
+            let regs = context.regs_mut();
+            (regs.rsi, regs.rdx) = if is_message { (HEADER, 0) } else { (ARRAY, count) };
+            syscall(&mut *context);
+            let array = comes_along(&mut *context, &*space, ARRAY, bytes.len());
+            assert!(array == 0 || array == bytes.len(), "{array}");
+            if is_message {
+                let header = comes_along(&mut *context, &*space, HEADER, 56);
+                assert_eq!(header, if array > 0 { 56 } else { 0 });
+            }
+            let there = |(at, len): &(u64, u64)| {
+                let len = (*len).min(0x10_0000) as usize;
+                comes_along(&mut *context, &*space, *at, len) as u64
+            };
+            (array > 0, buffers.iter().map(there).collect::<Vec<_>>())
+        };
+        for (buffers, whole) in &cases {
+            let (array, all) = make(buffers);
+            assert!(array, "{buffers:?}");
+            if is_filled {
+                assert_eq!(all, *whole, "{buffers:?}");
+            } else {
+                assert!(all.iter().all(|len| *len == 0), "{buffers:?}");
+            }
+        }
+        for buffers in &bad {
+            let (array, all) = make(buffers);
+            let expected = !is_filled && buffers.len() <= 12;
+            assert_eq!(array, expected, "{buffers:?}");
+            assert!(all.iter().all(|len| *len == 0), "{buffers:?}");
+        }
+        // The array itself is not there.
+        let regs = context.regs_mut();
+        (regs.rsi, regs.rdx) = (end - 8, 2);
+        syscall(&mut *context);
+        assert_eq!(context.read(UserAddr(end - 8), &mut [0; 8]), Err(Errno::ENOSYS));
     }
 }
