@@ -65,7 +65,6 @@ pub struct Thread {
     rseq: Registration,
     pair: Pair,
     death: Option<Death>,
-    guest_time: Duration,
 }
 
 /// Where a stopped guest thread's extended state is.
@@ -172,7 +171,6 @@ impl Thread {
             rseq: Registration::default(),
             pair,
             death: None,
-            guest_time: Duration::ZERO,
         };
         thread.slot.area.word(area::LOCAL).store(0, Ordering::Relaxed);
         thread.set_xstate(xstate)?;
@@ -435,10 +433,7 @@ impl Thread {
         if self.process.is_reaped() {
             return Err(self.process.death());
         }
-        let start = Instant::now();
-        let waited = self.wait(state::RUN);
-        self.guest_time += start.elapsed();
-        waited?;
+        self.wait(state::RUN)?;
         self.event()
     }
 }
@@ -611,7 +606,7 @@ impl Context for Thread {
     }
 
     fn cpu_time(&self) -> Duration {
-        self.guest_time
+        self.pair.guest_time(&self.process.engine.cores)
     }
 }
 

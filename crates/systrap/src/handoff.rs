@@ -131,6 +131,10 @@ pub struct Pair {
     id: u64,
     short_calls: u32,
     event_at: u64,
+    /// Since when, in ticks, the guest thread has had something to do.
+    given_at: u64,
+    /// Ticks from then to its next event, summed up.
+    guest_ticks: u64,
 }
 
 impl Pair {
@@ -159,7 +163,15 @@ impl Pair {
             id: cores.new_id(),
             short_calls: 0,
             event_at: 0,
+            given_at: 0,
+            guest_ticks: 0,
         }
+    }
+
+    /// How long the guest thread has been left to itself so far.
+    pub fn guest_time(&self, cores: &Cores) -> Duration {
+        let nanoseconds = u128::from(self.guest_ticks) * 1_000 / u128::from(cores.ticks_in(1));
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
     /// Gives the area to the guest thread `tid` with an order (`RUN`, `EXIT`), waking it if it sleeps.
@@ -274,6 +286,7 @@ impl Pair {
     /// Chooses the way for the coming wait.
     fn choose(&mut self, cores: &Cores, memory: &Area, tid: i32) {
         let now = ticks();
+        self.given_at = now;
         let waited = std::mem::take(&mut self.waits);
         self.waited = self.waited << 1 | u8::from(waited);
         let guest_cpu = memory.word(area::CPU).load(Ordering::Relaxed) as usize;
@@ -386,6 +399,10 @@ impl Pair {
         let (last, now) = (self.event_at, ticks());
         let posted = memory.get(area::TSC).max(start);
         self.event_at = now;
+        // Not before it was told to run for the first time.
+        if order == state::RUN && self.given_at > 0 {
+            self.guest_ticks += now.saturating_sub(self.given_at.max(last));
+        }
         self.look_for_strangers(cores, now.saturating_sub(posted), now.saturating_sub(last));
         if self.event_at.wrapping_sub(start) > LONG_US * self.us {
             self.part(cores, tid);
