@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use abi::{Errno, PAGE_SIZE, UserAddr};
 use platform::scripted::Scripted;
-use platform::{Platform, Prot, Registers, XState};
+use platform::{Context, Platform, Prot, Registers, XState};
 
 use crate::cred::Credentials;
 use crate::file::{FdTable, FileOps, HeapMemory};
 use crate::kernel::NoLog;
 use crate::mm::{Limits, MapRequest, Mm, Place};
 use crate::signal::Flow;
-use crate::task::{CurrentTask, InitTask, create_init, default_rlimits};
+use crate::task::{CurrentTask, InitTask, create_entered, create_init, default_rlimits};
 use crate::vfs::{
     Attr, FileKind, FsContext, Inode, InodeOps, MountFlags, Path, StatFs, Superblock, SuperblockOps, Walker,
 };
@@ -35,6 +35,40 @@ pub struct Guest {
     /// Its kernel.
     pub kernel: Arc<Kernel>,
     next: Cell<u64>,
+}
+
+/// What a process is made of.
+struct Parts {
+    mm: Arc<Mm>,
+    context: Box<dyn Context>,
+}
+
+impl Parts {
+    fn new(platform: &Arc<Scripted>) -> Parts {
+        let space = platform
+            .new_address_space()
+            .expect("scripted spaces are always made");
+        let context = space
+            .new_context(&Registers::default(), &XState::default())
+            .expect("scripted contexts are always made");
+        let mm = Mm::new(space);
+        let memory = MapRequest::anonymous(Place::Fixed(MEMORY_START), MEMORY_LEN, Prot::READ | Prot::WRITE);
+        mm.map(memory, &Limits::NONE)
+            .expect("the scripted space takes every mapping");
+        Parts { mm, context }
+    }
+
+    fn described(&self, root: Path) -> InitTask {
+        InitTask {
+            mm: self.mm.clone(),
+            files: Arc::new(FdTable::default()),
+            fs: FsContext::new(root),
+            cred: Arc::new(Credentials::for_user(0, 0, Vec::new())),
+            comm: b"test".to_vec(),
+            rlimits: default_rlimits(),
+            protected: false,
+        }
+    }
 }
 
 impl Default for Guest {
@@ -59,34 +93,20 @@ impl Guest {
         let kernel = Kernel::new(platform.clone(), Arc::new(HeapMemory), Box::new(NoLog), config);
         let inode = root(&kernel);
         let root = kernel.vfs.mount_root(inode, b"none", MountFlags::empty());
-        let space = platform
-            .new_address_space()
-            .expect("scripted spaces are always made");
-        let context = space
-            .new_context(&Registers::default(), &XState::default())
-            .expect("scripted contexts are always made");
-        let mm = Mm::new(space);
-        let memory = MapRequest::anonymous(Place::Fixed(MEMORY_START), MEMORY_LEN, Prot::READ | Prot::WRITE);
-        mm.map(memory, &Limits::NONE)
-            .expect("the scripted space takes every mapping");
-        let task = create_init(
-            &kernel,
-            InitTask {
-                mm: mm.clone(),
-                files: Arc::new(FdTable::default()),
-                fs: FsContext::new(root),
-                cred: Arc::new(Credentials::for_user(0, 0, Vec::new())),
-                comm: b"test".to_vec(),
-                rlimits: default_rlimits(),
-                protected: false,
-            },
-        )
-        .expect("a new kernel has no first process");
+        let parts = Parts::new(&platform);
+        let task = create_init(&kernel, parts.described(root)).expect("a new kernel has no first process");
         Guest {
-            task: CurrentTask::new(task, context, mm),
+            task: CurrentTask::new(task, parts.context, parts.mm),
             kernel,
             next: Cell::new(MEMORY_START),
         }
+    }
+
+    /// Another process of the same kernel, for the thread that calls this.
+    pub fn beside(kernel: &Arc<Kernel>, root: Path) -> CurrentTask {
+        let parts = Parts::new(&Arc::new(Scripted));
+        let task = create_entered(kernel, parts.described(root)).expect("the first process lives");
+        CurrentTask::new(task, parts.context, parts.mm)
     }
 
     /// Fresh zeroed guest memory of `len` bytes, aligned to 16.

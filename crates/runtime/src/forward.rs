@@ -5,7 +5,7 @@
 //! (`host::surface::FORWARD`). The sandbox is asked over the only connection that it has; each stream is one of a pair
 //! made here, whose other end is sent there.
 
-mod flow;
+pub mod flow;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::TcpListener;

@@ -15,6 +15,8 @@ mod launch;
 mod network;
 mod supervise;
 mod terminal;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 use std::process::ExitCode;
 

@@ -147,6 +147,17 @@ impl Listener {
         answer
     }
 
+    /// Asks about a call that was not made: for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn ask_of(&self, task: &CurrentTask, nr: i32, args: [u64; 6]) -> Result<Answer, Errno> {
+        let asked = Notification {
+            nr,
+            args,
+            ..Notification::default()
+        };
+        self.ask(task, asked)
+    }
+
     fn receive(&self, task: &CurrentTask, at: UserAddr) -> Result<i64, Errno> {
         let mut empty = [0; Notification::SIZE];
         task.copy_in(at, &mut empty)?;

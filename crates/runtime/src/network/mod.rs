@@ -128,30 +128,45 @@ fn inside<T: Send>(
 
 /// Everything that the host knows of its Ethernet interfaces.
 fn read(host: &mut Rtnetlink) -> Result<NetworkConfig, Errno> {
-    let mut interfaces: Vec<InterfaceConfig> = host
-        .dump(rtnetlink::RTM_GETLINK, IFINFO)?
-        .iter()
-        .filter_map(interface)
-        .collect();
-    for entry in host.dump(rtnetlink::RTM_GETADDR, IFADDR)? {
+    Ok(configuration([
+        host.dump(rtnetlink::RTM_GETLINK, IFINFO)?,
+        host.dump(rtnetlink::RTM_GETADDR, IFADDR)?,
+        host.dump(rtnetlink::RTM_GETROUTE, RTMSG)?,
+        host.dump(rtnetlink::RTM_GETNEIGH, NDMSG)?,
+    ]))
+}
+
+/// What dumps of links, addresses, routes and neighbours say.
+fn configuration([links, addresses, routes, neighbours]: [Vec<Entry>; 4]) -> NetworkConfig {
+    let mut interfaces: Vec<InterfaceConfig> = links.iter().filter_map(interface).collect();
+    for entry in addresses {
         let owner = interfaces.iter_mut().find(|own| own.index == entry.word(4));
         if let (Some(owner), Some(address)) = (owner, address(&entry)) {
             owner.addresses.push(address);
         }
     }
     let known: BTreeSet<u32> = interfaces.iter().map(|own| own.index).collect();
-    let routes = host.dump(rtnetlink::RTM_GETROUTE, RTMSG)?;
     let routes = routes.iter().filter_map(route);
     let routes = routes.filter(|route| known.contains(&route.interface)).collect();
-    let neighbours = host.dump(rtnetlink::RTM_GETNEIGH, NDMSG)?;
     let neighbours = neighbours.iter().filter_map(neighbour);
     let neighbours = neighbours.filter(|own| known.contains(&own.interface)).collect();
-    Ok(NetworkConfig {
+    NetworkConfig {
         interfaces,
         routes,
         neighbours,
         resolver: None,
-    })
+    }
+}
+
+/// The network that four replies of the host describe, for the fuzz target.
+#[cfg(any(test, feature = "testing"))]
+pub fn described(replies: [&[u8]; 4]) -> Result<NetworkConfig, Errno> {
+    let mut dumps = [const { Vec::new() }; 4];
+    let fixed = [IFINFO, IFADDR, RTMSG, NDMSG];
+    for ((entries, fixed), reply) in dumps.iter_mut().zip(fixed).zip(replies) {
+        rtnetlink::messages(reply, &mut |_, body| entries.push(Entry::of(body, fixed)))?;
+    }
+    Ok(configuration(dumps))
 }
 
 /// The port of a UDP socket on the name server's address in the calling thread's namespace.

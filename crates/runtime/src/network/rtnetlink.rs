@@ -39,7 +39,52 @@ pub struct Entry {
     attributes: Vec<(u16, Vec<u8>)>,
 }
 
+/// Takes the messages of one reply apart. True: it was the last one.
+pub fn messages(reply: &[u8], take: &mut impl FnMut(u16, &[u8])) -> Result<bool, Errno> {
+    let mut rest = reply;
+    while rest.len() >= HEADER {
+        let len = number(rest) as usize;
+        if !(HEADER..=rest.len()).contains(&len) {
+            return Err(Errno::EBADMSG);
+        }
+        let kind = u16::from_le_bytes([rest[4], rest[5]]);
+        let body = &rest[HEADER..len];
+        match kind {
+            NLMSG_DONE => return Ok(true),
+            NLMSG_ERROR => {
+                return match number(body).cast_signed() {
+                    0 => Ok(true),
+                    error => Err(Errno::from_raw(error.saturating_neg())),
+                };
+            }
+            _ => take(kind, body),
+        }
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
 impl Entry {
+    /// A message with so many bytes before its attributes.
+    pub fn of(body: &[u8], fixed: usize) -> Entry {
+        let (head, mut rest) = body.split_at(fixed.min(body.len()));
+        let mut attributes = Vec::new();
+        while rest.len() >= 4 {
+            let len = usize::from(u16::from_le_bytes([rest[0], rest[1]]));
+            if !(4..=rest.len()).contains(&len) {
+                break;
+            }
+            // The two high bits say how the value is encoded.
+            let kind = u16::from_le_bytes([rest[2], rest[3]]) & 0x3fff;
+            attributes.push((kind, rest[4..len].to_vec()));
+            rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Entry {
+            fixed: head.to_vec(),
+            attributes,
+        }
+    }
+
     /// A number of the fixed part.
     pub fn byte(&self, at: usize) -> u8 {
         self.fixed.get(at).copied().unwrap_or(0)
@@ -145,25 +190,8 @@ impl Rtnetlink {
         let mut buf = vec![0; REPLY];
         for _ in 0..MOST_REPLIES {
             let got = host::fd::receive(self.socket.as_fd(), &mut buf)?;
-            let mut rest = buf.get(..got).unwrap_or_default();
-            while rest.len() >= HEADER {
-                let len = number(rest) as usize;
-                if !(HEADER..=rest.len()).contains(&len) {
-                    return Err(Errno::EBADMSG);
-                }
-                let kind = u16::from_le_bytes([rest[4], rest[5]]);
-                let body = &rest[HEADER..len];
-                match kind {
-                    NLMSG_DONE => return Ok(()),
-                    NLMSG_ERROR => {
-                        return match number(body).cast_signed() {
-                            0 => Ok(()),
-                            error => Err(Errno::from_raw(error.saturating_neg())),
-                        };
-                    }
-                    _ => take(kind, body),
-                }
-                rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+            if messages(buf.get(..got).unwrap_or_default(), &mut take)? {
+                return Ok(());
             }
         }
         Err(Errno::E2BIG)
@@ -173,24 +201,7 @@ impl Rtnetlink {
     pub fn dump(&mut self, kind: u16, fixed: usize) -> Result<Vec<Entry>, Errno> {
         self.send(kind, NLM_F_DUMP, &vec![0; fixed])?;
         let mut entries = Vec::new();
-        self.replies(|_, body| {
-            let (head, mut rest) = body.split_at(fixed.min(body.len()));
-            let mut attributes = Vec::new();
-            while rest.len() >= 4 {
-                let len = usize::from(u16::from_le_bytes([rest[0], rest[1]]));
-                if !(4..=rest.len()).contains(&len) {
-                    break;
-                }
-                // The two high bits say how the value is encoded.
-                let kind = u16::from_le_bytes([rest[2], rest[3]]) & 0x3fff;
-                attributes.push((kind, rest[4..len].to_vec()));
-                rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
-            }
-            entries.push(Entry {
-                fixed: head.to_vec(),
-                attributes,
-            });
-        })?;
+        self.replies(|_, body| entries.push(Entry::of(body, fixed)))?;
         Ok(entries)
     }
 
