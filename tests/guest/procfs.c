@@ -173,6 +173,37 @@ static void directories_as_handles(void)
     close(dir);
 }
 
+/* Who logged in is set once, by the task itself, and inherited. */
+static void login(void)
+{
+    char before[16];
+    int status;
+    snprintf(before, sizeof before, "%s", slurp("/proc/self/loginuid"));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        int fd = open("/proc/self/loginuid", O_WRONLY);
+        CHECK(fd >= 0 && write(fd, "77", 2) == 2);
+        close(fd);
+        CHECK(strcmp(slurp("/proc/self/loginuid"), "77") == 0);
+        CHECK(strcmp(slurp("/proc/self/sessionid"), "4294967295") != 0);
+        pid_t grandchild = fork();
+        CHECK(grandchild >= 0);
+        if (grandchild == 0)
+            _exit(strcmp(slurp("/proc/self/loginuid"), "77") != 0);
+        CHECK(waitpid(grandchild, &status, 0) == grandchild && status == 0);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(strcmp(slurp("/proc/self/loginuid"), before) == 0);
+    snprintf(text, 64, "/proc/%d/loginuid", getppid());
+    int fd = open(text, O_WRONLY);
+    if (fd >= 0) {
+        FAILS(write(fd, "77", 2), EPERM);
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -182,5 +213,6 @@ int main(int argc, char **argv)
     machine();
     devices();
     directories_as_handles();
+    login();
     OK();
 }

@@ -36,6 +36,7 @@ static void discipline(void)
     CHECK(write(master, "\004", 1) == 1 && read(slave, buf, 64) == 0);
     struct termios t;
     CHECK(tcgetattr(slave, &t) == 0 && (t.c_lflag & ICANON) && (t.c_lflag & ECHO));
+    CHECK(cfgetospeed(&t) == B38400 && cfgetispeed(&t) == B38400 && (t.c_cflag & CSIZE) == CS8);
     cfmakeraw(&t);
     CHECK(tcsetattr(slave, TCSANOW, &t) == 0);
     CHECK(write(master, "x\r", 2) == 2 && read(slave, buf, 64) == 2 && buf[1] == '\r');

@@ -100,6 +100,27 @@ static void names(void)
     CHECK(unlink("a2") == 0);
 }
 
+/* Capabilities of a file, as setcap(8) writes them, are read as they were written. Without CAP_SETFCAP there are none. */
+static void file_capabilities(void)
+{
+    /* VFS_CAP_REVISION_2 with the effective bit, CAP_NET_RAW. */
+    const unsigned caps[5] = {0x02000001, 1 << 13, 0, 0, 0};
+    unsigned seen[6] = {0};
+    int fd = open("capable", O_CREAT | O_WRONLY, 0755);
+    CHECK(fd >= 0);
+    if (setxattr("capable", "security.capability", caps, sizeof caps, 0) == 0) {
+        CHECK(getxattr("capable", "security.capability", seen, sizeof seen) == sizeof caps);
+        CHECK(memcmp(seen, caps, sizeof caps) == 0);
+        /* What is written is another program. */
+        CHECK(write(fd, "x", 1) == 1);
+        FAILS(getxattr("capable", "security.capability", seen, sizeof seen), ENODATA);
+    } else {
+        CHECK(errno == EPERM && geteuid() != 0);
+    }
+    close(fd);
+    CHECK(unlink("capable") == 0);
+}
+
 static void attributes(void)
 {
     put("x", "x");
@@ -208,6 +229,7 @@ int main(int argc, char **argv)
     nodes();
     names();
     attributes();
+    file_capabilities();
     space();
     locks();
     many();

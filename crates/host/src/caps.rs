@@ -19,6 +19,8 @@ impl Cap {
     pub const FOWNER: Cap = Cap(3);
     /// Keep set-user-ID bits when writing.
     pub const FSETID: Cap = Cap(4);
+    /// Give capabilities to files.
+    pub const SETFCAP: Cap = Cap(31);
     /// Change group ids.
     pub const SETGID: Cap = Cap(6);
     /// Change user ids.

@@ -1,7 +1,7 @@
 //! The kernel object: what all tasks of a sandbox share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use platform::Platform;
 use sync::{Mutex, RwLock, rank};
@@ -86,8 +86,12 @@ pub struct Kernel {
     pub memory: Arc<dyn crate::file::MemoryProvider>,
     /// What the container may use.
     pub limits: RwLock<crate::limits::Limits>,
+    /// Processors that the control group allows, as guests number them; see [`Kernel::allowed_processors`].
+    pub(crate) cpuset: AtomicU64,
     /// How often a task was refused because of the limit on tasks.
     pub tasks_refused: AtomicU64,
+    /// How often somebody logged in (/proc/PID/sessionid).
+    pub logins: AtomicU32,
     /// The next inode number of anonymous objects.
     pub next_ino: AtomicU64,
 }
@@ -147,7 +151,9 @@ impl Kernel {
             cgroup_ns: crate::task::CgroupNs::new(),
             sysctls: crate::sysctl::Sysctls::default(),
             limits: RwLock::new(rank::LEAF, crate::limits::Limits::default()),
+            cpuset: AtomicU64::new(u64::MAX),
             tasks_refused: AtomicU64::new(0),
+            logins: AtomicU32::new(0),
             log,
             memory,
             config,

@@ -2,6 +2,8 @@
 //!
 //! Memory and processor time are enforced by the host's control group that the sandbox is in; tasks by this kernel.
 
+use std::sync::atomic::Ordering;
+
 use crate::Kernel;
 
 /// Limits; `None`: without limit.
@@ -44,6 +46,28 @@ impl Default for Limits {
 }
 
 impl Kernel {
+    /// New limits. `processors` are those allowed, as the host numbers them.
+    pub fn limit(&self, limits: Limits, processors: u64) {
+        *self.limits.write() = limits;
+        let own = match self.processors_are_the_engines() {
+            true => processors,
+            // As many, from the first on.
+            false => 1_u64
+                .checked_shl(processors.count_ones())
+                .map_or(u64::MAX, |next| next - 1),
+        };
+        self.cpuset.store(own, Ordering::Relaxed);
+    }
+
+    /// Processors that tasks may run on, as a mask; not empty.
+    pub fn allowed_processors(&self) -> u64 {
+        let all = self.processors();
+        match self.cpuset.load(Ordering::Relaxed) & all {
+            0 => all,
+            allowed => allowed,
+        }
+    }
+
     /// Bytes of memory that guests have: the machine's, or their limit.
     pub fn total_memory(&self) -> u64 {
         let limit = self.limits.read().memory;

@@ -38,6 +38,7 @@ pub const KEPT_CAPABILITIES: &[(Cap, &str)] = &[
         "change modes and times of files on volumes for their owners",
     ),
     (Cap::FSETID, "keep set-user-ID bits that the guest set"),
+    (Cap::SETFCAP, "give files the capabilities that the guest names"),
 ];
 
 /// A running jail, as the command sees it.

@@ -52,7 +52,7 @@ pub fn start(
     network::start(&kernel, &config.network, std::mem::take(&mut io.network)).map_err(own("network"))?;
     fs::cgroupfs::figures::take(std::mem::take(&mut io.figures));
     let mut container = config.container;
-    *kernel.limits.write() = container.limits.clone().in_kernel();
+    container.limits.clone().hold_for(&kernel);
     let root = mounts::build(&kernel, handles.root, handles.volumes, &container).map_err(not_set_up)?;
     let walker = Walker::as_root(&kernel, root.clone());
     if let Some(spec) = &config.user {

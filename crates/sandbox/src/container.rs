@@ -2,6 +2,7 @@
 //!
 //! A sandbox is started with one container; the protocol names containers by their ids, so that there can be more.
 
+use kernel::Kernel;
 use serde::{Deserialize, Serialize};
 
 use crate::seccomp::RawInstruction;
@@ -40,6 +41,8 @@ pub struct Limits {
     pub cpu_weight: Option<u64>,
     /// Processors, as a list.
     pub cpus: Option<String>,
+    /// The same as a mask.
+    pub processors: Option<u64>,
     /// Memory nodes, as a list.
     pub mems: Option<String>,
     /// Tasks.
@@ -47,8 +50,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// In the kernel's terms.
-    pub(crate) fn in_kernel(self) -> kernel::limits::Limits {
+    /// Has them hold in a kernel.
+    pub(crate) fn hold_for(self, kernel: &Kernel) {
+        let processors = self.processors.unwrap_or(u64::MAX);
+        kernel.limit(self.in_kernel(), processors);
+    }
+
+    fn in_kernel(self) -> kernel::limits::Limits {
         let usual = kernel::limits::Limits::default();
         kernel::limits::Limits {
             memory: self.memory,

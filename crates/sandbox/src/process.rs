@@ -106,6 +106,20 @@ fn attributes(privileges: &Privileges) -> Result<Attributes, Errno> {
     })
 }
 
+/// What is said of a first directory that cannot be entered: of containers, in the words that engines know.
+fn no_directory(role: Role, cwd: &[u8], errno: Errno) -> String {
+    let (cwd, why) = (shown(cwd), words(errno));
+    match role {
+        Role::Command => format!("directory '{cwd}': {why}"),
+        Role::Init | Role::Entered => {
+            format!(
+                "chdir to cwd (\"{cwd}\") set in config.json failed: {}",
+                why.to_lowercase()
+            )
+        }
+    }
+}
+
 /// Finds the program and starts it; `before_start` runs when everything is ready, and can still give it up.
 pub fn start(
     kernel: &Arc<Kernel>,
@@ -134,7 +148,7 @@ pub fn start(
     walker.cred = Arc::new(cred.clone());
     walker.cwd = walker
         .resolve(None, &cwd, LookupFlags::FOLLOW | LookupFlags::DIRECTORY)
-        .map_err(|errno| failed(125, &format!("directory '{}': {}", shown(&cwd), words(errno))))?;
+        .map_err(|errno| failed(125, &no_directory(role, &cwd, errno)))?;
     let name = process.argv.first().cloned().unwrap_or_default();
     let not_run = |why: NotRun| {
         let text = match role {

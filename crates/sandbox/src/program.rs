@@ -55,6 +55,9 @@ pub fn find(walker: &Walker<'_>, name: &[u8], env: &[Vec<u8>]) -> Result<Vec<u8>
         };
     }
     let mut worst = Errno::ENOENT;
+    if name.is_empty() {
+        return Err(NotRun::from_errno(worst));
+    }
     for dir in search_path(env).split(|byte| *byte == b':') {
         let mut path = if dir.is_empty() {
             b".".to_vec()

@@ -108,7 +108,7 @@ fn serve(sandbox: &Arc<Sandbox>, connection: &Connection) {
                 all,
             } if container == sandbox.id => signal_container(sandbox, signal, all),
             Request::Update { container, limits } if container == sandbox.id => {
-                *sandbox.kernel.limits.write() = limits.in_kernel();
+                limits.hold_for(&sandbox.kernel);
                 Reply::Done
             }
             Request::List { container } if container == sandbox.id => Reply::Processes(list(sandbox)),

@@ -137,8 +137,7 @@ fn threads(at: &System) -> Result<Vec<u8>, Errno> {
 }
 
 fn cpus(at: &System) -> Result<Vec<u8>, Errno> {
-    let cpus = at.kernel()?.config.cpus.clamp(1, 64);
-    line(cpu_list(u64::MAX >> (64 - cpus)))
+    line(cpu_list(at.kernel()?.allowed_processors()))
 }
 
 fn cpu_stat(at: &System) -> Result<Vec<u8>, Errno> {

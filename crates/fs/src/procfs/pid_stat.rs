@@ -294,14 +294,9 @@ fn status_caps(out: &mut String, view: &View) {
     {
         let _ = writeln!(out, "{name}:\t{:016x}", set.bits());
     }
-    let state = view.task.as_ref().unwrap_or(&view.leader).state.lock().clone();
-    let cpus = u64::from(view.kernel.config.cpus.clamp(1, 64));
-    let all = u64::MAX >> (64 - cpus);
-    let mask = if state.affinity & all == 0 {
-        all
-    } else {
-        state.affinity & all
-    };
+    let task = view.task.as_ref().unwrap_or(&view.leader);
+    let mask = task.affinity();
+    let state = task.state.lock().clone();
     let (seccomp, filters) = super::process_text::seccomp(view);
     let _ = write!(
         out,

@@ -1,14 +1,15 @@
 //! The smaller files of a process directory.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use abi::{Errno, PAGE_SIZE};
-use kernel::cred::Caps;
-use kernel::task::current;
+use kernel::cred::{Caps, IdKind};
+use kernel::task::{Task, current};
 use kernel::vfs::{Follow, Path};
 
 use super::process::{Process, View};
-use crate::kernfs::parse_i64;
+use crate::kernfs::{parse_i64, parse_u64};
 
 /// Longest name of a task (TASK_COMM_LEN without the NUL).
 const COMM_MAX: usize = 15;
@@ -246,6 +247,44 @@ pub fn set_oom_score_adj(at: &Process, data: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// /proc/PID/loginuid.
+pub fn loginuid(at: &Process) -> Result<Vec<u8>, Errno> {
+    let uid = at.task()?.state.lock().login.uid;
+    let shown = |reader: Arc<Task>| {
+        reader
+            .cred()
+            .user_ns
+            .to_own(IdKind::User, uid)
+            .unwrap_or(u32::MAX)
+    };
+    Ok(current().map_or(uid, shown).to_string().into_bytes())
+}
+
+/// Writing /proc/PID/loginuid: a task's own only.
+pub fn set_loginuid(at: &Process, data: &[u8]) -> Result<(), Errno> {
+    let task = at.task()?;
+    let writer = current()
+        .filter(|writer| writer.tid == task.tid)
+        .ok_or(Errno::EPERM)?;
+    let uid = u32::try_from(parse_u64(data)?).map_err(|_| Errno::EINVAL)?;
+    match uid {
+        u32::MAX => task.log_in(uid),
+        _ => task.log_in(
+            writer
+                .cred()
+                .user_ns
+                .to_kernel(IdKind::User, uid)
+                .ok_or(Errno::EINVAL)?,
+        ),
+    }
+}
+
+/// /proc/PID/sessionid.
+pub fn sessionid(at: &Process) -> Result<Vec<u8>, Errno> {
+    let session = at.task()?.state.lock().login.session;
+    Ok(session.to_string().into_bytes())
+}
+
 /// /proc/PID/timerslack_ns.
 pub fn timer_slack(at: &Process) -> Result<Vec<u8>, Errno> {
     let slack = at.task()?.state.lock().timer_slack;
@@ -255,7 +294,7 @@ pub fn timer_slack(at: &Process) -> Result<Vec<u8>, Errno> {
 /// Writing /proc/PID/timerslack_ns.
 pub fn set_timer_slack(at: &Process, data: &[u8]) -> Result<(), Errno> {
     at.may_access()?;
-    let slack = crate::kernfs::parse_u64(data)?;
+    let slack = parse_u64(data)?;
     at.task()?.state.lock().timer_slack = slack;
     Ok(())
 }

@@ -134,7 +134,7 @@ pub const NCCS: usize = 19;
 /// c_cflag's HUPCL.
 pub const HUPCL: u32 = 0o2000;
 /// B38400 | CS8 | CREAD.
-const DEFAULT_CONTROL: u32 = 0o15 | 0o60 | 0o200;
+const DEFAULT_CONTROL: u32 = 0o17 | 0o60 | 0o200;
 /// Mask of c_cflag's speed.
 const CBAUD: u32 = 0o10017;
 /// A speed given as a number in c_ospeed.

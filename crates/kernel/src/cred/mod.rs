@@ -71,6 +71,8 @@ bitflags! {
         const LEASE = 1 << 28;
         /// CAP_AUDIT_WRITE.
         const AUDIT_WRITE = 1 << 29;
+        /// CAP_AUDIT_CONTROL.
+        const AUDIT_CONTROL = 1 << 30;
         /// CAP_SETFCAP.
         const SETFCAP = 1 << 31;
         /// CAP_MAC_OVERRIDE.
@@ -125,7 +127,9 @@ pub struct Credentials {
 
 impl Credentials {
     /// The given user with all capabilities when it is root, else none.
-    pub fn for_user(uid: u32, gid: u32, groups: Vec<u32>) -> Self {
+    pub fn for_user(uid: u32, gid: u32, mut groups: Vec<u32>) -> Self {
+        // As setgroups(2) keeps them.
+        groups.sort_unstable();
         let caps = if uid == 0 { Caps::ALL } else { Caps::empty() };
         Credentials {
             uid,

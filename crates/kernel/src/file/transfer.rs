@@ -10,7 +10,7 @@ use super::FileDescription;
 use crate::io::{Sink, Source};
 use crate::signal::{SigInfo, send_to_task};
 use crate::task::{CurrentTask, Deadline};
-use crate::vfs::{AttrChange, FileKind, notify, perm_after_write};
+use crate::vfs::{AttrChange, FileKind, notify, perm_after_write, xattr};
 
 /// RLIMIT_FSIZE.
 const RLIMIT_FSIZE: usize = 1;
@@ -225,8 +225,9 @@ pub fn check_size(task: &CurrentTask, size: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A write takes the setuid and setgid bits off (file_remove_privs).
+/// A write takes the setuid and setgid bits and the capabilities off (file_remove_privs).
 fn drop_privileges(task: &CurrentTask, file: &FileDescription) -> Result<(), Errno> {
+    xattr::drop_capabilities(&task.kernel.vfs, file.path())?;
     if task.cred.read().has(crate::cred::Caps::FSETID) {
         return Ok(());
     }

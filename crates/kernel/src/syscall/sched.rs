@@ -105,7 +105,7 @@ pub(super) fn set_scheduling(
     if clamps {
         return Err(Errno::EOPNOTSUPP);
     }
-    if promises && affinity(target) != task.kernel.processors() {
+    if promises && target.affinity() != task.kernel.allowed_processors() {
         return Err(Errno::EPERM);
     }
     let mut state = target.state.lock();
@@ -132,17 +132,9 @@ pub fn sched_yield(_: &CurrentTask) -> Result<(), Errno> {
     Ok(())
 }
 
-fn affinity(target: &Task) -> u64 {
-    let all = target.kernel.processors();
-    match target.state.lock().affinity & all {
-        0 => all,
-        mask => mask,
-    }
-}
-
 /// Where the engine is to run the task's guest thread: all bits when it may choose.
 pub(crate) fn processors_of(task: &Task) -> u64 {
-    let mask = affinity(task);
+    let mask = task.affinity();
     if mask == task.kernel.processors() || !task.kernel.processors_are_the_engines() {
         u64::MAX
     } else {
@@ -156,7 +148,7 @@ pub fn sched_getaffinity(task: &CurrentTask, pid: i32, len: u32, mask: UserAddr)
         return Err(Errno::EINVAL);
     }
     let target = thread(task, pid).map_err(|_| Errno::ESRCH)?;
-    let cpus = affinity(&target);
+    let cpus = target.affinity();
     task.write_struct(mask, &cpus)?;
     Ok(8)
 }
@@ -168,7 +160,7 @@ pub fn sched_setaffinity(task: &CurrentTask, pid: i32, len: u32, mask: UserAddr)
     task.copy_in(mask, bytes.get_mut(..take).unwrap_or_default())?;
     let target = thread(task, pid).map_err(|_| Errno::ESRCH)?;
     may_change(task, &target)?;
-    let wanted = u64::get(&bytes) & task.kernel.processors();
+    let wanted = u64::get(&bytes) & task.kernel.allowed_processors();
     if wanted == 0 {
         return Err(Errno::EINVAL);
     }
@@ -188,7 +180,7 @@ pub fn sched_setaffinity(task: &CurrentTask, pid: i32, len: u32, mask: UserAddr)
 /// getcpu(2): where the thread ran when it called; the first processor of its affinity mask if that is not known.
 pub fn getcpu(task: &CurrentTask, cpu: UserAddr, node: UserAddr) -> Result<(), Errno> {
     if !cpu.is_null() {
-        let allowed = affinity(task);
+        let allowed = task.affinity();
         let real = task.context.borrow().processor();
         let real = real.filter(|cpu| {
             task.kernel.processors_are_the_engines() && allowed.checked_shr(*cpu).unwrap_or(0) & 1 != 0

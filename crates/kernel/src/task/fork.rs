@@ -380,6 +380,7 @@ impl CurrentTask {
                 affinity: parent.affinity,
                 personality: parent.personality,
                 ioprio: parent.ioprio,
+                login: parent.login,
                 timer_slack: parent.timer_slack,
                 treatment: parent.treatment,
                 mempolicy: parent.mempolicy,

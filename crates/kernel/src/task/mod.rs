@@ -47,7 +47,7 @@ pub use pids::{GroupEntry, PID_MAX, PROCESSES_MAX, PidTable, TASKS_MAX};
 pub use seccomp::{Seccomp, Verdict};
 pub use seccomp_notify::{Listener, ListenerFile};
 pub use session::ControllingTerminal;
-pub use task_struct::{Task, TaskState, treat};
+pub use task_struct::{Login, Task, TaskState, treat};
 pub use user_dispatch::UserDispatch;
 pub use user_memory::{UserBuffers, UserIoVec};
 pub use wait::{WaitFor, WaitOptions, Waited};

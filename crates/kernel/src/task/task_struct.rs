@@ -113,6 +113,8 @@ pub struct TaskState {
     pub ioprio: u32,
     /// set_mempolicy(2): the mode with its flags, and whether the (only) node is in its mask.
     pub mempolicy: (u32, bool),
+    /// Who logged in, in which session of the audit system.
+    pub login: Login,
     /// PR_SET_TIMERSLACK, nanoseconds.
     pub timer_slack: u64,
     /// prctl(2): how the task wants to be treated, bits of [`treat`].
@@ -121,7 +123,50 @@ pub struct TaskState {
     pub switches: (u64, u64),
 }
 
+/// /proc/PID/loginuid and sessionid: children inherit both, and nothing else depends on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user as the kernel knows it; `u32::MAX`: nobody has logged in.
+    pub uid: u32,
+    /// The session; `u32::MAX`: none.
+    pub session: u32,
+}
+
+impl Default for Login {
+    fn default() -> Login {
+        Login {
+            uid: u32::MAX,
+            session: u32::MAX,
+        }
+    }
+}
+
 impl Task {
+    /// Processors that it may run on, as a mask; not empty.
+    pub fn affinity(&self) -> u64 {
+        let allowed = self.kernel.allowed_processors();
+        match self.state.lock().affinity & allowed {
+            0 => allowed,
+            mask => mask,
+        }
+    }
+
+    /// Sets who logged in (/proc/PID/loginuid); `u32::MAX` takes it back. Once somebody has, that takes CAP_AUDIT_CONTROL.
+    pub fn log_in(&self, uid: u32) -> Result<(), Errno> {
+        let privileged = self.cred().has(crate::cred::Caps::AUDIT_CONTROL);
+        let mut state = self.state.lock();
+        if state.login.uid != u32::MAX && !privileged {
+            return Err(Errno::EPERM);
+        }
+        let session = match uid {
+            u32::MAX => u32::MAX,
+            // From 1 on; round again it never is "none".
+            _ => self.kernel.logins.fetch_add(1, Ordering::Relaxed) % (u32::MAX - 1) + 1,
+        };
+        state.login = Login { uid, session };
+        Ok(())
+    }
+
     /// The task's address space; `None` once it has exited.
     pub fn mm(&self) -> Option<Arc<Mm>> {
         self.mm.lock().clone()

@@ -23,7 +23,7 @@ mod propagation;
 mod remove;
 mod rename;
 mod walk;
-mod xattr;
+pub(crate) mod xattr;
 
 pub use anonymous::{ANONYMOUS_FS, anon_file, anon_path, anon_path_of, anonymous_superblock};
 pub use attr_change::perm_after_write;

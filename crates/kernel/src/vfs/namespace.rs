@@ -1,7 +1,7 @@
 //! The mount tree: which mounts are attached where, in which namespace; and the VFS state of a kernel.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
@@ -32,6 +32,8 @@ pub struct Vfs {
     pub(crate) async_files: crate::file::sigio::AsyncFiles,
     /// Leases in the sandbox: with none, opening a file looks for none.
     pub(crate) leases: AtomicUsize,
+    /// Whether the guest has given a file capabilities: if not, writes look for none.
+    pub(crate) capable_files: AtomicBool,
     /// File handles that were given out.
     pub handles: super::Handles,
     /// Held over renames between directories.
@@ -75,6 +77,7 @@ impl Default for Vfs {
             lock_waits: crate::file::lock::LockWaits::default(),
             async_files: crate::file::sigio::AsyncFiles::default(),
             leases: AtomicUsize::new(0),
+            capable_files: AtomicBool::new(false),
             handles: super::Handles::default(),
             rename_lock: Mutex::new(rank::RENAME, ()),
             mounts: RwLock::new(rank::MOUNTS, MountTable::default()),

@@ -1,17 +1,34 @@
 //! Extended attributes (xattr(7)): who may see and change which name space.
 
+use std::sync::atomic::Ordering;
+
 use abi::Errno;
 
 use super::permission::{MAY_READ, MAY_WRITE, S_ISVTX, is_owner, permission};
-use super::{FileKind, Path, Walker, notify};
+use super::{FileKind, Path, Vfs, Walker, notify};
 use crate::cred::{Caps, FileCaps};
+
+/// The attribute that holds a file's capabilities.
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// A write takes a file's capabilities away (cap_inode_killpriv), whoever writes.
+pub(crate) fn drop_capabilities(vfs: &Vfs, path: &Path) -> Result<(), Errno> {
+    if !vfs.capable_files.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let inode = path.inode()?;
+    match inode.ops.get_xattr(CAPABILITY) {
+        Ok(_) => inode.ops.remove_xattr(CAPABILITY),
+        Err(_) => Ok(()),
+    }
+}
 
 impl Walker<'_> {
     /// getxattr(2).
     pub fn get_xattr(&self, path: &Path, name: &[u8]) -> Result<Vec<u8>, Errno> {
         self.may_xattr(path, name, false)?;
         let value = path.dentry.inode_ref()?.ops.get_xattr(name)?;
-        if name == b"security.capability" {
+        if name == CAPABILITY {
             return FileCaps::shown(value, &self.cred.user_ns);
         }
         Ok(value)
@@ -21,7 +38,8 @@ impl Walker<'_> {
     pub fn set_xattr(&self, path: &Path, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
         path.mount.want_write()?;
         self.may_xattr(path, name, true)?;
-        let own = if name == b"security.capability" {
+        let own = if name == CAPABILITY {
+            self.kernel.vfs.capable_files.store(true, Ordering::Relaxed);
             FileCaps::stored(value, &self.cred.user_ns)?
         } else {
             None
@@ -58,7 +76,7 @@ impl Walker<'_> {
             return Err(Errno::EINVAL);
         }
         if name.starts_with(b"security.") {
-            let fine = if name == b"security.capability" {
+            let fine = if name == CAPABILITY {
                 let attr = inode.attr()?;
                 self.cred.has_over(Caps::SETFCAP, attr.uid, attr.gid)
             } else {

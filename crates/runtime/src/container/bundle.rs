@@ -173,7 +173,11 @@ impl Bundle {
             below: true,
         }];
         trees.extend(mounts.trees);
-        let name = |name: &Option<String>, else_: &str| name.as_deref().unwrap_or(else_).as_bytes().to_vec();
+        // Without a word it is the one of the namespace that is shared, which the monitor finds.
+        let name = |name: &Option<String>, own: &str| -> Vec<u8> {
+            let own = if namespaces.shares_names() { "" } else { own };
+            name.as_deref().unwrap_or(own).as_bytes().to_vec()
+        };
         let config = Config {
             hostname: name(self.spec.hostname(), "tegmen"),
             user: None,

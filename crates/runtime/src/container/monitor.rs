@@ -158,7 +158,7 @@ struct Rest {
 fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
     let Plan {
         trees,
-        config,
+        mut config,
         mut io,
         listener,
         namespaces,
@@ -173,6 +173,15 @@ fn start(plan: Plan) -> Result<(Jail, Rest), Failure> {
         io.figures = cgroup.figures();
     }
     namespaces.enter()?;
+    for (name, file) in [
+        (&mut config.hostname, "hostname"),
+        (&mut config.domainname, "domainname"),
+    ] {
+        if name.is_empty() {
+            let shared = std::fs::read_to_string(format!("/proc/sys/kernel/{file}"));
+            *name = shared.while_doing("host name")?.trim_end().into();
+        }
+    }
     let view = match namespaces.makes_mounts() {
         true => {
             // Nothing that is mounted from here on is to be seen by the host.

@@ -110,6 +110,11 @@ impl Namespaces {
         self.is_new(ns::UTS) && may_make()
     }
 
+    /// Whether the names of the host, or of whose namespace it is, are the container's.
+    pub fn shares_names(&self) -> bool {
+        !self.is_new(ns::UTS)
+    }
+
     /// Whether its mount namespace is of this runtime's making.
     pub fn makes_mounts(&self) -> bool {
         self.joined(ns::MOUNT).is_none() && may_make()
@@ -182,17 +187,18 @@ impl Namespaces {
     /// What is not as it was asked for, because the guest's namespaces are its own kernel's.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for (what, flag) in [
+        for (what, flag) in &[
             ("processes", ns::PID),
             ("System V IPC and message queues", ns::IPC),
-            ("host name", ns::UTS),
+            ("changes of names", ns::UTS),
         ] {
-            match self.0.get(&flag) {
+            match self.0.get(flag) {
                 Some(Asked::New) => {}
                 Some(Asked::Joined(path)) => warnings.push(format!(
                     "the {what} of '{}' cannot be shared: a sandbox has its own",
                     path.display()
                 )),
+                None if *flag == ns::UTS => {}
                 None => warnings.push(format!(
                     "the host's {what} cannot be shared: a sandbox has its own"
                 )),

@@ -29,9 +29,21 @@ pub fn seen_inside(limits: &Limits) -> Seen {
         cpu_period: limits.period,
         cpu_weight: limits.shares.map(weight_of_shares),
         cpus: limits.cpus.clone(),
+        processors: limits.cpus.as_deref().map(mask),
         mems: limits.mems.clone(),
         pids: some(limits.pids),
     }
+}
+
+/// A list of processors as a mask; there are not more than 64 inside.
+fn mask(list: &str) -> u64 {
+    let bits = number_list(list).into_iter();
+    bits.fold(0, |mask, cpu| {
+        mask | u32::try_from(cpu)
+            .ok()
+            .and_then(|cpu| 1_u64.checked_shl(cpu))
+            .unwrap_or(0)
+    })
 }
 
 /// How many processors the container has. A quota of time does not change it, as with Linux.

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::engine::{Daemon, Scratch, compare, must, ready, tegmen};
-use crate::image;
+use crate::engine::{Daemon, Scratch, compare, list, must, ready, tegmen};
+use crate::{image, transcript};
 
 struct Docker {
     socket: String,
@@ -15,7 +15,7 @@ struct Docker {
 }
 
 impl Docker {
-    fn start(scratch: &Scratch) -> Docker {
+    fn start(scratch: &Scratch, default: &str) -> Docker {
         let path = |name: &str| scratch.path(name).display().to_string();
         let config = serde_json::json!({
             "data-root": path("data"),
@@ -26,6 +26,7 @@ impl Docker {
             "cgroup-parent": "/tegmen-test",
             "bip": "172.31.255.1/24",
             "runtimes": { "tegmen": { "path": tegmen() } },
+            "default-runtime": default,
         });
         let file = scratch.path("daemon.json");
         fs::write(&file, config.to_string()).unwrap();
@@ -64,8 +65,8 @@ impl Drop for Docker {
     }
 }
 
-/// An engine with the image loaded; `None` when the test cannot run here.
-fn docker(scratch: &Scratch) -> Option<(Docker, PathBuf)> {
+/// An engine with this default runtime and the image loaded; `None` when the test cannot run here.
+fn docker(scratch: &Scratch, default: &str) -> Option<(Docker, PathBuf)> {
     if !ready(&[
         "docker",
         "dockerd",
@@ -79,7 +80,7 @@ fn docker(scratch: &Scratch) -> Option<(Docker, PathBuf)> {
         return None;
     }
     let archive = image::archive(&scratch.0)?;
-    let docker = Docker::start(scratch);
+    let docker = Docker::start(scratch, default);
     must(&mut docker.command(&["load", "-i", &archive.display().to_string()]));
     let shared = scratch.path("shared");
     fs::create_dir_all(&shared).unwrap();
@@ -89,7 +90,7 @@ fn docker(scratch: &Scratch) -> Option<(Docker, PathBuf)> {
 #[test]
 fn docker_does_the_same_as_with_runc() {
     let scratch = Scratch::new("docker");
-    let Some((docker, shared)) = docker(&scratch) else {
+    let Some((docker, shared)) = docker(&scratch, "runc") else {
         return;
     };
     let env = [
@@ -98,4 +99,21 @@ fn docker_does_the_same_as_with_runc() {
         ("SHARED", shared.as_os_str()),
     ];
     compare(include_str!("docker.sh"), ("runc", "tegmen"), &env);
+}
+
+#[test]
+fn docker_builds_the_same_as_with_runc() {
+    let built = |runtime: &str| {
+        let scratch = Scratch::new(&format!("build-{runtime}"));
+        let (docker, shared) = docker(&scratch, runtime)?;
+        let env = [
+            ("DOCKER_HOST", OsStr::new(&docker.socket)),
+            ("IMAGE", OsStr::new(image::NAME)),
+            ("SHARED", shared.as_os_str()),
+        ];
+        Some(list(include_str!("docker_build.sh"), runtime, &env))
+    };
+    if let (Some(oracle), Some(ours)) = (built("runc"), built("tegmen")) {
+        transcript::compare(&oracle, &ours);
+    }
 }

@@ -198,3 +198,64 @@ section detach keys
 id=$(start -i -t $IMAGE sh); sleep 0.5
 (sleep 1; printf 'echo hi\r'; sleep 1; printf '\020\021') | script -qec "docker attach $id" /dev/null | tr -d '\r' | grep -c 'read escape'
 d inspect -f '{{.State.Status}}' $id; d rm -f $id >/dev/null
+
+section words of errors
+id=$(start -u 0:1000 --group-add 77 --group-add 55 $IMAGE sleep 600)
+d exec $id '' 2>&1 | grep -o 'exec: .*'
+d exec -w /nosuch $id pwd 2>&1 | grep -o 'chdir to.*'
+d exec $id id
+d rm -f $id >/dev/null
+
+section the host\'s name
+run --uts host $IMAGE hostname
+
+section processors that change
+id=$(start $IMAGE sleep 600)
+for cpus in 0 0-1; do
+  d update --cpuset-cpus $cpus $id >/dev/null
+  d exec $id sh -c 'nproc; grep Cpus_allowed_list /proc/self/status'
+done
+d rm -f $id >/dev/null
+
+section speed of a terminal
+script -qec "docker run --rm --network none -t --runtime $runtime $IMAGE stty -a" /dev/null | tr -d '\r' | grep -o 'speed.*;'
+
+section two containers by name
+d network create two >/dev/null
+id=$(d run -d --network two --name served --network-alias also --runtime "$runtime" $IMAGE sh -c 'mkdir /w; echo page > /w/index.html; exec httpd -f -p 8080 -h /w')
+sleep 1
+client() { d run --rm --network two --runtime "$runtime" $IMAGE "$@"; }
+client wget -q -O - http://served:8080/
+client wget -q -O - http://also:8080/index.html
+client sh -c 'wget -q -O - http://nosuch:8080/ 2>&1'
+d exec $id wget -q -O - http://127.0.0.1:8080/
+d restart -t 0 $id >/dev/null; sleep 1
+client wget -q -O - http://served:8080/
+d rm -f $id >/dev/null; d network rm two >/dev/null
+
+section shared memory of another container
+id=$(start --ipc shareable $IMAGE sh -c 'echo shared > /dev/shm/f; exec sleep 600'); sleep 0.5
+run --ipc container:$id $IMAGE cat /dev/shm/f
+d rm -f $id >/dev/null
+
+section volumes of another container
+id=$(start -v /kept $IMAGE sh -c 'echo kept > /kept/f; exec sleep 600'); sleep 0.5
+run --volumes-from $id $IMAGE cat /kept/f
+run --volumes-from $id:ro $IMAGE sh -c 'echo x > /kept/f' 2>&1
+d rm -f -v $id >/dev/null
+
+section copies
+id=$(start -v /vol $IMAGE sleep 600)
+mkdir -p $SHARED/tree/sub; echo leaf > $SHARED/tree/sub/f
+d cp $SHARED/tree $id:/vol/ 2>/dev/null; d exec $id cat /vol/tree/sub/f
+d exec $id sh -c 'echo inside > /root/i'
+d cp $id:/root/i - 2>/dev/null | tar xO
+d export $id | tar t | grep -c '^root/i'
+d rm -f -v $id >/dev/null
+
+section events
+from=$(date +%s)
+id=$(start $IMAGE sh -c 'trap "exit 0" TERM; while true; do sleep 0.1; done'); sleep 0.5
+d pause $id >/dev/null; d unpause $id >/dev/null; d kill -s USR2 $id >/dev/null
+d restart -t 5 $id >/dev/null; d stop -t 5 $id >/dev/null; d rm $id >/dev/null
+d events --since $from --until $(($(date +%s) + 1)) --filter container=$id --format '{{.Status}}'

@@ -12,9 +12,10 @@ pub const NAME: &str = "localhost/busybox:latest";
 
 /// Programs of busybox that the lists use.
 const APPLETS: &[&str] = &[
-    "awk", "cat", "chown", "cut", "date", "dd", "df", "echo", "env", "free", "grep", "head", "hostname",
-    "id", "ip", "kill", "ls", "mkdir", "mount", "nc", "nproc", "ps", "pwd", "readlink", "rm", "sed", "sh",
-    "sleep", "sort", "stat", "stty", "tail", "test", "touch", "tr", "true", "tty", "unshare", "wc", "yes",
+    "awk", "cat", "chown", "cut", "date", "dd", "df", "echo", "env", "find", "free", "grep", "head",
+    "hostname", "httpd", "ln", "id", "ip", "kill", "ls", "mkdir", "mount", "nc", "nproc", "ps", "pwd",
+    "readlink", "rm", "sed", "sh", "sleep", "sort", "stat", "stty", "tail", "test", "touch", "tr", "true",
+    "tty", "unshare", "wc", "wget", "yes", "chmod", "printf", "mv",
 ];
 
 /// Makes the archive in `dir`. `None`, with a word why, when there is no static busybox.

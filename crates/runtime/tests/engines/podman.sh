@@ -45,3 +45,15 @@ p unpause $id >/dev/null; p inspect -f '{{.State.Status}}' $id
 p stop -t 10 $id >/dev/null; p inspect -f '{{.State.ExitCode}}' $id
 p logs $id | tail -1
 p rm $id >/dev/null; echo $?
+
+section copies into a running container
+id=$(p run -d --network none $limits -v /vol $IMAGE sleep 600)
+echo from the host > $SHARED/put
+p cp $SHARED/put $id:/etc/put && p exec $id cat /etc/put
+p cp $SHARED/put $id:/vol/put && p exec $id cat /vol/put
+p exec $id sh -c 'echo from inside > /etc/given'
+p cp $id:/etc/given $SHARED/given && cat $SHARED/given
+test -e /etc/put || echo not on the host
+p top $id | grep -q 'sleep 600' && echo listed
+p top $id | grep -c kthreadd
+p rm -f -t 0 $id >/dev/null
