@@ -12,6 +12,7 @@ pub mod fd;
 pub mod file;
 pub mod futex;
 pub mod inet;
+pub mod inet_socket;
 pub mod machine;
 pub mod mem;
 pub mod memfd;

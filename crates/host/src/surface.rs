@@ -9,6 +9,7 @@ use abi::Errno;
 
 pub use filter::{NameOf, close_forwarder, close_relay, close_sentry, close_waiting, sentry_filter};
 pub use forward::FORWARD;
+pub use host_network::{READABLE, SETTABLE};
 pub use relay::RELAY;
 pub use waiting::{WAITING, Waits};
 
@@ -17,6 +18,8 @@ pub use waiting::{WAITING, Waits};
 pub enum Test {
     /// The low 32 bits are one of these (and the high ones are zero).
     OneOf(&'static [u32]),
+    /// The low 32 bits of it and of the next argument are one of these pairs.
+    PairOf(&'static [(u32, u32)]),
     /// None of these bits is set in the low 32 bits.
     Without(u32),
     /// All of these bits are set in the low 32 bits.
@@ -55,6 +58,10 @@ pub enum Scope {
     ReadOnly,
     /// Containers, which are controlled through a socket.
     Controlled,
+    /// Those that share the host's network.
+    HostNetwork,
+    /// Containers, and those that share the host's network.
+    Accepting,
     /// Commands that wait, not monitors.
     Command,
     /// Monitors that wait, not commands.
@@ -70,6 +77,8 @@ pub struct Needs {
     pub writable_volume: bool,
     /// It listens on a control socket.
     pub control: bool,
+    /// Its guests' sockets are the host's.
+    pub host_network: bool,
 }
 
 impl Needs {
@@ -81,6 +90,8 @@ impl Needs {
             Scope::WritableVolume => self.writable_volume,
             Scope::ReadOnly => !self.writable_volume,
             Scope::Controlled => self.control,
+            Scope::HostNetwork => self.host_network,
+            Scope::Accepting => self.control || self.host_network,
             Scope::Command | Scope::Monitor => false,
         })
     }
@@ -122,6 +133,14 @@ impl Row {
     const fn controlled(self) -> Row {
         Row {
             scope: Scope::Controlled,
+            ..self
+        }
+    }
+
+    /// The same for those that accept connections only.
+    const fn accepting(self) -> Row {
+        Row {
+            scope: Scope::Accepting,
             ..self
         }
     }
@@ -172,6 +191,7 @@ macro_rules! refused {
 }
 
 mod forward;
+mod host_network;
 mod relay;
 mod waiting;
 
@@ -259,6 +279,8 @@ pub const SENTRY: &[Row] = &[
         libc::SYS_write,
         "standard output, logs; outcomes and replies"
     ),
+    host_network::SENDTO,
+    host_network::RECVFROM,
     call!(
         lseek,
         libc::SYS_lseek,
@@ -407,9 +429,9 @@ pub const SENTRY: &[Row] = &[
         accept4,
         libc::SYS_accept4,
         [one_of(3, &[libc::SOCK_CLOEXEC as u32], "close-on-exec")],
-        "connections to the control socket"
+        "connections to the control socket, and to guests in the host's network"
     )
-    .controlled(),
+    .accepting(),
     call!(
         recvmsg,
         libc::SYS_recvmsg,
@@ -417,6 +439,16 @@ pub const SENTRY: &[Row] = &[
         "requests, and the descriptors of processes that are brought in"
     )
     .controlled(),
+    host_network::SOCKET,
+    host_network::BIND,
+    host_network::CONNECT,
+    host_network::LISTEN,
+    host_network::GETSOCKNAME,
+    host_network::GETPEERNAME,
+    host_network::SHUTDOWN,
+    host_network::SETSOCKOPT,
+    host_network::GETSOCKOPT,
+    host_network::IOCTL,
     call!(
         clone,
         libc::SYS_clone,

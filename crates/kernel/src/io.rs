@@ -45,6 +45,11 @@ pub trait Source {
     fn remaining(&self) -> usize;
     /// Fills up to `buf.len()` bytes and returns how many; `EFAULT` like [`Sink::write`].
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno>;
+    /// Takes the last `bytes` that were read back, to give them again. False: it takes nothing back.
+    fn unread(&mut self, bytes: usize) -> bool {
+        let _ = bytes;
+        false
+    }
     /// As [`Sink::check`].
     fn check(&self) -> Result<(), Errno> {
         Ok(())

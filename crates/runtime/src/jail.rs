@@ -72,13 +72,17 @@ pub fn start(
         },
         None => IdMaps::of_caller()?,
     };
+    let namespaces = match config.host_network {
+        true => ns::JAIL & !ns::NETWORK,
+        false => ns::JAIL,
+    };
     let mapped_away = config.id_maps.is_some();
     let copies = trees::copies(&trees)?;
     timing.done("trees copied");
     let mut child_timing = timing.clone();
     let oom_score = config.container.process.privileges.oom_score_adj;
     let child = {
-        ns::spawn(ns::JAIL, || {
+        ns::spawn(namespaces, || {
             let entry = Entry {
                 trees,
                 copies,

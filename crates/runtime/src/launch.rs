@@ -77,6 +77,8 @@ pub enum Network {
     None,
     /// A way to the host's network through a relay.
     Relayed,
+    /// Sockets of the host.
+    Host,
     /// The interfaces of a network namespace that the caller made, which the sandbox takes over.
     Namespace(PathBuf),
 }
@@ -91,6 +93,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
             let (relay, wire) = Relayed::start()?;
             (relayed.insert(relay).config.clone(), vec![wire])
         }
+        Network::Host => (network::seen_here()?, Vec::new()),
         Network::Namespace(path) => {
             let namespace =
                 File::open(path).while_doing(&format!("network namespace '{}'", path.display()))?;
@@ -169,6 +172,7 @@ pub fn run(launch: Launch) -> Result<u8, Failure> {
             limits: container::Limits::default(),
         },
         wait_for_start: false,
+        host_network: launch.network == Network::Host,
         network,
     };
     timing.done("options read");

@@ -17,7 +17,7 @@ use crate::gate::{Gate, Go};
 use crate::log::LineLog;
 use crate::process::{self, Files, Role};
 use crate::serve::{self, Sandbox};
-use crate::{accounts, mounts, network};
+use crate::{accounts, host_network, mounts, network};
 
 /// The engine's: for looking for a fault, parts of it can be switched off, as in `TEGMEN_ENGINE_OFF=windows,patches`.
 fn tuning() -> systrap::Tuning {
@@ -49,6 +49,11 @@ pub fn start(
     seed_random().map_err(own("random numbers"))?;
     let log = log_of(&mut io).map_err(own("log"))?;
     let kernel = new_kernel(&config, platform, log).map_err(own("kernel"))?;
+    let poller = Poller::start().map_err(own("standard descriptors"))?;
+    if config.host_network {
+        let shared = Box::new(host_network::Shared::new(&poller));
+        kernel.net.network.share(shared).map_err(own("network"))?;
+    }
     network::start(&kernel, &config.network, std::mem::take(&mut io.network)).map_err(own("network"))?;
     fs::cgroupfs::figures::take(std::mem::take(&mut io.figures));
     let mut container = config.container;
@@ -61,7 +66,6 @@ pub fn start(
             accounts::find(&walker, spec, umask).map_err(|part| failed(125, &accounts::unknown(&part)))?;
     }
     timing.done("kernel and mounts");
-    let poller = Poller::start().map_err(own("standard descriptors"))?;
     let fds: Vec<OwnedFd> = io.stdio.into_iter().chain(io.more).collect();
     let uid = container.process.user.uid;
     let files = Files::open(&kernel, &poller, &root, fds, io.terminal.as_ref(), uid)
@@ -141,6 +145,7 @@ fn needs(config: &Config, handles: &Handles) -> host::surface::Needs {
         // A read-only root, too, may need mount points to be made in it.
         writable_volume: container.root != Root::Layered || container.mounts.iter().any(writable),
         control: handles.listener.is_some(),
+        host_network: config.host_network,
     }
 }
 

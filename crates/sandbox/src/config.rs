@@ -32,6 +32,8 @@ pub struct Config {
     pub container: Container,
     /// The first process waits for a `start` request. Needs [`Handles::listener`].
     pub wait_for_start: bool,
+    /// Guests' internet sockets are the host's, in the network namespace that the jail was started in.
+    pub host_network: bool,
     /// Interfaces besides the loopback one; the first of [`Io::network`] carries the frames of the first, and so on.
     pub network: NetworkConfig,
 }

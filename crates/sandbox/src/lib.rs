@@ -18,6 +18,7 @@ pub mod request;
 pub mod surface {
     pub use systrap::{Allowed, GUEST_CALLS, helper_calls};
 }
+mod host_network;
 mod log;
 mod mounts;
 pub mod network;

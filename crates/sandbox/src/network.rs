@@ -54,6 +54,9 @@ pub fn start(kernel: &Arc<Kernel>, config: &NetworkConfig, sockets: Vec<OwnedFd>
     if config.interfaces.is_empty() {
         return Ok(());
     }
+    if kernel.net.network.shared().is_some() {
+        return kernel.net.network.show(config);
+    }
     let wanted = config.interfaces.len() + usize::from(config.resolver.is_some());
     if sockets.len() < wanted || wanted > MOST_DESCRIPTORS {
         return Err(Errno::EINVAL);

@@ -19,7 +19,7 @@ use kernel::Kernel;
 use kernel::file::{FileDescription, FileOps};
 use kernel::vfs::{Attr, FileKind, Inode, InodeOps, Path, StatFs, Superblock, SuperblockOps, anon_path_of};
 
-pub use poller::Poller;
+pub use poller::{Poller, Watch};
 pub use pump::{Pump, pump};
 use stream::{Stream, StreamFile};
 

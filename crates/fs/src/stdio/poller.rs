@@ -130,7 +130,8 @@ impl Drop for Watch {
 }
 
 fn to_host(events: Events) -> u32 {
-    let mut host = 0;
+    // These have the host's numbers.
+    let mut host = (events & (Events::PRI | Events::RDHUP)).bits();
     if events.intersects(Events::READABLE) {
         host |= poll::IN;
     }

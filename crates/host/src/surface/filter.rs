@@ -39,6 +39,7 @@ fn body(row: &Row) -> Vec<Insn> {
     for arg in args {
         match arg.test {
             Test::OneOf(values) => one_of(arg.index, values, &mut code),
+            Test::PairOf(pairs) => pair_of(arg.index, pairs, &mut code),
             Test::OwnProcess => one_of(arg.index, &[std::process::id()], &mut code),
             Test::Without(bits) => {
                 code.extend([load(seccomp::arg_low(arg.index)), jump_any(bits, 0, 1)]);
@@ -68,6 +69,20 @@ fn one_of(index: u32, values: &[u32], code: &mut Vec<Insn>) {
     for (at, value) in values.iter().enumerate() {
         // Past the values that follow, and the refusal after them.
         code.push(jump_equal(*value, (values.len() - at) as u8, 0));
+    }
+}
+
+/// Goes on past the refusal that follows when two arguments are one of `pairs`.
+fn pair_of(index: u32, pairs: &[(u32, u32)], code: &mut Vec<Insn>) {
+    for (at, (first, second)) in pairs.iter().enumerate() {
+        // Past the pairs that follow, and the refusal after them.
+        let past = 4 * (pairs.len() - at - 1) + 1;
+        code.extend([
+            load(seccomp::arg_low(index)),
+            jump_equal(*first, 0, 2),
+            load(seccomp::arg_low(index + 1)),
+            jump_equal(*second, past as u8, 0),
+        ]);
     }
 }
 

@@ -33,6 +33,7 @@ fn the_filter_does_what_the_table_says() {
         volume: true,
         writable_volume: true,
         control: true,
+        host_network: true,
     })
     .unwrap();
     let verdict = |nr, args| judge(&program, nr, args);
@@ -89,11 +90,75 @@ fn without_volumes_nothing_is_opened_for_writing() {
 }
 
 #[test]
+fn sockets_of_the_host_are_for_those_who_share_its_network() {
+    let shared = sentry_filter(Needs {
+        host_network: true,
+        ..Needs::default()
+    })
+    .unwrap();
+    let kept = sentry_filter(Needs::default()).unwrap();
+    let kind = (libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64;
+    let socket = |filter, family: i32, kind, protocol| {
+        judge(filter, libc::SYS_socket, [family as u64, kind, protocol, 0, 0, 0])
+    };
+    assert_eq!(socket(&shared, libc::AF_INET, kind, 0), seccomp::ALLOW);
+    assert_eq!(socket(&kept, libc::AF_INET, kind, 0), seccomp::TRAP);
+    for family in [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET, libc::AF_VSOCK] {
+        assert_eq!(socket(&shared, family, kind, 0), seccomp::TRAP);
+    }
+    assert_eq!(
+        socket(&shared, libc::AF_INET, libc::SOCK_RAW as u64, 1),
+        seccomp::TRAP
+    );
+    let set = |level: i32, name: i32| {
+        judge(
+            &shared,
+            libc::SYS_setsockopt,
+            [3, level as u64, name as u64, 0, 0, 0],
+        )
+    };
+    for (level, name) in SETTABLE {
+        assert_eq!(set(*level, *name), seccomp::ALLOW);
+    }
+    let get = |(level, name): &(i32, i32)| {
+        judge(
+            &shared,
+            libc::SYS_getsockopt,
+            [3, *level as u64, *name as u64, 0, 0, 0],
+        )
+    };
+    assert!(
+        SETTABLE
+            .iter()
+            .chain(READABLE)
+            .all(|own| get(own) == seccomp::ALLOW)
+    );
+    assert_eq!(
+        get(&(libc::IPPROTO_TCP, libc::TCP_ZEROCOPY_RECEIVE)),
+        seccomp::TRAP
+    );
+    assert_eq!(get(&(libc::IPPROTO_IP, libc::SO_ACCEPTCONN)), seccomp::TRAP);
+    for (level, name) in [
+        (libc::SOL_SOCKET, libc::SO_ATTACH_BPF),
+        (libc::SOL_SOCKET, libc::SO_BINDTODEVICE),
+        (libc::SOL_SOCKET, libc::SO_MARK),
+        (libc::IPPROTO_TCP, libc::TCP_ULP),
+        (libc::SOL_PACKET, libc::PACKET_RX_RING),
+    ] {
+        assert_eq!(set(level, name), seccomp::TRAP, "{level} {name}");
+    }
+    let ioctl = |request: u64| judge(&shared, libc::SYS_ioctl, [3, request, 0, 0, 0, 0]);
+    assert_eq!(ioctl(0x541b), seccomp::ALLOW);
+    assert_eq!(ioctl(libc::SIOCGIFCONF), seccomp::TRAP);
+}
+
+#[test]
 fn other_architectures_end_the_process() {
     let program = sentry_filter(Needs {
         volume: true,
         writable_volume: true,
         control: true,
+        host_network: true,
     })
     .unwrap();
     assert_eq!((program[0].k, program[2].k), (seccomp::ARCH, seccomp::KILL));
@@ -106,6 +171,7 @@ fn each_call_stands_once() {
             volume: true,
             writable_volume,
             control: writable_volume,
+            host_network: writable_volume,
         };
         let mut numbers: Vec<i64> = needs.rows().map(|row| row.nr).collect();
         numbers.sort_unstable();

@@ -258,4 +258,10 @@ impl Source for Limited<'_> {
         self.left -= got;
         Ok(got)
     }
+
+    fn unread(&mut self, bytes: usize) -> bool {
+        let taken = self.src.unread(bytes);
+        self.left += if taken { bytes } else { 0 };
+        taken
+    }
 }

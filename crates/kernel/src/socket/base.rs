@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use abi::Errno;
 use sync::{Events, Mutex, WaitQueue, rank};
 
-use super::NetNs;
 use super::filter::Filter;
 use super::options::Options;
+use super::{AF_INET, AF_INET6, NetNs};
 
 /// The kind of a socket (its type argument).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,11 @@ impl Base {
             filter: Mutex::new(rank::LEAF, None),
             error: AtomicI32::new(0),
         }
+    }
+
+    /// Whether it is a socket of the host's (see [`super::host`]).
+    pub fn is_of_host(&self) -> bool {
+        matches!(self.family, AF_INET | AF_INET6) && self.net.network.shared().is_some()
     }
 
     /// Sets the pending error (SO_ERROR) and wakes everyone.

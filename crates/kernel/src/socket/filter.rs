@@ -97,7 +97,8 @@ pub fn attach(task: &CurrentTask, base: &Base, value: &[u8]) -> Result<(), Errno
     if value.len() != Program::SIZE {
         return Err(Errno::EINVAL);
     }
-    if base.options.lock().filter_locked() {
+    // The host's sockets are not filtered here.
+    if base.is_of_host() || base.options.lock().filter_locked() {
         return Err(Errno::EPERM);
     }
     let program = Program::get(value);

@@ -10,6 +10,7 @@ mod base;
 mod channel;
 mod file;
 pub mod filter;
+pub mod host;
 mod in_flight;
 mod inbox;
 pub mod inet;
@@ -54,6 +55,7 @@ pub mod msg {
     #![allow(missing_docs, reason = "the names are those of the man pages")]
     pub const OOB: u32 = 1;
     pub const PEEK: u32 = 2;
+    pub const DONTROUTE: u32 = 4;
     pub const CTRUNC: u32 = 8;
     pub const TRUNC: u32 = 0x20;
     pub const DONTWAIT: u32 = 0x40;
@@ -157,6 +159,11 @@ pub trait SocketOps: Send + Sync {
     fn set_option(&self, task: &CurrentTask, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         let _ = (task, level, name, value);
         Err(Errno::ENOPROTOOPT)
+    }
+    /// setsockopt(2) of what all sockets keep alike has been done.
+    fn general_option_set(&self, name: i32, value: &[u8]) -> Result<(), Errno> {
+        let _ = (name, value);
+        Ok(())
     }
     /// getsockopt(2) of what only this kind knows. `ENOPROTOOPT`: unknown.
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {

@@ -517,6 +517,10 @@ fn buffer_size(asked: i32) -> usize {
 
 /// SO_BINDTODEVICE. `ENODEV`; `EPERM` to change it without CAP_NET_RAW.
 pub fn bind_to_device(task: &CurrentTask, base: &Base, value: &[u8]) -> Result<(), Errno> {
+    // Only the host could hold its sockets to a device.
+    if base.is_of_host() {
+        return Err(Errno::EPERM);
+    }
     let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
     if base.options.lock().device.is_some() && !base.net.permits(&task.cred(), Caps::NET_RAW) {
         return Err(Errno::EPERM);
@@ -535,6 +539,9 @@ pub fn bind_to_device(task: &CurrentTask, base: &Base, value: &[u8]) -> Result<(
 /// SO_BINDTOIFINDEX. `EINVAL`; `EPERM` to change it without CAP_NET_RAW.
 pub fn bind_to_index(task: &CurrentTask, base: &Base, value: &[u8]) -> Result<(), Errno> {
     let index = u32::try_from(int(value)?).map_err(|_| Errno::EINVAL)?;
+    if base.is_of_host() {
+        return Err(Errno::EPERM);
+    }
     if base.options.lock().device.is_some() && !base.net.permits(&task.cred(), Caps::NET_RAW) {
         return Err(Errno::EPERM);
     }

@@ -80,11 +80,13 @@ pub fn setsockopt(
         }
         match socket.base().set_general_option(&task.cred(), name, &bytes) {
             Err(Errno::ENOPROTOOPT) => {}
-            Ok(true) => {
-                socket.buffers_changed();
-                return Ok(());
+            Ok(changed) => {
+                if changed {
+                    socket.buffers_changed();
+                }
+                return socket.general_option_set(name, &bytes);
             }
-            done => return done.map(|_| ()),
+            Err(error) => return Err(error),
         }
     }
     socket.set_option(task, level, name, &bytes)

@@ -266,6 +266,24 @@ impl Sink for UserBuffers<'_> {
 }
 
 impl Source for UserBuffers<'_> {
+    fn unread(&mut self, bytes: usize) -> bool {
+        let mut left = bytes;
+        while left > 0 {
+            if self.done == 0 {
+                let Some(before) = self.index.checked_sub(1) else {
+                    return false;
+                };
+                self.index = before;
+                self.done = self.vectors.get(before).map_or(0, |vector| vector.len);
+            }
+            let step = left.min(self.done);
+            self.done -= step;
+            self.remaining += step;
+            left -= step;
+        }
+        true
+    }
+
     fn check(&self) -> Result<(), Errno> {
         self.check_ranges()
     }

@@ -24,8 +24,9 @@ usage: tegmen do [OPTION...] [--] COMMAND [ARG...]
       --clear-env             start from an empty environment instead of the caller's
       --user USER[:GROUP]     run as this user, a name or a number (default: the caller)
       --hostname NAME         the sandbox's host name (default: tegmen)
-      --network none|sandbox  'none' (the default): a loopback interface only; 'sandbox': outgoing TCP, UDP, DNS and ping
-                              through the host's network, without privileges; the host's loopback is not reached
+      --network none|sandbox|host  'none' (the default): a loopback interface only; 'sandbox': outgoing TCP, UDP, DNS and
+                              ping through the host's network, without privileges; the host's loopback is not reached;
+                              'host': sockets of the host, its loopback too, which makes more of its kernel reachable
       --netns PATH            take over the interfaces of this network namespace (as 'ip netns' makes them)
       --strace                log every system call of the command
       --debug-log FILE        write the logs to FILE instead of standard error
@@ -180,9 +181,7 @@ fn network(kind: &str) -> Result<Network, Failure> {
     match kind {
         "none" => Ok(Network::None),
         "sandbox" => Ok(Network::Relayed),
-        "host" => Err(Failure::own(
-            "network 'host' (sockets of the host itself) is not there; 'sandbox' reaches the host's network, 'none' nothing",
-        )),
+        "host" => Ok(Network::Host),
         _ => Err(Failure::own(format!(
             "network '{kind}': must be sandbox, none or host"
         ))),

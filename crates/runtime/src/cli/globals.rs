@@ -10,6 +10,7 @@ use lexopt::{Arg, Parser};
 use super::{usage, value};
 use crate::container::{now, state};
 use crate::failure::{Failure, While};
+use crate::network;
 
 pub const HELP: &str = "
 global options, for the verbs of a container runtime:
@@ -21,6 +22,9 @@ global options, for the verbs of a container runtime:
       --debug-log FILE        write the sandboxes' own logs to FILE
       --strace                log every system call of containers there
       --systemd-cgroup        cgroup paths are systemd's (SLICE:PREFIX:NAME)
+      --network sandbox|none|host  'sandbox' (the default) takes over the interfaces of the container's network namespace; 'none'
+                              leaves a loopback interface; 'host' gives guests sockets of that namespace, which makes
+                              more of the host's kernel reachable
       --rootless true|false|auto  accepted for other runtimes' sake
 ";
 
@@ -38,6 +42,8 @@ pub struct Globals {
     pub sandbox_log: Option<PathBuf>,
     /// Log every system call of containers.
     pub strace: bool,
+    /// Which network containers have.
+    pub network: network::Kind,
 }
 
 impl Default for Globals {
@@ -49,6 +55,7 @@ impl Default for Globals {
             systemd_cgroup: false,
             sandbox_log: None,
             strace: false,
+            network: network::Kind::default(),
         }
     }
 }
@@ -62,6 +69,7 @@ pub enum Named {
     Debug,
     DebugLog,
     Strace,
+    Network,
     SystemdCgroup,
     Rootless,
 }
@@ -77,6 +85,7 @@ impl Named {
             "debug" => Named::Debug,
             "debug-log" => Named::DebugLog,
             "strace" => Named::Strace,
+            "network" => Named::Network,
             "systemd-cgroup" => Named::SystemdCgroup,
             "rootless" => Named::Rootless,
             _ => return None,
@@ -102,6 +111,18 @@ impl Globals {
             }
             Named::DebugLog => self.sandbox_log = Some(absolute(path(parser)?)?),
             Named::Strace => self.strace = true,
+            Named::Network => {
+                self.network = match value(parser)?.as_str() {
+                    "sandbox" => network::Kind::Sandbox,
+                    "none" => network::Kind::None,
+                    "host" => network::Kind::Host,
+                    other => {
+                        return Err(Failure::own(format!(
+                            "network '{other}': must be sandbox, none or host"
+                        )));
+                    }
+                }
+            }
             Named::SystemdCgroup => self.systemd_cgroup = true,
             Named::Rootless => drop(value(parser)?),
             Named::Debug => {}

@@ -31,7 +31,15 @@ pub fn run(_: &Globals, parser: Parser) -> Result<u8, Failure> {
     let mut text = format!(
         "The sentry: {least} calls, with a writable volume {most}, {control} more in containers. Anything else, or other arguments, ends the sandbox.\n\n"
     );
-    for row in SENTRY {
+    let of_host = |row: &&Row| row.scope == Scope::HostNetwork;
+    for row in SENTRY.iter().filter(|row| !of_host(row)) {
+        text.push_str(&line(row));
+    }
+    text.push_str(&format!(
+        "\nThe sentry with '--network=host', in the host's network namespace (never without that option): {} calls more.\n\n",
+        SENTRY.iter().filter(of_host).count() + 1
+    ));
+    for row in SENTRY.iter().filter(of_host) {
         text.push_str(&line(row));
     }
     let helper = sandbox::surface::helper_calls();
@@ -90,6 +98,8 @@ fn line(row: &Row) -> String {
         Scope::WritableVolume => "writable",
         Scope::ReadOnly => "read-only",
         Scope::Controlled => "containers",
+        Scope::HostNetwork => "host network",
+        Scope::Accepting => "containers",
         Scope::Command => "commands",
         Scope::Monitor => "monitors",
     };
@@ -122,14 +132,18 @@ mod tests {
         let volume = Needs {
             volume: true,
             writable_volume: true,
-            control: false,
+            ..Needs::default()
         };
         let container = Needs {
             control: true,
             ..volume
         };
-        let counts = [Needs::default(), volume, container].map(count);
-        assert_eq!(counts, [51, 64, 66]);
+        let shared = Needs {
+            host_network: true,
+            ..Needs::default()
+        };
+        let counts = [Needs::default(), volume, container, shared].map(count);
+        assert_eq!(counts, [51, 64, 66, 64]);
         assert_eq!(RELAY.len(), 24);
         assert_eq!(FORWARD.len(), 20);
         assert_eq!(

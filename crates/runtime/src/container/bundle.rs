@@ -198,6 +198,7 @@ impl Bundle {
             // Comes with the start: until then hooks may still change it.
             network: NetworkConfig::default(),
             wait_for_start: true,
+            host_network: false,
         };
         Ok(Made {
             trees,

@@ -18,6 +18,7 @@ use crate::cgroup::Driver;
 use crate::cli::Globals;
 use crate::failure::{Failure, While};
 use crate::launch;
+use crate::network;
 use crate::terminal::Terminal;
 
 /// Descriptors that a caller may pass on beside the standard ones.
@@ -96,6 +97,8 @@ fn create_in(
         globals.warn(warning);
     }
     config.strace = globals.strace;
+    config.host_network = globals.network == network::Kind::Host;
+    saved.network = globals.network;
     // From here on whatever breaks the creation off leaves a trace that `delete` follows.
     let driver = match globals.systemd_cgroup {
         true => Driver::Systemd,
@@ -110,7 +113,7 @@ fn create_in(
     let (io, console, terminal) = standard(bundle, globals, state, options)?;
     let listener = host::socket::listen(&state.socket()).while_doing("control socket")?;
     let (sync, theirs) = host::fd::packet_pair().while_doing("socket to the monitor")?;
-    let network = namespaces.network();
+    let place = namespaces.network();
     let inside = namespaces.clone();
     let monitor = namespaces.with_children_inside(|| {
         let body = || {
@@ -140,7 +143,7 @@ fn create_in(
     saved.sentry = wait_until_ready(&making)?;
     let text = saved.report_json(Status::Creating);
     let create_container = hooks.create_container().as_deref().unwrap_or_default();
-    match network {
+    match place {
         Network::Host => hooks::run("createContainer", create_container, &text)?,
         Network::Own => hooks::run_inside("createContainer", create_container, &text, pid)?,
     }
@@ -196,6 +199,7 @@ fn saved(bundle: &Bundle, id: &str) -> Result<Saved, Failure> {
         terminal: bundle.process()?.terminal().unwrap_or(false),
         hooks: spec.hooks().clone(),
         cgroup: None,
+        network: network::Kind::default(),
     })
 }
 

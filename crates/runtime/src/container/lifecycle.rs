@@ -156,9 +156,10 @@ pub fn start(globals: &Globals, id: &str) -> Result<(), Failure> {
             )));
         }
     }
-    let (network, sockets) = match &known.saved.monitor {
-        Some(monitor) => network::take_over_of(monitor.pid)?,
-        None => Default::default(),
+    let (network, sockets) = match (&known.saved.monitor, known.saved.network) {
+        (Some(monitor), network::Kind::Sandbox) => network::take_over_of(monitor.pid)?,
+        (Some(monitor), network::Kind::Host) => (network::seen_by(monitor.pid)?, Vec::new()),
+        _ => Default::default(),
     };
     let request = Request::Start {
         container: id.to_string(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
 use crate::failure::{Failure, While};
+use crate::network::Kind;
 
 /// Longest container id: it is a file name.
 const MAX_ID: usize = 255;
@@ -56,6 +57,9 @@ pub struct Saved {
     pub hooks: Option<Hooks>,
     /// Its control group.
     pub cgroup: Option<Cgroup>,
+    /// Which network it has.
+    #[serde(default)]
+    pub network: Kind,
 }
 
 /// What a container does.

@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt;
 
 use abi::Errno;
 use sandbox::network::{AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, While};
 pub use relayed::Relayed;
@@ -39,6 +40,18 @@ const ARPHRD_ETHER: u16 = 1;
 const NUD_PERMANENT: u16 = 0x80;
 const RT_TABLE_MAIN: u32 = 254;
 const RTN_UNICAST: u8 = 1;
+
+/// Which network containers have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// The interfaces of their network namespace, taken over by the sandbox's own stack.
+    #[default]
+    Sandbox,
+    /// A loopback interface.
+    None,
+    /// Sockets of their network namespace.
+    Host,
+}
 
 /// Takes over all Ethernet interfaces that are up in `namespace`: their configuration, and for each its packet socket.
 pub fn take_over(namespace: BorrowedFd<'_>) -> Result<(NetworkConfig, Vec<OwnedFd>), Failure> {
@@ -77,6 +90,19 @@ pub fn take_over_of(pid: i32) -> Result<(NetworkConfig, Vec<OwnedFd>), Failure> 
         return Ok(Default::default());
     }
     take_over(namespace.as_fd())
+}
+
+/// What there is to see in the calling thread's network namespace, which stays as it is.
+pub fn seen_here() -> Result<NetworkConfig, Failure> {
+    let mut host = Rtnetlink::open().while_doing("rtnetlink")?;
+    read(&mut host).while_doing("reading the network's configuration")
+}
+
+/// The same of the namespace that a process lives in.
+pub fn seen_by(pid: i32) -> Result<NetworkConfig, Failure> {
+    let path = format!("/proc/{pid}/ns/net");
+    let namespace = File::open(&path).while_doing(&path)?;
+    inside(namespace.as_fd(), seen_here)
 }
 
 /// Packet sockets of the calling thread's network namespace, for interfaces that may still come. A copy of one that a process

@@ -5,6 +5,7 @@ mod cli;
 mod containers;
 mod guest;
 mod harness;
+mod host_network;
 mod isolation;
 mod lifetime;
 mod network;

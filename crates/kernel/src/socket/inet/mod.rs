@@ -47,6 +47,15 @@ pub(super) fn create(
     kind: Kind,
     protocol: i32,
 ) -> Result<Arc<dyn SocketOps>, Errno> {
+    if let Some(host) = net.network.shared() {
+        return match (kind, protocol) {
+            (Kind::Stream, 0 | IPPROTO_TCP) | (Kind::Datagram, 0 | IPPROTO_UDP) => {
+                host.socket(kernel, net, family, kind)
+            }
+            (Kind::Raw, _) => Err(Errno::EPERM),
+            _ => Err(Errno::EPROTONOSUPPORT),
+        };
+    }
     match (kind, protocol) {
         (Kind::Stream, 0 | IPPROTO_TCP) => Ok(TcpSocket::new(kernel, net, family)),
         (Kind::Datagram, 0 | IPPROTO_UDP) => Ok(UdpSocket::new(kernel, net, family)),

@@ -21,6 +21,7 @@ use net::{GSO_MAX, Offloads, Prefix, Route, Settings, Stack};
 use sync::{RwLock, rank};
 
 use crate::Kernel;
+use crate::socket::host::HostNetwork;
 use crate::socket::{NetNs, inet, netlink};
 
 pub use attached::{Attached, Wire};
@@ -89,6 +90,8 @@ pub struct Network {
     /// What the stack has of interfaces and routes, for look-ups without its lock.
     inventory: RwLock<Arc<Inventory>>,
     attached: OnceLock<Arc<Attached>>,
+    /// The host's network, when sockets are the host's.
+    shared: OnceLock<Box<dyn HostNetwork>>,
     /// The engine's name server.
     resolver: resolver::Resolver,
     /// Interfaces that are not devices of the host.
@@ -121,6 +124,7 @@ impl Network {
         Network {
             inventory: RwLock::new(rank::LEAF, Arc::new(Inventory::with_loopback(first))),
             attached: OnceLock::new(),
+            shared: OnceLock::new(),
             resolver: resolver::Resolver::default(),
             devices: device::Devices::default(),
             ids: ids::Ids::default(),
@@ -167,6 +171,21 @@ impl Network {
     /// The stack, if there is one.
     pub fn attached(&self) -> Option<&Arc<Attached>> {
         self.attached.get()
+    }
+
+    /// Has sockets be the host's from now on. `EBUSY` when they are.
+    pub fn share(&self, host: Box<dyn HostNetwork>) -> Result<(), Errno> {
+        self.shared.set(host).map_err(|_| Errno::EBUSY)
+    }
+
+    /// The host's network, if sockets are the host's.
+    pub fn shared(&self) -> Option<&dyn HostNetwork> {
+        self.shared.get().map(|host| &**host)
+    }
+
+    /// Shows interfaces that nothing goes over: those of the host, when sockets are the host's. `EBUSY`.
+    pub fn show(&self, config: &NetworkConfig) -> Result<(), Errno> {
+        self.attach(config, Box::new(NoWire))
     }
 
     /// Connects the network with devices. `EBUSY` when that is too late.

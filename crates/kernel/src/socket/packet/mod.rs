@@ -87,7 +87,7 @@ pub(super) fn create(
     kind: Kind,
     protocol: i32,
 ) -> Result<Arc<dyn SocketOps>, Errno> {
-    if !has_net_raw(net) {
+    if !has_net_raw(net) || net.network.shared().is_some() {
         return Err(Errno::EPERM);
     }
     if !matches!(kind, Kind::Raw | Kind::Datagram) {

@@ -21,6 +21,8 @@ pub struct Bundle {
     pub id: String,
     /// config.json.
     pub config: Value,
+    /// Options before each verb.
+    pub globals: Vec<&'static str>,
 }
 
 impl Bundle {
@@ -62,7 +64,12 @@ impl Bundle {
                 "namespaces": [ { "type": "pid" }, { "type": "mount" }, { "type": "ipc" }, { "type": "uts" }, { "type": "network" } ],
             },
         });
-        let bundle = Bundle { dir, id, config };
+        let bundle = Bundle {
+            dir,
+            id,
+            config,
+            globals: Vec::new(),
+        };
         bundle.write();
         bundle
     }
@@ -92,6 +99,7 @@ impl Bundle {
             .arg(self.dir.join("log.json"))
             .args(["--log-format", "json", "--debug-log"])
             .arg(self.dir.join("sandbox.log"))
+            .args(&self.globals)
             .args(args)
             .current_dir(&self.dir);
         command
