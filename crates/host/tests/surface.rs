@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use host::surface::{FORWARD, Needs, RELAY, SENTRY, WAITING, Waits};
+use host::surface::{FORWARD, Needs, RELAY, SENTRY, Scope, WAITING, Waits};
 
 /// When a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,13 @@ enum When {
     Before,
     /// By the relay of a sandbox's network, under its own table.
     Relay,
+    /// By a sentry in the host's network only.
+    HostNetwork,
     /// Never reaches the host's kernel (or through the vDSO or the auxiliary vector).
     Local,
 }
 
-use When::{Before, Local, Relay, Sentry};
+use When::{Before, HostNetwork, Local, Relay, Sentry};
 
 /// What each `libc::NAME(` and `libc::SYS_NAME` of the crates is.
 const FUNCTIONS: &[(&str, When)] = &[
@@ -54,10 +56,12 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("getauxval", Local),
     ("getgid", Before),
     ("getgroups", Before),
+    ("getpeername", HostNetwork),
     ("getpgrp", Before),
     ("getpid", Before),
     ("getrandom", Sentry(&["getrandom"])),
     ("getrlimit", Before),
+    ("getsockname", HostNetwork),
     ("getsockopt", Relay),
     ("getuid", Before),
     ("ioctl", Before),
@@ -88,6 +92,7 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("read", Sentry(&["read"])),
     ("readlinkat", Sentry(&["readlinkat"])),
     ("recv", Before),
+    ("recvfrom", HostNetwork),
     ("recvmsg", Sentry(&["recvmsg"])),
     ("sched_getaffinity", Sentry(&["sched_getaffinity"])),
     ("sched_getcpu", Local),
@@ -95,6 +100,7 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("sched_yield", Sentry(&["sched_yield"])),
     ("send", Before),
     ("sendmsg", Before),
+    ("sendto", HostNetwork),
     ("sethostname", Before),
     ("setns", Before),
     ("setrlimit", Before),
@@ -148,6 +154,7 @@ const FUNCTIONS: &[(&str, When)] = &[
     ("SYS_rseq", Before),
     ("SYS_sched_getattr", Before),
     ("SYS_sched_setattr", Before),
+    ("SYS_openat2", Before),
     ("SYS_seccomp", Before),
     ("SYS_tgkill", Sentry(&["tgkill"])),
     ("SYS_FCHMODAT2", Sentry(&["fchmodat2"])),
@@ -272,7 +279,21 @@ fn the_table_and_the_code_agree_call_for_call() {
             "libc::{function} is listed here, but nobody uses it"
         );
     }
-    let rows: BTreeSet<&str> = SENTRY.iter().map(|row| row.name).collect();
+    let names = |shared: bool| -> BTreeSet<&str> {
+        let rows = SENTRY
+            .iter()
+            .filter(|row| (row.scope == Scope::HostNetwork) == shared);
+        rows.map(|row| row.name).collect()
+    };
+    let (shared, rows) = (names(true), names(false));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inet_socket.rs");
+    let mut asked = calls(&std::fs::read_to_string(file).unwrap());
+    // Which containers make, too.
+    assert!(asked.remove("accept4"));
+    assert!(
+        asked.iter().map(String::as_str).eq(shared.iter().copied()),
+        "{asked:?}"
+    );
     let mut explained: BTreeSet<&str> = RUNTIME.iter().map(|(name, _)| *name).collect();
     for (function, when) in FUNCTIONS {
         if let Sentry(calls) = when {

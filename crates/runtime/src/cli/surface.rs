@@ -127,7 +127,7 @@ mod tests {
                 sandbox::surface::helper_calls().len(),
                 sandbox::surface::GUEST_CALLS.len()
             ),
-            (18, 3)
+            (19, 4)
         );
         let volume = Needs {
             volume: true,
