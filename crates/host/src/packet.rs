@@ -69,23 +69,6 @@ pub fn route_socket() -> Result<OwnedFd, Errno> {
     new_socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)
 }
 
-/// A UDP socket of the caller's network namespace that is connected to `to`. Reads and writes do not wait.
-pub fn datagram_socket(to: std::net::SocketAddrV4) -> Result<OwnedFd, Errno> {
-    let socket = new_socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0)?;
-    let addr = libc::sockaddr_in {
-        sin_family: libc::AF_INET as u16,
-        sin_port: to.port().to_be(),
-        sin_addr: libc::in_addr {
-            s_addr: u32::from_ne_bytes(to.ip().octets()),
-        },
-        sin_zero: [0; 8],
-    };
-    let len = size_of_val(&addr) as libc::socklen_t;
-    // SAFETY: pointer and length describe `addr`.
-    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const addr).cast(), len) }.into())?;
-    Ok(socket)
-}
-
 /// Reads one frame with its header into `buf`. `EAGAIN` when there is none.
 pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: pointer and length describe `buf`.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use abi::Errno;
 use host::packet::{self, MOST_DESCRIPTORS, OFFLOAD_HEADER};
 use kernel::Kernel;
-use kernel::socket::network::Wire;
 pub use kernel::socket::network::{
     AddressConfig, InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig,
 };
+use kernel::socket::network::{ResolverStreams, Wire};
 
 /// Bytes of the largest frame: a super-segment with its headers, and some to spare.
 const FRAME: usize = OFFLOAD_HEADER + 65_536 + 256;
@@ -70,6 +70,15 @@ pub fn start(kernel: &Arc<Kernel>, config: &NetworkConfig, sockets: Vec<OwnedFd>
         .net
         .network
         .attach(config, Box::new(Shared(interfaces.clone())))?;
+    if let Some(mut streams) = ResolverStreams::new(kernel) {
+        let builder = std::thread::Builder::new().name("resolver".into());
+        let serve = move || {
+            loop {
+                streams.turn();
+            }
+        };
+        builder.spawn(serve).map_err(|_| Errno::EAGAIN)?;
+    }
     let kernel = kernel.clone();
     let builder = std::thread::Builder::new().name("network".into());
     builder

@@ -9,7 +9,7 @@ mod rtnetlink;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -24,8 +24,11 @@ use rtnetlink::{Entry, Rtnetlink};
 /// Interfaces that a sandbox takes over at most.
 pub const MOST_INTERFACES: usize = 16;
 
-/// Where Docker's name server is, as containers see it.
-const RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+/// Where Docker's name server is, as containers see it; in networks without IPv4 perhaps at the second address.
+const RESOLVERS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
 const DNS: u16 = 53;
 
 /// Bytes of struct ifinfomsg, ifaddrmsg, rtmsg, ndmsg.
@@ -70,10 +73,10 @@ pub fn take_over(namespace: BorrowedFd<'_>) -> Result<(NetworkConfig, Vec<OwnedF
         let mut used = open_sockets(count)?;
         let mut config = take_over_here(&used)?;
         // Docker's name server for its networks: it is reached from this namespace only, on a port of its own.
-        if let Some(port) = resolver_port() {
-            let server = SocketAddrV4::new(RESOLVER, port);
-            used.push(host::packet::datagram_socket(server).while_doing("name server's socket")?);
-            config.resolver = Some(SocketAddr::from((RESOLVER, DNS)));
+        if let Some(server) = resolver() {
+            let socket = host::inet::connect(host::inet::Kind::Datagram, server);
+            used.push(socket.while_doing("name server's socket")?);
+            config.resolver = Some(SocketAddr::new(server.ip(), DNS));
         }
         Ok((config, used))
     })
@@ -195,10 +198,26 @@ pub fn described(replies: [&[u8]; 4]) -> Result<NetworkConfig, Errno> {
     Ok(configuration(dumps))
 }
 
-/// The port of a UDP socket on the name server's address in the calling thread's namespace.
-fn resolver_port() -> Option<u16> {
-    let table = std::fs::read_to_string("/proc/thread-self/net/udp").ok()?;
-    let address = format!("{:08X}:", u32::from_le_bytes(RESOLVER.octets()));
+/// Where in the calling thread's namespace the name server takes datagrams.
+fn resolver() -> Option<SocketAddr> {
+    let table =
+        |name: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
+    let found = RESOLVERS.iter().find_map(|ip| match ip {
+        IpAddr::V4(own) => port_of(&table("udp"), &own.octets()).map(|port| (*ip, port)),
+        IpAddr::V6(own) => port_of(&table("udp6"), &own.octets()).map(|port| (*ip, port)),
+    });
+    found.map(SocketAddr::from)
+}
+
+/// The port of the first socket on an address in a table of /proc/net.
+fn port_of(table: &str, octets: &[u8]) -> Option<u16> {
+    let word = |word: &[u8]| {
+        word.iter()
+            .rev()
+            .map(|byte| format!("{byte:02X}"))
+            .collect::<String>()
+    };
+    let address: String = octets.chunks(4).map(word).chain([":".to_string()]).collect();
     let of_line = |line: &str| {
         let local = line.split_whitespace().nth(1)?;
         u16::from_str_radix(local.strip_prefix(&address)?, 16).ok()
@@ -296,4 +315,18 @@ fn strip(host: &mut Rtnetlink, interface: &InterfaceConfig) -> Result<(), Errno>
     let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
     let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "0");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_found_by_its_address() {
+        let udp = "  sl  local_address rem_address\n   7: 0B00007F:A1B2 00000000:0000 07\n";
+        assert_eq!(port_of(udp, &[127, 0, 0, 11]), Some(0xa1b2));
+        assert_eq!(port_of(udp, &[127, 0, 0, 1]), None);
+        let udp6 = "  sl  local_address\n  1: 00000000000000000000000001000000:0035 0\n";
+        assert_eq!(port_of(udp6, &Ipv6Addr::LOCALHOST.octets()), Some(53));
+    }
 }

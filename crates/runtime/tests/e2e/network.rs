@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::containers::bundle::Bundle;
-use crate::harness::{LIMIT, Outcome, have, run, tegmen_do};
+use crate::harness::{LIMIT, Outcome, have, run, spawn_ready, tegmen_do};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -262,6 +262,70 @@ fn the_name_server_of_the_engine_is_reached() {
     sleep(Duration::from_millis(500));
     let outcome = world.run("printf 'a query of some length' | socat -t3 - UDP:127.0.0.11:53");
     assert_eq!(outcome.stdout, "a query of some length", "{outcome:?}");
+}
+
+/// It answers queries with 3000 bytes of text, or says that its answer was cut when the asker takes less.
+const NAME_SERVER: &str = "
+import socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.11', 4053))
+print('ready', flush=True)
+while True:
+    q, peer = s.recvfrom(65535)
+    more, = struct.unpack('>H', q[10:12])
+    at = 12
+    while q[at]: at += 1 + q[at]
+    at += 5
+    room = struct.unpack('>H', q[at + 3:at + 5])[0] if more else 512
+    full = room >= 3100
+    a = q[:2] + bytes([0x81 | (0 if full else 2), 0x80]) + struct.pack('>HHHH', 1, 1 if full else 0, 0, more) + q[12:at]
+    if full: a += b'\\xc0\\x0c' + struct.pack('>HHIH', 16, 1, 60, 3000) + b'x' * 3000
+    s.sendto(a + q[at:], peer)
+";
+
+/// Asks over a connection twice at once, then in a datagram.
+const ASKER: &str = "
+import socket, struct
+def query(number): return struct.pack('>HHHHHH', number, 0x100, 1, 0, 0, 0) + b'\\x03big\\x04test\\0' + struct.pack('>HH', 16, 1)
+def told(q): return struct.pack('>H', len(q)) + q
+def read(c, n):
+    data = b''
+    while len(data) < n: data += c.recv(n - len(data))
+    return data
+c = socket.create_connection(('127.0.0.11', 53), timeout=10)
+c.sendall(told(query(7))[:5]); c.sendall(told(query(7))[5:] + told(query(9)))
+c.shutdown(socket.SHUT_WR)
+answers = []
+for _ in range(2):
+    answer = read(c, struct.unpack('>H', read(c, 2))[0])
+    answers.append((struct.unpack('>H', answer[:2])[0], len(answer), answer[2] & 2, answer[11]))
+print(sorted(answers), c.recv(1))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(10); u.sendto(query(3), ('127.0.0.11', 53))
+answer = u.recv(9999)
+print(struct.unpack('>H', answer[:2])[0], len(answer), answer[2] & 2)
+l = socket.socket(); l.bind(('0.0.0.0', 53)); print('own port 53')
+";
+
+#[test]
+fn the_engines_name_server_is_asked_over_connections_too() {
+    let Some(world) = World::new() else { return };
+    if !have("python3") {
+        return;
+    }
+    assert!(ip(&format!("-n {} link set lo up", world.inside)));
+    let mut server = Command::new("ip");
+    server.args(["netns", "exec", &world.inside, "python3", "-c", NAME_SERVER]);
+    let mut server = spawn_ready(server.stdin(Stdio::null()));
+    let namespace = format!("/run/netns/{}", world.inside);
+    let outcome = run(
+        &mut tegmen_do(&["--netns", &namespace], &["python3", "-c", ASKER]),
+        LIMIT,
+    );
+    let _ = server.kill();
+    let _ = server.wait();
+    assert_eq!(
+        outcome.stdout, "[(7, 3038, 0, 0), (9, 3038, 0, 0)] b''\n3 26 2\nown port 53\n",
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! connect(2) of TCP sockets: finding the listener, its queue, waiting, and what comes of it.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -10,10 +11,11 @@ use sync::Events;
 use super::ports::share;
 use super::tcp::{Link, Phase, TcpSocket};
 use super::{decode, unspecified};
-use crate::socket::SocketOps;
+use crate::Kernel;
 use crate::socket::address::encode_inet;
 use crate::socket::channel::Channel;
 use crate::socket::network::Way;
+use crate::socket::{AF_INET, AF_INET6, NetNs, SocketOps};
 use crate::task::CurrentTask;
 
 /// Clients that may wait for room in one listener's queue.
@@ -130,7 +132,10 @@ impl TcpSocket {
     /// Asks whoever listens at `to`.
     fn knock(&self, to: SocketAddr) {
         let Some(me) = self.me.upgrade() else { return };
-        let listeners = self.base.net.ports.tcp.receivers(to, true);
+        let listeners = match self.base.net.network.resolver_at(to) {
+            Some(resolver) => vec![resolver],
+            None => self.base.net.ports.tcp.receivers(to, true),
+        };
         let Some(listener) = listeners.get(share(self.base.ino, listeners.len())) else {
             self.connect_failed(Errno::ECONNREFUSED);
             return;
@@ -151,6 +156,39 @@ impl TcpSocket {
             Some(false) => {}
             None => self.connect_failed(Errno::ECONNREFUSED),
         }
+    }
+
+    /// A listener of the sandbox's own, which no list shows and no port belongs to.
+    pub(in crate::socket) fn listening_unseen(
+        kernel: &Arc<Kernel>,
+        net: &Arc<NetNs>,
+        address: SocketAddr,
+        backlog: usize,
+    ) -> Arc<TcpSocket> {
+        let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+        let socket = TcpSocket::new(kernel, net, family);
+        net.ports.tcp.remove(socket.base.ino, None);
+        {
+            let mut state = socket.state.lock();
+            state.local = Some(address);
+            state.phase = Phase::Listening {
+                backlog,
+                queue: VecDeque::new(),
+                pending: VecDeque::new(),
+                outside: None,
+            };
+        }
+        socket
+    }
+
+    /// The next connection that waits at such a listener.
+    pub(in crate::socket) fn next_connection(&self) -> Option<Arc<TcpSocket>> {
+        let next = match &mut self.state.lock().phase {
+            Phase::Listening { queue, .. } => queue.pop_front(),
+            _ => None,
+        };
+        self.admit_pending();
+        next
     }
 
     /// Lets those in who wait for room in the queue.

@@ -6,11 +6,13 @@ mod attached;
 mod bridge;
 pub mod config;
 mod device;
+mod edns;
 mod ids;
 mod inventory;
 mod links;
 mod outbox;
 mod resolver;
+mod resolver_streams;
 mod softnet;
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +24,7 @@ use sync::{RwLock, rank};
 
 use crate::Kernel;
 use crate::socket::host::HostNetwork;
+use crate::socket::inet::TcpSocket;
 use crate::socket::{NetNs, inet, netlink};
 
 pub use attached::{Attached, Wire};
@@ -31,6 +34,7 @@ pub use inventory::{
     Inventory, LO_INDEX, Link, SCOPE_HOST, SCOPE_LINK, SCOPE_UNIVERSE, Way, flags, same_network,
 };
 pub use links::{NewLink, is_valid_name};
+pub use resolver_streams::ResolverStreams;
 pub use softnet::Softnet;
 
 /// What went over an interface.
@@ -94,6 +98,8 @@ pub struct Network {
     shared: OnceLock<Box<dyn HostNetwork>>,
     /// The engine's name server.
     resolver: resolver::Resolver,
+    /// Who takes connections to it.
+    resolver_listener: OnceLock<Weak<TcpSocket>>,
     /// Interfaces that are not devices of the host.
     devices: device::Devices,
     /// Its numbers for other namespaces.
@@ -126,6 +132,7 @@ impl Network {
             attached: OnceLock::new(),
             shared: OnceLock::new(),
             resolver: resolver::Resolver::default(),
+            resolver_listener: OnceLock::new(),
             devices: device::Devices::default(),
             ids: ids::Ids::default(),
             backlog: softnet::Backlog::default(),
