@@ -116,7 +116,8 @@ impl Shown {
         text
     }
 
-    /// The place in its file system that the mount shows at its top.
+    /// The place in its file system that the mount shows at its top. A volume's starts where it is on the host: programs find by
+    /// it which container they are in.
     fn inner_root(&self) -> Vec<u8> {
         let mut names = Vec::new();
         let mut at = self.mount.root.clone();
@@ -124,7 +125,10 @@ impl Shown {
             names.push(at.name());
             at = parent;
         }
-        let mut text = Vec::new();
+        let mut text = match self.mount.source.as_slice() {
+            volume @ [b'/', _, ..] if self.kind == "hostfs" => volume.to_vec(),
+            _ => Vec::new(),
+        };
         for name in names.iter().rev() {
             text.push(b'/');
             text.extend_from_slice(name);
