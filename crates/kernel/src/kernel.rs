@@ -22,6 +22,8 @@ pub struct KernelConfig {
     pub cpu: crate::CpuModel,
     /// Bytes of memory that guests see.
     pub total_memory: u64,
+    /// What /proc/PID/uid_map and gid_map show of the first user namespace, where the host maps its ids; `None`: each is itself.
+    pub id_maps: Option<(String, String)>,
     /// Write every system call to `log` (see [`crate::syscall::strace`]).
     pub strace: bool,
 }
@@ -34,6 +36,7 @@ impl Default for KernelConfig {
             cpus: 1,
             cpu: crate::CpuModel::default(),
             total_memory: 1 << 30,
+            id_maps: None,
             strace: false,
         }
     }

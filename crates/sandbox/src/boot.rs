@@ -193,6 +193,10 @@ fn new_kernel(config: &Config, platform: Systrap, log: LineLog) -> Result<Arc<Ke
         cpus: config.cpus,
         cpu: CpuModel::parse(&config.cpuinfo),
         total_memory: config.total_memory,
+        id_maps: config
+            .id_maps
+            .as_ref()
+            .map(|(users, groups)| (aligned(users), aligned(groups))),
         strace: config.strace,
     };
     let memory = Arc::new(fs::memory::SandboxMemory::new()?);
@@ -202,6 +206,15 @@ fn new_kernel(config: &Config, platform: Systrap, log: LineLog) -> Result<Arc<Ke
     let (monotonic, boottime) = (host::clock::monotonic()?, host::clock::boottime()?);
     kernel.time.calibrate(now, monotonic, boottime);
     Ok(kernel)
+}
+
+/// An id map with its columns as Linux shows them.
+fn aligned(map: &str) -> String {
+    let line = |line: &str| -> String {
+        let columns: Vec<String> = line.split_whitespace().map(|id| format!("{id:>10}")).collect();
+        format!("{}\n", columns.join(" "))
+    };
+    map.lines().map(line).collect()
 }
 
 fn not_set_up(error: mounts::SetupError) -> FromSentry {

@@ -69,10 +69,13 @@ impl Node for IdMap {
     fn text(&self) -> Result<Vec<u8>, Errno> {
         let ns = self.user_ns()?;
         let reader = current().map_or_else(UserNs::first, |task| task.cred().user_ns.clone());
-        Ok(match self.file {
-            File::Map(kind) => ns.map_text(kind, &reader).into_bytes(),
-            File::Setgroups if ns.may_setgroups() => b"allow\n".to_vec(),
-            File::Setgroups => b"deny\n".to_vec(),
+        let kernel = self.at.kernel()?;
+        Ok(match (self.file, &kernel.config.id_maps) {
+            (File::Map(IdKind::User), Some((users, _))) if ns.is_first() => users.clone().into_bytes(),
+            (File::Map(IdKind::Group), Some((_, groups))) if ns.is_first() => groups.clone().into_bytes(),
+            (File::Map(kind), _) => ns.map_text(kind, &reader).into_bytes(),
+            (File::Setgroups, _) if ns.may_setgroups() => b"allow\n".to_vec(),
+            (File::Setgroups, _) => b"deny\n".to_vec(),
         })
     }
 

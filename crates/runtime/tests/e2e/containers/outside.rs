@@ -139,7 +139,7 @@ fn a_named_user_namespace_gives_its_ids() {
     for file in ["uid_map", "gid_map"] {
         fs::write(format!("/proc/{pid}/{file}"), "0 100000 65536\n").unwrap();
     }
-    let mut bundle = Bundle::new("echo x > /tmp/made; echo up; sleep 1000");
+    let mut bundle = Bundle::new("echo x > /tmp/made; cat /proc/self/uid_map; echo up; sleep 1000");
     let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
     namespaces.push(json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") }));
     bundle.write();
@@ -156,6 +156,7 @@ fn a_named_user_namespace_gives_its_ids() {
     bundle.until_written("up");
     let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(bundle.root("tmp/made")).unwrap());
     assert_eq!(owner, 100_000);
+    assert_eq!(bundle.output(), "         0     100000      65536\nup\n");
     let map = fs::read_to_string(format!("/proc/{}/uid_map", monitor(&bundle))).unwrap();
     let map: Vec<&str> = map.split_whitespace().collect();
     assert_eq!(map, ["0", "100000", "65536"]);
