@@ -164,6 +164,7 @@ impl Bundle {
             .linux()
             .as_ref()
             .and_then(|linux| linux.resources().as_ref());
+        resources.map_or(Ok(()), resources::refused)?;
         let (limits, warnings) = resources.map(resources::limits).unwrap_or_default();
         mounts.warnings.extend(warnings);
         let mut trees = vec![Tree {

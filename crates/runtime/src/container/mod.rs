@@ -22,5 +22,6 @@ mod translate;
 mod view;
 
 pub use clock::now;
+pub use mounts::known_options;
 pub use state::write_whole;
 pub use translate::translate;

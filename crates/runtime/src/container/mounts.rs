@@ -93,6 +93,35 @@ const OF_FILE_SYSTEMS: &[&str] = &[
     "max",
 ];
 
+/// Options that act.
+const ACTING: &[&str] = &[
+    "bind",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "nosuid",
+    "rbind",
+    "relatime",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnosuid",
+    "ro",
+    "rro",
+    "rrw",
+    "rw",
+    "tmpcopyup",
+];
+
+/// Every option that is understood, of whatever file system.
+pub fn known_options() -> Vec<&'static str> {
+    let mut options = [ACTING, WITHOUT_MEANING].concat();
+    options.sort_unstable();
+    options
+}
+
 impl Options {
     fn parse(options: &[String]) -> Options {
         let mut parsed = Options::default();
@@ -240,6 +269,13 @@ mod tests {
     fn parse(options: &[&str]) -> Options {
         let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
         Options::parse(&options)
+    }
+
+    #[test]
+    fn what_is_called_known_is_understood() {
+        for option in known_options() {
+            assert!(parse(&[option]).unknown.is_empty(), "{option}");
+        }
     }
 
     #[test]

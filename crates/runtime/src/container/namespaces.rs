@@ -187,6 +187,9 @@ impl Namespaces {
     /// What is not as it was asked for, because the guest's namespaces are its own kernel's.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if self.network() == Network::Host {
+            warnings.push("the host's network cannot be shared: the sandbox has no network".into());
+        }
         for (what, flag) in &[
             ("processes", ns::PID),
             ("System V IPC and message queues", ns::IPC),
@@ -271,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_shared_is_told() {
-        let all = r#"[{"type":"pid"},{"type":"ipc"},{"type":"uts"}]"#;
+        let all = r#"[{"type":"pid"},{"type":"ipc"},{"type":"uts"},{"type":"network"}]"#;
         assert!(asked(all).unwrap().warnings().is_empty());
         let some = asked(r#"[{"type":"pid","path":"/proc/1/ns/pid"},{"type":"ipc"}]"#)
             .unwrap()

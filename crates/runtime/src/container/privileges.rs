@@ -54,6 +54,13 @@ const CAPABILITIES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// All that this runtime knows, as config.json has them.
+pub fn capability_names() -> Vec<String> {
+    let mut names: Vec<String> = CAPABILITIES.iter().map(|name| format!("CAP_{name}")).collect();
+    names.sort();
+    names
+}
+
 /// The number of a capability, by its name with or without CAP_, in any case.
 pub fn capability_number(name: &str) -> Option<u32> {
     let name = name.to_ascii_uppercase();
@@ -139,7 +146,12 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<Action, Fail
         LinuxSeccompAction::ScmpActLog => Action::Log,
         LinuxSeccompAction::ScmpActAllow => Action::Allow,
         LinuxSeccompAction::ScmpActNotify => {
-            return Err(Failure::own("seccomp: SCMP_ACT_NOTIFY is not supported"));
+            // The agent would look at memory, files and descriptors of a process of the host, and a call that it lets continue
+            // would be the host's. Without an agent the calls would be allowed or denied by nobody's decision.
+            return Err(Failure::own(
+                "seccomp: SCMP_ACT_NOTIFY is not supported: an agent on the host can act on processes of the host only, \
+                 and no system call of a sandbox reaches the host",
+            ));
         }
     })
 }

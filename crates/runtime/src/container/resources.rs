@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice};
 use sandbox::container::Limits as Seen;
 
 use crate::cgroup::{Device, IoLimit, Limits, number_list, weight_of_shares};
+use crate::failure::Failure;
 
 /// Engines write zero for "not asked for".
 fn asked<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
@@ -56,6 +57,22 @@ pub fn processors(limits: &Limits) -> u32 {
     }
 }
 
+/// What cannot be honoured and must not be left out.
+pub fn refused(resources: &LinuxResources) -> Result<(), Failure> {
+    let class = resources
+        .network()
+        .as_ref()
+        .and_then(|network| network.class_id());
+    match class.filter(|class| *class != 0) {
+        // A firewall may go by it.
+        Some(class) => Err(Failure::own(format!(
+            "linux.resources.network.classID {class}: packets of a sandbox are not sent by processes of its control group, \
+             and have no class"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The limits, and what of them cannot be honoured.
 pub fn limits(resources: &LinuxResources) -> (Limits, Vec<String>) {
     let mut limits = Limits::default();
@@ -91,8 +108,9 @@ pub fn limits(resources: &LinuxResources) -> (Limits, Vec<String>) {
     limits.unified = unified
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect::<BTreeMap<_, _>>();
-    if resources.network().is_some() {
-        warnings.push("linux.resources.network (net_cls, net_prio) is ignored".to_string());
+    let network = resources.network().as_ref();
+    if network.is_some_and(|network| network.priorities().iter().flatten().next().is_some()) {
+        warnings.push("linux.resources.network.priorities (net_prio) is ignored".to_string());
     }
     if resources.rdma().is_some() {
         warnings.push("linux.resources.rdma is ignored: no such device is reachable".to_string());
