@@ -49,7 +49,13 @@ pub fn run(data: &[u8]) {
             address(&mut frame);
         }
         let offload = Offload::default();
-        stack.receive(now, 2, &offload, &frame);
+        // Kept or not, as a device would hand it over.
+        let len = frame.len();
+        if shape & 32 != 0 {
+            stack.receive_kept(now, 2, &offload, &mut frame, 0..len);
+        } else {
+            stack.receive(now, 2, &offload, &frame);
+        }
         if shape & 16 != 0 {
             now = Instant::from_nanos(now.as_nanos() + (1 << ((shape >> 5) * 5)));
         }

@@ -141,6 +141,7 @@ fn stream(link: &mut Link, client: TcpId, server: TcpId, total: u64) -> f64 {
                 .step_by(4096)
                 .map(|&b| u64::from(b))
                 .sum::<u64>();
+            let n = a.len() + b.len();
             link.stacks[1].tcp_consume(now, server, n);
             got += n as u64;
         }

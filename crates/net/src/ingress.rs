@@ -1,6 +1,7 @@
 //! The way in: frames from a device, up to the transport.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 
 use crate::event::{Direction, Event, RawPacket};
 use crate::filter::{Flow, Hook, Verdict};
@@ -72,6 +73,34 @@ impl Stack {
             self.ip.count(now, index, direction, offload, frame);
         }
         running
+    }
+
+    /// As [`Stack::receive`], of a frame that lies in `buffer`, which may be kept, with its bytes, for whoever reads them: then
+    /// `buffer` is another one, perhaps empty.
+    pub fn receive_kept(
+        &mut self,
+        now: Instant,
+        index: u32,
+        offload: &Offload,
+        buffer: &mut Vec<u8>,
+        frame: Range<usize>,
+    ) {
+        let Some(bytes) = buffer.get(frame) else { return };
+        self.ip.frames.lend(Some(buffer));
+        self.receive(now, index, offload, bytes);
+        let kept = std::mem::take(&mut self.ip.frames.kept);
+        self.ip.frames.lend(None);
+        if !kept {
+            return;
+        }
+        let memory = std::mem::replace(buffer, self.ip.frames.buffer());
+        let Some(id) = self.tcp.kept_by.take() else { return };
+        // It may have ended by this very frame.
+        if let Some(connection) = self.tcp.connection_mut(id) {
+            connection.rcv.queue.keep(memory);
+            let limits = self.ip.settings.tcp_mem;
+            self.tcp.account(id, limits);
+        }
     }
 
     fn count_error(&mut self, index: u32) {

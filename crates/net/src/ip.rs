@@ -10,6 +10,7 @@ use crate::filter::{Filter, Flow, Hook, Verdict};
 use crate::fragment::Reassembly;
 use crate::interface::{Interface, Kind, LOOPBACK, MIN_MTU_V6};
 use crate::neighbor;
+use crate::queue::Frames;
 use crate::route::{self, RouteKind};
 use crate::siphash::{Key, Random};
 use crate::wire::checksum::Sum;
@@ -138,6 +139,8 @@ pub(crate) struct Ip {
     /// Frames for the device.
     pub queue: VecDeque<(u32, Offload, Vec<u8>)>,
     pub queued_bytes: usize,
+    /// Buffers of frames that came in.
+    pub frames: Frames,
     /// Frames that come back on `lo`.
     pub looped: VecDeque<(Offload, Vec<u8>)>,
     pub looped_bytes: usize,
@@ -173,6 +176,7 @@ impl Ip {
             event_bytes: 0,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            frames: Frames::default(),
             looped: VecDeque::new(),
             looped_bytes: 0,
             tap: false,

@@ -25,6 +25,7 @@ mod multicast;
 mod neighbor;
 mod offload;
 mod opening;
+mod queue;
 mod raw;
 mod ring;
 mod route;

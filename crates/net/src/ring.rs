@@ -1,4 +1,4 @@
-//! A ring of bytes that grows with what is in it: the queues of a TCP socket.
+//! A ring of bytes that grows with what is in it: what a TCP socket has sent, and what came out of order.
 //!
 //! An empty ring owns no memory, so an idle connection costs none.
 
@@ -52,15 +52,6 @@ impl Ring {
             self.storage = Vec::new();
             self.head = 0;
         }
-    }
-
-    /// Appends a copy of `bytes`.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let (a, b) = self.room(bytes.len());
-        let split = a.len();
-        a.copy_from_slice(&bytes[..split]);
-        b.copy_from_slice(&bytes[split..]);
-        self.commit(bytes.len());
     }
 
     /// Room for `n` bytes behind the end, in at most two pieces; [`Ring::commit`] makes it part of the queue.
@@ -118,6 +109,14 @@ impl Ring {
 mod tests {
     use super::*;
 
+    fn push(ring: &mut Ring, bytes: &[u8]) {
+        let (a, b) = ring.room(bytes.len());
+        let split = a.len();
+        a.copy_from_slice(&bytes[..split]);
+        b.copy_from_slice(&bytes[split..]);
+        ring.commit(bytes.len());
+    }
+
     #[test]
     fn wraps_and_grows_in_order() {
         let mut ring = Ring::default();
@@ -129,7 +128,7 @@ mod tests {
                     (wrote % 251) as u8
                 })
                 .collect();
-            ring.push(&chunk);
+            push(&mut ring, &chunk);
             let take = (step * 7) % 650;
             let (a, b) = ring.slices(0, take);
             let seen: Vec<u8> = a.iter().chain(b).copied().collect();
@@ -144,11 +143,11 @@ mod tests {
     #[test]
     fn bytes_behind_the_end_survive_growth() {
         let mut ring = Ring::default();
-        ring.push(&[1; 2000]);
+        push(&mut ring, &[1; 2000]);
         ring.consume(1900);
         ring.write_at(50, &[7; 1000]);
         ring.write_at(3000, &[8; 1000]);
-        ring.push(&[2; 50]);
+        push(&mut ring, &[2; 50]);
         ring.commit(1000);
         let (a, b) = ring.slices(150, 1000);
         assert!(a.iter().chain(b).all(|&x| x == 7));

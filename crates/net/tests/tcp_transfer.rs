@@ -25,6 +25,7 @@ fn clean_link() {
 fn super_segments() {
     let pair = transfer(1, Faults::default(), gso(), 20_000_000);
     assert!(pair.frames < 8000, "{} frames", pair.frames);
+    assert!(pair.kept > 300, "{} frames were not copied", pair.kept);
 }
 
 /// Every fault alone, and all together, with and without super-segments.

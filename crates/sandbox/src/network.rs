@@ -145,17 +145,14 @@ fn answers(kernel: &Arc<Kernel>, resolver: &OwnedFd, buf: &mut [u8]) {
 }
 
 /// Takes frames of one interface; false when nothing will ever come from it any more (the relay ended).
-fn take(kernel: &Arc<Kernel>, index: u32, socket: &OwnedFd, buf: &mut [u8]) -> bool {
+fn take(kernel: &Arc<Kernel>, index: u32, socket: &OwnedFd, buf: &mut Vec<u8>) -> bool {
     let network = &kernel.net.network;
     for _ in 0..BATCH {
+        // The last one may have been kept.
+        buf.resize(FRAME, 0);
         match packet::receive(socket.as_fd(), buf) {
             Ok(0) => return false,
-            Ok(len) => {
-                let frame = buf.get(..len).and_then(|bytes| bytes.split_first_chunk());
-                if let Some((header, frame)) = frame {
-                    network.receive(index, header, frame);
-                }
-            }
+            Ok(len) => network.receive(index, buf, len),
             // Nothing more, or the interface went down: a later frame will tell.
             Err(_) => break,
         }

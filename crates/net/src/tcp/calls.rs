@@ -258,7 +258,7 @@ impl Stack {
         Err(Error::WouldBlock)
     }
 
-    /// Up to `max` readable bytes from `offset` on, in at most two pieces. Nothing is consumed.
+    /// Up to `max` readable bytes from `offset` on, as far as they lie in two pieces: there may be more. Nothing is consumed.
     pub fn tcp_data(&self, id: TcpId, offset: usize, max: usize) -> (&[u8], &[u8]) {
         let Some(c) = self.tcp.connection(id) else {
             return (&[], &[]);
@@ -273,7 +273,7 @@ impl Stack {
             return;
         };
         let n = n.min(c.readable());
-        c.rcv.consume(n, c.options.oob_inline);
+        c.rcv.consume(n, c.options.oob_inline, &mut self.ip.frames);
         c.measure_reader(now, &self.ip.settings);
         if c.state.may_receive() && c.rcv.should_update() {
             c.rcv.ack_now = true;

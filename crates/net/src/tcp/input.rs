@@ -104,6 +104,9 @@ impl Stack {
         let was = c.state;
         let mut outcome = c.segment(now, &mut self.ip, meta, tcp, data);
         let (parent, deadline) = (c.parent, c.deadlines.earliest());
+        if self.ip.frames.kept {
+            self.tcp.kept_by = Some(id);
+        }
         self.tcp.account(id, limits);
         if outcome.challenge && self.take_challenge(now) {
             if let Some(c) = self.tcp.connection_mut(id) {
@@ -513,7 +516,7 @@ impl Connection {
         }
         let had_gaps = !self.rcv.gaps.is_empty();
         let gaps = self.rcv.gaps.len();
-        let ready = self.rcv.insert(seq, data);
+        let ready = self.rcv.insert(seq, data, &mut ip.frames);
         if ready > 0 {
             self.figures.bytes_received += ready as u64;
             self.rcv.owed += ready;

@@ -131,6 +131,8 @@ pub(crate) struct Table {
     pub timers: Timers<Due>,
     requests: usize,
     memory: usize,
+    /// Whose queue waits for the frame that is being taken in.
+    pub kept_by: Option<TcpId>,
     /// Entries in TIME_WAIT.
     pub time_waits: usize,
     /// Challenge ACKs of this second.
@@ -149,6 +151,7 @@ impl Table {
             timers: Timers::default(),
             requests: 0,
             memory: 0,
+            kept_by: None,
             time_waits: 0,
             challenges: (0, 0),
         }
@@ -338,7 +341,7 @@ impl Table {
     pub(crate) fn account(&mut self, id: TcpId, limits: [usize; 2]) {
         let memory = self.memory;
         let Some(c) = self.connection_mut(id) else { return };
-        let now = c.rcv.queue.allocated() + c.snd.queue.allocated();
+        let now = c.rcv.allocated() + c.snd.queue.allocated();
         let memory = memory - c.accounted + now;
         c.accounted = now;
         (c.pressure, c.exhausted) = (memory > limits[0], memory > limits[1]);

@@ -1,6 +1,7 @@
 //! The receive side: the queue in order, what came out of order, the window, acknowledgements owed.
 
 use crate::Instant;
+use crate::queue::{Frames, Queue};
 use crate::ring::Ring;
 use crate::tcp::before;
 use crate::wire::tcp::MAX_SACK;
@@ -19,8 +20,10 @@ pub(crate) struct Receive {
     /// Right edge of the window that we have offered.
     pub edge: u32,
     pub wscale: u8,
-    /// Bytes in order; those behind its end came out of order.
-    pub queue: Ring,
+    /// Bytes in order.
+    pub queue: Queue,
+    /// Bytes that came out of order, from `nxt` on; all of them lie behind its end.
+    later: Ring,
     /// Ranges of numbers that came out of order, ascending, apart from each other.
     pub gaps: Vec<(u32, u32)>,
     /// The peer's FIN: its number once known, and whether all before it came.
@@ -150,11 +153,16 @@ impl Receive {
         true
     }
 
+    /// Bytes of memory that its queues hold.
+    pub(crate) fn allocated(&self) -> usize {
+        self.queue.allocated() + self.later.allocated()
+    }
+
     /// Takes bytes in that begin at `seq`; the caller has cut them to the window. Bytes that became readable.
-    pub(crate) fn insert(&mut self, seq: u32, bytes: &[u8]) -> usize {
+    pub(crate) fn insert(&mut self, seq: u32, bytes: &[u8], frames: &mut Frames) -> usize {
         let offset = seq.wrapping_sub(self.nxt) as usize;
         if offset == 0 && self.gaps.is_empty() {
-            self.queue.push(bytes);
+            self.queue.push(bytes, frames);
             self.note_urgent(seq, bytes);
             self.nxt = self.nxt.wrapping_add(bytes.len() as u32);
             return bytes.len();
@@ -163,7 +171,7 @@ impl Receive {
         if !self.note_range(seq, end) {
             return 0;
         }
-        self.queue.write_at(offset, bytes);
+        self.later.write_at(offset, bytes);
         self.note_urgent(seq, bytes);
         let Some(&(first, last)) = self.gaps.first() else {
             return 0;
@@ -173,7 +181,14 @@ impl Receive {
         }
         self.gaps.remove(0);
         let ready = last.wrapping_sub(self.nxt) as usize;
-        self.queue.commit(ready);
+        self.later.commit(ready);
+        let (first, second) = self.later.slices(0, ready);
+        self.queue.push(first, frames);
+        self.queue.push(second, frames);
+        self.later.consume(ready);
+        if self.gaps.is_empty() {
+            self.later.trim();
+        }
         self.nxt = last;
         let nxt = self.nxt;
         self.blocks.retain(|b| before(nxt, b.1));
@@ -216,11 +231,11 @@ impl Receive {
     }
 
     /// Drops `n` read bytes. With an urgent byte at the front (not inline) that goes first.
-    pub(crate) fn consume(&mut self, n: usize, inline: bool) {
+    pub(crate) fn consume(&mut self, n: usize, inline: bool, frames: &mut Frames) {
         if !inline && self.mark() == Some(0) {
-            self.queue.consume(1);
+            self.queue.consume(1, frames);
         }
-        self.queue.consume(n);
+        self.queue.consume(n, frames);
         self.taken += n;
     }
 
@@ -246,7 +261,8 @@ mod tests {
         r.nxt = u32::MAX - 49;
         let base = r.nxt;
         let put = |r: &mut Receive, from: usize, to: usize| {
-            r.insert(base.wrapping_add(from as u32), &data[from..to])
+            let seq = base.wrapping_add(from as u32);
+            r.insert(seq, &data[from..to], &mut Frames::default())
         };
         assert_eq!(put(&mut r, 50, 100), 0);
         assert_eq!(put(&mut r, 150, 200), 0);

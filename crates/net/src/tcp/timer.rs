@@ -11,6 +11,8 @@ use crate::{Error, Instant, Settings, Stack};
 
 /// How long a connection is idle before the memory of its empty queues goes back.
 pub(crate) const TRIM_AFTER: Duration = Duration::from_secs(1);
+/// For so long a busy reader may be away, its processor being shared.
+const READER_PAUSE: Duration = Duration::from_millis(4);
 
 /// What a timer asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,8 @@ struct Fired {
     output: bool,
     /// Send an acknowledgement with an old number, which the peer must answer.
     probe: bool,
+    /// Memory of empty queues was given back.
+    trimmed: bool,
     end: Option<Option<Error>>,
     reset: bool,
     what: Option<What>,
@@ -74,6 +78,9 @@ impl Stack {
             Some(What::WindowProbe) => counters.tcp_zero_window_probes += 1,
             Some(What::Keepalive) => counters.tcp_keepalives += 1,
             None => {}
+        }
+        if fired.trimmed {
+            self.ip.frames.trim();
         }
         if fired.probe {
             self.send_probe(now, id);
@@ -138,6 +145,7 @@ impl Connection {
         }
         if due(&mut self.deadlines.trim) {
             self.trim(now);
+            fired.trimmed = true;
         }
         if due(&mut self.deadlines.retransmit) {
             self.retransmission_timeout(now, settings, &mut fired);
@@ -327,7 +335,7 @@ impl Connection {
         if self.snd.queue.is_empty() {
             self.snd.queue.trim();
         }
-        if self.rcv.queue.allocated() + self.snd.queue.allocated() > 0 {
+        if self.rcv.allocated() + self.snd.queue.allocated() > 0 {
             self.deadlines.trim = Some(now + TRIM_AFTER * 4);
         }
     }
@@ -350,7 +358,8 @@ impl Connection {
     /// Dynamic right-sizing: the buffer holds twice what the reader takes in a round trip (tcp_rcv_space_adjust).
     pub(crate) fn measure_reader(&mut self, now: Instant, settings: &Settings) {
         let rtt = self.rcv.rtt.min(self.rtt.smoothed.unwrap_or(self.rcv.rtt));
-        if rtt.is_zero() || now.since(self.rcv.measured) < rtt {
+        // On a short path the reader's own pauses are what the buffer must last for.
+        if rtt.is_zero() || now.since(self.rcv.measured) < rtt.max(READER_PAUSE) {
             return;
         }
         let taken = std::mem::take(&mut self.rcv.taken);

@@ -47,6 +47,9 @@ pub struct Pair {
     pub random: Random,
     pub events: [VecDeque<Event>; 2],
     flying: BTreeMap<(Instant, u64), (usize, Offload, Vec<u8>)>,
+    buffer: Vec<u8>,
+    /// Frames that a queue has kept.
+    pub kept: usize,
     sent: u64,
     free_at: [Instant; 2],
     pub frames: u64,
@@ -139,6 +142,8 @@ impl Pair {
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             events: [VecDeque::new(), VecDeque::new()],
             flying: BTreeMap::new(),
+            buffer: Vec::new(),
+            kept: 0,
             sent: 0,
             free_at: [Instant::ZERO; 2],
             frames: 0,
@@ -235,10 +240,22 @@ impl Pair {
             let Some((to, offload, frame)) = self.flying.remove(&(at, n)) else {
                 break;
             };
-            self.stacks[to].receive(self.now, 2, &offload, &frame);
+            self.deliver(to, &offload, &frame);
         }
         self.drain();
         true
+    }
+
+    /// As a device does that reads each frame into the same buffer, behind a header.
+    fn deliver(&mut self, to: usize, offload: &Offload, frame: &[u8]) {
+        const HEADER: usize = 10;
+        let end = HEADER + frame.len();
+        self.buffer.resize(self.buffer.len().max(66_000).max(end), 0);
+        self.buffer[HEADER..end].copy_from_slice(frame);
+        let (buffer, now) = (&mut self.buffer, self.now);
+        let memory = buffer.as_ptr();
+        self.stacks[to].receive_kept(now, 2, offload, buffer, HEADER..end);
+        self.kept += usize::from(buffer.as_ptr() != memory);
     }
 
     /// Lets `time` go by.
@@ -317,8 +334,12 @@ impl Pair {
     /// Reads all there is.
     pub fn read(&mut self, side: usize, id: TcpId) -> Result<Vec<u8>, Error> {
         let n = self.stacks[side].tcp_readable(id)?;
-        let (a, b) = self.stacks[side].tcp_data(id, 0, n);
-        let all = [a, b].concat();
+        let mut all = Vec::new();
+        while all.len() < n {
+            let (a, b) = self.stacks[side].tcp_data(id, all.len(), n - all.len());
+            assert!(!a.is_empty());
+            all.extend([a, b].concat());
+        }
         self.stacks[side].tcp_consume(self.now, id, n);
         Ok(all)
     }

@@ -379,8 +379,7 @@ impl TcpSocket {
         }
         let (taken, ended, failed) = stack.call(|stack, now| {
             let ended = stack.tcp_status(id).is_none_or(|status| status.peer_closed);
-            let (first, second) = stack.tcp_data(id, 0, AT_ONCE);
-            let taken = copy(dst, [first, second], flags & msg::TRUNC != 0);
+            let taken = copy(stack, id, dst, flags & msg::TRUNC != 0);
             if let Ok(count) = taken
                 && flags & msg::PEEK == 0
                 && count > 0
@@ -484,25 +483,24 @@ impl TcpSocket {
     }
 }
 
-/// Copies what fits; with `discard` only counts it.
-fn copy(dst: &mut dyn Sink, parts: [&[u8]; 2], discard: bool) -> Result<usize, Errno> {
+/// Gives readable bytes to `dst`, up to [`AT_ONCE`]. `discard` (MSG_TRUNC): they are only counted.
+fn copy(stack: &net::Stack, id: TcpId, dst: &mut dyn Sink, discard: bool) -> Result<usize, Errno> {
+    let want = dst.remaining().min(AT_ONCE);
     let mut done = 0;
-    for part in parts {
-        let take = part
-            .len()
-            .min(dst.remaining() - if discard { done.min(dst.remaining()) } else { 0 });
-        let take = take.min(AT_ONCE - done);
-        if take == 0 {
+    while done < want {
+        let (piece, _) = stack.tcp_data(id, done, want - done);
+        if piece.is_empty() {
             break;
         }
-        if discard {
-            done += take;
-            continue;
-        }
-        match dst.write(&part[..take]) {
+        let put = if discard {
+            Ok(piece.len())
+        } else {
+            dst.write(piece)
+        };
+        match put {
             Ok(put) => {
                 done += put;
-                if put < take {
+                if put < piece.len() {
                     break;
                 }
             }

@@ -88,9 +88,18 @@ impl Attached {
         self.run(false, f)
     }
 
-    /// A frame came. What comes of it waits for [`Attached::settle`].
-    pub fn receive(&self, interface: u32, header: &[u8; OFFLOAD_HEADER], frame: &[u8]) {
-        self.take(interface, &vnet::decode(header), frame);
+    /// A frame came, the first `len` bytes of `buffer`, with its offload header. It may be kept, and then `buffer` is another one.
+    /// What comes of it waits for [`Attached::settle`].
+    pub fn receive(&self, interface: u32, buffer: &mut Vec<u8>, len: usize) {
+        let Some(header) = buffer.first_chunk() else {
+            return;
+        };
+        let offload = vnet::decode(header);
+        let now = self.now();
+        let frame = OFFLOAD_HEADER..len;
+        self.stack
+            .lock()
+            .receive_kept(now, interface, &offload, buffer, frame);
     }
 
     pub(super) fn take(&self, interface: u32, offload: &Offload, frame: &[u8]) {

@@ -238,10 +238,10 @@ impl Network {
         result
     }
 
-    /// A frame came; what comes of it waits for [`Network::settle`].
-    pub fn receive(&self, interface: u32, header: &[u8; 10], frame: &[u8]) {
+    /// A frame came, see [`Attached::receive`]; what comes of it waits for [`Network::settle`].
+    pub fn receive(&self, interface: u32, buffer: &mut Vec<u8>, len: usize) {
         if let Some(attached) = self.attached.get() {
-            attached.receive(interface, header, frame);
+            attached.receive(interface, buffer, len);
         }
     }
 
