@@ -14,6 +14,8 @@ use crate::engine::Tuning;
 pub const PENALTY_US: u64 = 10_000;
 /// Most doublings of it.
 pub const MAX_DOUBLINGS: u32 = 6;
+/// So many pairs more than on another core make a crowd of those that meet on one.
+const CROWD: u32 = 3;
 /// A polling pair that has not used its place for so long, in microseconds, has lost it.
 const PLACE_US: u64 = 200;
 
@@ -160,6 +162,13 @@ impl Cores {
         count(&self.pinned, cpu) > least.saturating_add(1)
     }
 
+    /// Whether a core has so many pairs that have something to do, and another of `among` so few, that pairs that meet
+    /// there do better apart. One more than wake each other in turns: those are two for a moment.
+    pub fn is_crowded(&self, cpu: usize, among: &CpuSet) -> bool {
+        let least = count(&self.pinned, self.best(among));
+        count(&self.pinned, cpu) >= least.saturating_add(CROWD)
+    }
+
     /// Where pairs whose calls wait meet: the core of `among` with most of them.
     pub fn home(&self, among: &CpuSet) -> usize {
         let now = process::current_cpu();
@@ -291,6 +300,10 @@ mod tests {
         assert!(cores.is_uneven(3, &all) && !cores.is_uneven(5, &all));
         assert_eq!(cores.best(&all), 5);
         assert_eq!(cores.best(&CpuSet::one(3)), 3, "nowhere else");
+        assert!(!cores.is_crowded(3, &all), "they may be waking each other");
+        cores.note_pinned(3, true);
+        assert!(cores.is_crowded(3, &all) && !cores.is_crowded(5, &all));
+        cores.note_pinned(3, false);
         cores.note_pinned(5, true);
         assert!(!cores.is_uneven(3, &all));
     }

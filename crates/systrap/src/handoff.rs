@@ -77,7 +77,7 @@ const STRANGER_US: u64 = 100;
 const LOST_US: u64 = 2_000;
 /// ... unless it is less than one part in so many of all time: threads of the host that run once in a while do not matter.
 const LOST_PART: u64 = 8;
-/// So many late events, less those in time, make a home crowded.
+/// So many events that are late or meet a crowd, less the others, and a home is left.
 const CROWD: u32 = 12;
 /// For so long, in microseconds, a pair stays away from a crowded home.
 const CROWDED_US: u64 = 200_000;
@@ -114,7 +114,7 @@ pub struct Pair {
     waits: bool,
     /// Which of the last calls did, newest in bit 0.
     waited: u8,
-    /// Late events at home, see [`CROWD`].
+    /// Events at home that were late or met a crowd, see [`CROWD`].
     late: u32,
     crowded_until: u64,
     /// Time lost, in ticks: see [`LOST_US`].
@@ -453,10 +453,12 @@ impl Pair {
         }
     }
 
-    /// Leaves a home where events are seen late.
+    /// Leaves a home where events are seen late, or which has much more to do than another core.
     fn look_for_crowd(&mut self, cores: &Cores, memory: &Area, tid: i32) {
         let posted = memory.get(area::TSC);
-        if self.event_at.saturating_sub(posted) > LATE_US * self.us {
+        let late = self.event_at.saturating_sub(posted) > LATE_US * self.us;
+        let home = self.way.core();
+        if late || home.is_some_and(|cpu| cores.is_crowded(cpu, &self.allowed)) {
             self.late += 3;
         } else {
             self.late = self.late.saturating_sub(1);
