@@ -73,6 +73,7 @@ fn read_stream(task: &CurrentTask, file: &FileDescription, dst: &mut dyn Sink) -
             Ok(None) => {}
             // Without a deadline it is a connection's own error.
             Err(Errno::ETIMEDOUT) if deadline.is_some() => return ops.read_impatient(file, dst),
+            Err(Errno::ERESTARTSYS) if ops.timeout(false).is_some() => return Err(Errno::EINTR),
             Err(error) => return Err(error),
         }
     }
@@ -142,10 +143,12 @@ fn deadline(file: &FileDescription, write: bool) -> Deadline {
     Instant::now().checked_add(length)
 }
 
-/// A wait that its deadline ended; without one it is a connection's own error.
+/// A wait that its deadline ended; without one it is a connection's own error. With one it is not gone on with after a
+/// signal (signal(7), SO_RCVTIMEO).
 fn timed_out(deadline: Deadline, result: Result<usize, Errno>) -> Result<usize, Errno> {
     match result {
         Err(Errno::ETIMEDOUT) if deadline.is_some() => Err(Errno::EAGAIN),
+        Err(Errno::ERESTARTSYS) if deadline.is_some() => Err(Errno::EINTR),
         other => other,
     }
 }

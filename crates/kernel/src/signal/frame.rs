@@ -39,6 +39,8 @@ const LEGACY_AND_HEADER: usize = LEGACY + 64;
 const SW_BYTES: usize = 464;
 /// CF PF AF ZF SF TF DF OF RF AC: the flags a guest may set by sigreturn (FIX_EFLAGS).
 const USER_FLAGS: u64 = 0x1 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+/// Trap number of a page fault.
+const PAGE_FAULT: u64 = 14;
 const TF: u64 = 0x100;
 const DF: u64 = 0x400;
 const RF: u64 = 0x1_0000;
@@ -179,7 +181,7 @@ fn sigcontext(regs: &Registers, info: &SigInfo, mask: SigSet, fpstate: UserAddr)
         err: info.trap.1,
         trapno: info.trap.0,
         oldmask: mask.0,
-        cr2: info.addr.0,
+        cr2: if info.trap.0 == PAGE_FAULT { info.addr.0 } else { 0 },
         fpstate,
         reserved: [0; 8],
     }

@@ -23,7 +23,7 @@ pub use queue::{GroupSignals, TaskSignals, dequeue, pending};
 pub use send::{
     flush_pending, may_signal, send_checked, send_sigpipe, send_to_group, send_to_pgrp, send_to_task,
 };
-pub(crate) use send::{kill_all, retarget};
+pub(crate) use send::{kill_all, queued, retarget};
 pub use set::{SigInfo, SigSet};
 pub use siginfo::{SIGINFO_BYTES, from_bytes, to_bytes};
 pub use stop::ChildEvent;

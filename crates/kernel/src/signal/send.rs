@@ -65,6 +65,8 @@ fn send(group: &Arc<ThreadGroup>, task: Option<&Arc<Task>>, info: SigInfo) -> Re
     let (info, forced) = seen_by(group, task, info);
     let action = group.action(info.signal);
     let limit = group.rlimit(rlimit::SIGPENDING).min(QUEUE_MAX);
+    // Timers keep a place each.
+    let limit = limit.saturating_sub(group.timer_count());
     let mut notice = None;
     let result = {
         let mut signals = group.signals.lock();
@@ -158,6 +160,15 @@ fn ignored(
     action.ignores(info.signal)
 }
 
+/// Signals that wait for a process and its threads.
+pub(crate) fn queued(signals: &super::GroupSignals) -> u64 {
+    let own = signals
+        .threads
+        .iter()
+        .map(|thread| thread.signals.lock_nested().pending.len());
+    (signals.pending.len() + own.sum::<usize>()) as u64
+}
+
 fn enqueue(
     signals: &mut super::GroupSignals,
     task: Option<&Arc<Task>>,
@@ -168,15 +179,15 @@ fn enqueue(
         kill_all(signals, SIGKILL as i32);
         return Ok(());
     }
-    let full = |queue: &[SigInfo]| queue.len() as u64 >= limit;
+    let full = info.signal >= SIGRTMIN && queued(signals) >= limit;
     let room = |queue: &[SigInfo]| -> Result<bool, Errno> {
         if info.signal < SIGRTMIN {
             // One of each standard signal.
             Ok(!numbers(queue).has(info.signal))
-        } else if full(queue) && info.code < 0 {
+        } else if full && info.code < 0 {
             Err(Errno::EAGAIN)
         } else {
-            Ok(!full(queue) || !numbers(queue).has(info.signal))
+            Ok(!full || !numbers(queue).has(info.signal))
         }
     };
     match task {

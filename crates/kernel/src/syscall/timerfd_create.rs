@@ -12,7 +12,6 @@ use crate::file::FileDescription;
 use crate::task::CurrentTask;
 use crate::time::{Clock, Grade, ITimerSpec, TimerFd};
 
-const TFD_TIMER_ABSTIME: u32 = 1;
 /// Accepted: no guest sets the real-time clock, so nothing is ever cancelled.
 const TFD_TIMER_CANCEL_ON_SET: u32 = 2;
 
@@ -52,13 +51,12 @@ pub fn timerfd_settime(
     old: UserAddr,
 ) -> Result<(), Errno> {
     let setting: ITimerSpec = task.read_struct(new)?;
-    if flags.0 & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 {
+    if flags.0 & !(TimerFd::ABSOLUTE | TFD_TIMER_CANCEL_ON_SET) != 0 {
         return Err(Errno::EINVAL);
     }
     let (value, interval) = (setting.value.to_ns()?, setting.interval.to_ns()?);
     let file = task.fd(fd.0)?;
-    let absolute = flags.0 & TFD_TIMER_ABSTIME != 0;
-    let before = with_timer(&file, |timer| timer.set(value, interval, absolute))?;
+    let before = with_timer(&file, |timer| timer.set(value, interval, flags.0))?;
     if !old.is_null() {
         task.write_struct(old, &to_user(before))?;
     }

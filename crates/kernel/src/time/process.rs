@@ -358,8 +358,11 @@ impl ThreadGroup {
         clock: Clock,
         notify: impl FnOnce(i32) -> Notify,
     ) -> Result<i32, Errno> {
+        let limit = self
+            .rlimit(rlimit::SIGPENDING)
+            .saturating_sub(crate::signal::queued(&self.signals.lock()));
         let mut timers = self.timers.lock();
-        if timers.created.len() >= MAX_TIMERS {
+        if timers.created.len() >= MAX_TIMERS || timers.created.len() as u64 >= limit {
             return Err(Errno::EAGAIN);
         }
         let mut id = timers.next;
@@ -375,6 +378,11 @@ impl ThreadGroup {
     /// A created timer. `EINVAL` when there is none.
     pub fn timer(&self, id: i32) -> Result<Arc<Timer>, Errno> {
         self.timers.lock().created.get(&id).cloned().ok_or(Errno::EINVAL)
+    }
+
+    /// How many there are.
+    pub fn timer_count(&self) -> u64 {
+        self.timers.lock().created.len() as u64
     }
 
     /// timer_delete(2).

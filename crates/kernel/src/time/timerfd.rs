@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use abi::Errno;
+use abi::{Errno, UserAddr};
 use sync::{Events, Mutex, PollTable, WaitQueue, rank};
 
 use super::clock::Clock;
@@ -12,7 +12,10 @@ use super::queue::{Expire, Ticket};
 use crate::Kernel;
 use crate::file::{FileDescription, FileOps};
 use crate::io::{Sink, Source};
+use crate::task::CurrentTask;
 
+/// As whoever restores a snapshot sets what has not been read.
+const TFD_IOC_SET_TICKS: u32 = 0x4008_5400;
 /// Shortest time between two wake-ups by one timer, whatever interval a guest asks for.
 const SHORTEST: Duration = Duration::from_micros(100);
 
@@ -31,12 +34,17 @@ struct State {
     countdown: Countdown,
     /// Expirations not yet read.
     ticks: u64,
+    /// Of the last timerfd_settime(2).
+    flags: u32,
     ticket: Option<Ticket>,
     /// When the timer thread woke waiters last.
     woken: Option<Instant>,
 }
 
 impl TimerFd {
+    /// TFD_TIMER_ABSTIME.
+    pub const ABSOLUTE: u32 = 1;
+
     /// A timer that does not run.
     pub fn new(kernel: &Arc<Kernel>, clock: Clock) -> TimerFd {
         TimerFd(Arc::new(Timer {
@@ -48,15 +56,15 @@ impl TimerFd {
     }
 
     /// timerfd_settime(2) in nanoseconds; returns the old interval and time left.
-    pub fn set(&self, value: i64, interval: i64, absolute: bool) -> Result<(i64, i64), Errno> {
+    pub fn set(&self, value: i64, interval: i64, flags: u32) -> Result<(i64, i64), Errno> {
         let timer = &self.0;
         let kernel = timer.kernel.upgrade().ok_or(Errno::ESRCH)?;
         let now = timer.clock.now(&kernel.time);
         let mut state = timer.state.lock();
         state.countdown.collect(now);
         let old = (state.countdown.interval, state.countdown.left(now));
-        state.countdown = Countdown::new(now, value, interval, absolute);
-        state.ticks = 0;
+        state.countdown = Countdown::new(now, value, interval, flags & Self::ABSOLUTE != 0);
+        (state.ticks, state.flags) = (0, flags);
         timer.rearm(&kernel, &mut state);
         Ok(old)
     }
@@ -165,6 +173,19 @@ impl FileOps for TimerFd {
         }
     }
 
+    fn ioctl(&self, _: &FileDescription, task: &CurrentTask, command: u32, arg: u64) -> Result<i64, Errno> {
+        if command != TFD_IOC_SET_TICKS {
+            return Err(Errno::ENOTTY);
+        }
+        let ticks: u64 = task.read_struct(UserAddr(arg))?;
+        if ticks == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.0.state.lock().ticks = ticks;
+        self.0.queue.wake(Events::READABLE);
+        Ok(0)
+    }
+
     fn fdinfo(&self, _: &FileDescription) -> String {
         let Ok((interval, left)) = self.get() else {
             return String::new();
@@ -175,9 +196,12 @@ impl FileOps for TimerFd {
             _ => 1,
         };
         let pair = |ns: i64| format!("({}, {})", ns / 1_000_000_000, ns % 1_000_000_000);
-        let ticks = self.0.state.lock().ticks;
+        let (ticks, flags) = {
+            let state = self.0.state.lock();
+            (state.ticks, state.flags)
+        };
         format!(
-            "clockid: {clock}\nticks: {ticks}\nsettime flags: 00\nit_value: {}\nit_interval: {}\n",
+            "clockid: {clock}\nticks: {ticks}\nsettime flags: 0{flags:o}\nit_value: {}\nit_interval: {}\n",
             pair(left),
             pair(interval)
         )
