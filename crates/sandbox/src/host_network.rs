@@ -349,8 +349,8 @@ impl SocketOps for HostSocket {
         inet::pending(self.fd(), Pending::Readable)
     }
 
-    fn at_mark(&self) -> bool {
-        inet::pending(self.fd(), Pending::AtMark) == Ok(1)
+    fn at_mark(&self) -> Result<bool, Errno> {
+        inet::pending(self.fd(), Pending::AtMark).map(|found| found == 1)
     }
 
     fn unsent_bytes(&self) -> Result<usize, Errno> {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
-use abi::signal::{SI_SIGIO, SIGIO};
+use abi::signal::{SI_SIGIO, SIGIO, SIGURG};
 use sync::{Events, Mutex, PollTable, Registrations, Waiter, Wake, rank};
 
 use super::{FileDescription, FileOwner};
@@ -49,6 +49,66 @@ impl Reason {
             Reason::HangUp => Events::HUP.union(Events::ERR),
         };
         i64::from(events.bits())
+    }
+}
+
+/// A process (positive) or process group (negative) that the caller names, by the kernel's ids.
+pub(crate) fn kernel_owner(task: &CurrentTask, pid: i32) -> Result<i32, Errno> {
+    let id = task.kernel_pid(pid.unsigned_abs())?;
+    i32::try_from(id)
+        .map(|id| id * pid.signum())
+        .map_err(|_| Errno::ESRCH)
+}
+
+/// The same the other way round.
+pub(crate) fn shown_owner(task: &CurrentTask, pid: i32) -> i32 {
+    i32::try_from(task.own_pid(pid.unsigned_abs())).unwrap_or(0) * pid.signum()
+}
+
+/// `ESRCH` when there is no such process, group or thread; 0 takes the owner away.
+pub(crate) fn owner_exists(task: &CurrentTask, pid: i32, thread: bool) -> Result<(), Errno> {
+    let id = pid.unsigned_abs();
+    let pids = task.kernel.pids.read();
+    let there = match pid {
+        0 => true,
+        1.. if thread => pids.task(id).is_some(),
+        1.. => pids.group(id).is_some(),
+        _ => !pids.pgrp_members(id).is_empty(),
+    };
+    if there { Ok(()) } else { Err(Errno::ESRCH) }
+}
+
+/// F_SETOWN: who gets SIGIO and SIGURG.
+pub(crate) fn set_owner(task: &CurrentTask, file: &FileDescription, pid: i32) -> Result<(), Errno> {
+    if pid == i32::MIN {
+        return Err(Errno::EINVAL);
+    }
+    owner_exists(task, pid, false)?;
+    let cred = task.cred();
+    let pid = kernel_owner(task, pid)?;
+    let mut owner = file.owner.lock();
+    *owner = FileOwner {
+        pid,
+        thread: false,
+        uid: cred.uid,
+        euid: cred.euid,
+        ..*owner
+    };
+    Ok(())
+}
+
+/// F_GETOWN.
+pub(crate) fn owner_of(task: &CurrentTask, file: &FileDescription) -> i32 {
+    let pid = file.owner.lock().pid;
+    shown_owner(task, pid)
+}
+
+/// An urgent byte came: SIGURG for the file's owner, whether O_ASYNC is set or not.
+pub fn signal_urgent(kernel: &Arc<Kernel>, file: &FileDescription) {
+    let owner = *file.owner.lock();
+    if owner.pid != 0 {
+        let info = SigInfo::kernel(SIGURG);
+        deliver(kernel, &owner, info, info);
     }
 }
 

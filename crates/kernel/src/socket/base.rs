@@ -1,7 +1,7 @@
 //! What every socket has: family, kind, queue, pending error, SOL_SOCKET options.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use sync::{Events, Mutex, WaitQueue, rank};
@@ -9,6 +9,8 @@ use sync::{Events, Mutex, WaitQueue, rank};
 use super::filter::Filter;
 use super::options::Options;
 use super::{AF_INET, AF_INET6, NetNs};
+use crate::file::FileDescription;
+use crate::file::sigio::signal_urgent;
 
 /// The kind of a socket (its type argument).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,10 @@ pub struct Base {
     /// SO_ATTACH_FILTER.
     pub(super) filter: Mutex<Option<Filter>>,
     error: AtomicI32,
+    /// SO_RCVLOWAT.
+    pub low_water: AtomicUsize,
+    /// The open file, for signals about it.
+    pub(super) file: Mutex<Weak<FileDescription>>,
 }
 
 impl Base {
@@ -81,12 +87,22 @@ impl Base {
             options: Mutex::new(rank::LEAF, Options::new(buffers)),
             filter: Mutex::new(rank::LEAF, None),
             error: AtomicI32::new(0),
+            low_water: AtomicUsize::new(1),
+            file: Mutex::new(rank::LEAF, Weak::new()),
         }
     }
 
     /// Whether it is a socket of the host's (see [`super::host`]).
     pub fn is_of_host(&self) -> bool {
         matches!(self.family, AF_INET | AF_INET6) && self.net.network.shared().is_some()
+    }
+
+    /// An urgent byte came: its owner gets SIGURG.
+    pub fn signal_urgent(&self) {
+        let file = self.file.lock().upgrade();
+        if let (Some(file), Some(kernel)) = (file, self.net.network.kernel.upgrade()) {
+            signal_urgent(&kernel, &file);
+        }
     }
 
     /// Sets the pending error (SO_ERROR) and wakes everyone.

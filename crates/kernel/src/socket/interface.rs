@@ -48,7 +48,7 @@ pub(super) fn ioctl(net: &NetNs, task: &CurrentTask, command: u32, arg: UserAddr
             });
         }
         SIOCETHTOOL => return Err(Errno::EOPNOTSUPP),
-        0x8910..=0x8948 | SIOCGIFMAP => {}
+        0x8910..=0x8948 | SIOCGIFMAP | 0x89f0..=0x89ff => {}
         _ => return Err(Errno::ENOTTY),
     }
     let mut request = [0; IFREQ];

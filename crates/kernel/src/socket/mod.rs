@@ -64,6 +64,7 @@ pub mod msg {
     pub const ERRQUEUE: u32 = 0x2000;
     pub const NOSIGNAL: u32 = 0x4000;
     pub const MORE: u32 = 0x8000;
+    pub const FASTOPEN: u32 = 0x2000_0000;
     pub const WAITFORONE: u32 = 0x10000;
     pub const CMSG_CLOEXEC: u32 = 0x4000_0000;
 }
@@ -185,12 +186,16 @@ pub trait SocketOps: Send + Sync {
     /// FIONREAD: bytes that can be read (of the next message).
     fn readable_bytes(&self) -> Result<usize, Errno>;
     /// SIOCATMARK: whether reading has come to an urgent byte.
-    fn at_mark(&self) -> bool {
-        false
+    fn at_mark(&self) -> Result<bool, Errno> {
+        Err(Errno::ENOTTY)
     }
     /// SIOCOUTQ: bytes sent that were not taken yet.
     fn unsent_bytes(&self) -> Result<usize, Errno> {
         Ok(0)
+    }
+    /// SIOCOUTQNSD: those of them that have not gone out.
+    fn unsent_here(&self) -> Result<usize, Errno> {
+        Err(Errno::ENOTTY)
     }
     /// The last open file of it is gone.
     fn close(&self);

@@ -1,6 +1,7 @@
 //! SOL_SOCKET options (socket(7)): those that all sockets keep alike.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use abi::{AbiField, AbiStruct, Errno};
@@ -151,6 +152,8 @@ pub struct Options {
     stamp: Option<i32>,
     /// SO_TIMESTAMPING.
     stamping: (i32, i32),
+    /// When the last message came (SIOCGSTAMP), once somebody has asked.
+    noted: Option<Option<i64>>,
     pacing: u64,
     txtime: [u8; 8],
     /// SO_SNDBUF was set: it no longer grows by itself.
@@ -185,6 +188,7 @@ impl Options {
             numbers: BTreeMap::new(),
             stamp: None,
             stamping: (SO_TIMESTAMPING, 0),
+            noted: None,
             pacing: u64::MAX,
             txtime: [0; 8],
             send_buffer_set: false,
@@ -250,6 +254,18 @@ impl Options {
         let data = [sec.to_le_bytes(), part.to_le_bytes()].concat();
         let level = SOL_SOCKET;
         Some(Record { level, kind, data })
+    }
+
+    /// SIOCGSTAMP. The first call has times noted from then on: `ENOENT`.
+    pub fn last_stamp(&mut self) -> Result<i64, Errno> {
+        self.noted.get_or_insert(None).ok_or(Errno::ENOENT)
+    }
+
+    /// A message that came at `time` was received.
+    pub fn note_stamp(&mut self, time: i64) {
+        if let Some(noted) = &mut self.noted {
+            *noted = Some(time);
+        }
     }
 
     /// SO_OOBINLINE.
@@ -343,6 +359,8 @@ impl Base {
                 let limit = options.low_water_limit;
                 let wanted = if number < 0 { i32::MAX } else { number.max(1) };
                 options.low_water = wanted.min(limit);
+                let bytes = usize::try_from(options.low_water).unwrap_or(1);
+                self.low_water.store(bytes, Ordering::Relaxed);
             }
             SO_BSDCOMPAT | SO_CNX_ADVICE => {}
             SO_TIMESTAMP | SO_TIMESTAMPNS | SO_TIMESTAMP_NEW | SO_TIMESTAMPNS_NEW => {

@@ -69,7 +69,8 @@ impl Net {
     /// poll(2) without waiting.
     fn poll(&self, fd: u64) -> u16 {
         let mut raw = (fd as u32).to_le_bytes().to_vec();
-        raw.extend(0x2fffu16.to_le_bytes());
+        // Not POLLWRBAND, which Linux reports of some kinds only.
+        raw.extend(0x2dffu16.to_le_bytes());
         raw.extend([0, 0]);
         let at = self.0.bytes(&raw);
         self.0.call("poll", &[at.0, 1, 0]).unwrap();

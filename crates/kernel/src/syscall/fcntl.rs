@@ -165,25 +165,12 @@ fn set_status(task: &CurrentTask, file: &Arc<FileDescription>, fd: Fd, flags: u3
     Ok(0)
 }
 
-/// A process (positive) or process group (negative) that the caller names, by the kernel's ids.
-fn kernel_owner(task: &CurrentTask, pid: i32) -> Result<i32, Errno> {
-    let id = task.kernel_pid(pid.unsigned_abs())?;
-    i32::try_from(id)
-        .map(|id| id * pid.signum())
-        .map_err(|_| Errno::ESRCH)
-}
-
-/// The same the other way round.
-fn own_owner(task: &CurrentTask, pid: i32) -> i32 {
-    i32::try_from(task.own_pid(pid.unsigned_abs())).unwrap_or(0) * pid.signum()
-}
-
 /// F_SETOWN and its kin: who gets SIGIO.
 fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> Result<i64, Errno> {
     let now = *file.owner.lock();
     let cred = task.cred();
     match command {
-        F_GETOWN => Ok(i64::from(own_owner(task, now.pid))),
+        F_GETOWN => Ok(i64::from(sigio::shown_owner(task, now.pid))),
         F_GETSIG => Ok(i64::from(now.signal)),
         F_SETSIG if arg > NSIG => Err(Errno::EINVAL),
         F_SETSIG => {
@@ -191,19 +178,7 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
             Ok(0)
         }
         F_SETOWN => {
-            let pid = arg as u32 as i32;
-            if pid == i32::MIN {
-                return Err(Errno::EINVAL);
-            }
-            owner_exists(task, pid, false)?;
-            let new = FileOwner {
-                pid: kernel_owner(task, pid)?,
-                thread: false,
-                uid: cred.uid,
-                euid: cred.euid,
-                ..now
-            };
-            *file.owner.lock() = new;
+            sigio::set_owner(task, file, arg as u32 as i32)?;
             Ok(0)
         }
         F_GETOWN_EX => {
@@ -212,7 +187,10 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
                 FileOwner { pid, .. } if pid < 0 => OWNER_PGRP,
                 _ => OWNER_PID,
             };
-            task.write_struct(UserAddr(arg), &[kind, own_owner(task, now.pid).wrapping_abs()])?;
+            task.write_struct(
+                UserAddr(arg),
+                &[kind, sigio::shown_owner(task, now.pid).wrapping_abs()],
+            )?;
             Ok(0)
         }
         _ => {
@@ -222,9 +200,9 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
                 OWNER_PGRP => pid.checked_neg().ok_or(Errno::EINVAL)?,
                 _ => return Err(Errno::EINVAL),
             };
-            owner_exists(task, pid, kind == OWNER_TID)?;
+            sigio::owner_exists(task, pid, kind == OWNER_TID)?;
             let new = FileOwner {
-                pid: kernel_owner(task, pid)?,
+                pid: sigio::kernel_owner(task, pid)?,
                 thread: kind == OWNER_TID,
                 uid: cred.uid,
                 euid: cred.euid,
@@ -234,17 +212,4 @@ fn owner(task: &CurrentTask, file: &FileDescription, command: u32, arg: u64) -> 
             Ok(0)
         }
     }
-}
-
-/// `ESRCH` when there is no such process, group or thread; 0 takes the owner away.
-fn owner_exists(task: &CurrentTask, pid: i32, thread: bool) -> Result<(), Errno> {
-    let id = pid.unsigned_abs();
-    let pids = task.kernel.pids.read();
-    let there = match pid {
-        0 => true,
-        1.. if thread => pids.task(id).is_some(),
-        1.. => pids.group(id).is_some(),
-        _ => !pids.pgrp_members(id).is_empty(),
-    };
-    if there { Ok(()) } else { Err(Errno::ESRCH) }
 }

@@ -1,6 +1,7 @@
 //! recv(2): recvfrom, recvmsg.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use abi::{Errno, UserAddr};
 use sync::Events;
@@ -86,7 +87,7 @@ fn result(socket: &Arc<dyn SocketOps>, incoming: &Incoming, flags: u32) -> usize
     }
 }
 
-/// Receives once; with MSG_WAITALL until a stream has filled `dst`.
+/// Receives once; a stream with MSG_WAITALL until `dst` is full, else until there is as much as SO_RCVLOWAT asks for.
 fn receive(
     task: &CurrentTask,
     file: &FileDescription,
@@ -98,14 +99,24 @@ fn receive(
         return socket.receive_error(dst);
     }
     let nonblocking = file.nonblocking() || flags & msg::DONTWAIT != 0;
+    let flags = flags | if nonblocking { msg::DONTWAIT } else { 0 };
+    let total = dst.remaining();
     let once = |dst: &mut dyn Sink| {
         wait(task, &**socket, Events::READABLE, nonblocking, || {
             socket.receive(dst, flags)
         })
     };
     let mut incoming = once(dst)?;
-    let all = flags & msg::WAITALL != 0 && flags & msg::PEEK == 0 && socket.base().kind == Kind::Stream;
-    while all && incoming.stored > 0 && dst.remaining() > 0 && incoming.control.files.is_empty() {
+    let least = match flags & msg::WAITALL {
+        0 => socket.base().low_water.load(Ordering::Relaxed).min(total),
+        _ => total,
+    };
+    let gathers = flags & msg::PEEK == 0 && socket.base().kind == Kind::Stream && !nonblocking;
+    while gathers
+        && (1..least).contains(&incoming.stored)
+        && dst.remaining() > 0
+        && incoming.control.files.is_empty()
+    {
         match once(dst) {
             Ok(more) if more.stored > 0 => {
                 incoming.stored += more.stored;

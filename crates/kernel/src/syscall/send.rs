@@ -118,6 +118,7 @@ fn send(
     message: &mut Outgoing<'_>,
 ) -> Result<usize, Errno> {
     let nonblocking = file.nonblocking() || message.flags & msg::DONTWAIT != 0;
+    message.flags |= if nonblocking { msg::DONTWAIT } else { 0 };
     let stream = socket.base().kind == Kind::Stream;
     let mut done = 0;
     loop {

@@ -15,6 +15,7 @@ use crate::socket::{AF_INET6, Base, Incoming, Kind};
 pub const IPPROTO_IP: i32 = 0;
 pub const IPPROTO_TCP: i32 = 6;
 pub const IPPROTO_UDP: i32 = 17;
+pub(super) const UDP_CORK: i32 = 1;
 pub const IPPROTO_IPV6: i32 = 41;
 pub const SOL_RAW: i32 = 255;
 pub const IPV6_V6ONLY: i32 = 26;
@@ -75,28 +76,28 @@ const MOST: i32 = i32::MAX;
 
 /// ip(7), ipv6(7), tcp(7), udp(7), by their numbers in Linux's headers.
 const KNOWN: &[Known] = &[
-    Known(IPPROTO_TCP, 1, 0, Switch),               // TCP_NODELAY
-    Known(IPPROTO_TCP, 2, 536, Range(0, 32_767)),   // TCP_MAXSEG
-    Known(IPPROTO_TCP, 3, 0, Switch),               // TCP_CORK
-    Known(IPPROTO_TCP, 4, 7200, Range(1, 32_767)),  // TCP_KEEPIDLE
-    Known(IPPROTO_TCP, 5, 75, Range(1, 32_767)),    // TCP_KEEPINTVL
-    Known(IPPROTO_TCP, 6, 9, Range(1, 127)),        // TCP_KEEPCNT
-    Known(IPPROTO_TCP, 7, 6, Range(1, 127)),        // TCP_SYNCNT
-    Known(IPPROTO_TCP, 8, 60, Number),              // TCP_LINGER2
-    Known(IPPROTO_TCP, 9, 0, Number),               // TCP_DEFER_ACCEPT
-    Known(IPPROTO_TCP, 10, 0, Number),              // TCP_WINDOW_CLAMP
-    Known(IPPROTO_TCP, 12, 1, Switch),              // TCP_QUICKACK
-    Known(IPPROTO_TCP, 16, 0, Range(0, 1)),         // TCP_THIN_LINEAR_TIMEOUTS
-    Known(IPPROTO_TCP, 17, 0, Range(0, 1)),         // TCP_THIN_DUPACK
-    Known(IPPROTO_TCP, 18, 0, Range(0, MOST)),      // TCP_USER_TIMEOUT
-    Known(IPPROTO_TCP, 23, 0, Range(0, MOST)),      // TCP_FASTOPEN
-    Known(IPPROTO_TCP, 25, 0, Number),              // TCP_NOTSENT_LOWAT
-    Known(IPPROTO_TCP, 27, 0, Range(0, 1)),         // TCP_SAVE_SYN
-    Known(IPPROTO_TCP, 30, 0, Range(0, 1)),         // TCP_FASTOPEN_CONNECT
-    Known(IPPROTO_TCP, 34, 0, Range(0, 1)),         // TCP_FASTOPEN_NO_COOKIE
-    Known(IPPROTO_TCP, 36, 0, Range(0, 1)),         // TCP_INQ
-    Known(IPPROTO_TCP, 37, 0, Range(0, MOST)),      // TCP_TX_DELAY
-    Known(IPPROTO_UDP, 1, 0, Switch),               // UDP_CORK
+    Known(IPPROTO_TCP, 1, 0, Switch),              // TCP_NODELAY
+    Known(IPPROTO_TCP, 2, 536, Range(0, 32_767)),  // TCP_MAXSEG
+    Known(IPPROTO_TCP, 3, 0, Switch),              // TCP_CORK
+    Known(IPPROTO_TCP, 4, 7200, Range(1, 32_767)), // TCP_KEEPIDLE
+    Known(IPPROTO_TCP, 5, 75, Range(1, 32_767)),   // TCP_KEEPINTVL
+    Known(IPPROTO_TCP, 6, 9, Range(1, 127)),       // TCP_KEEPCNT
+    Known(IPPROTO_TCP, 7, 6, Range(1, 127)),       // TCP_SYNCNT
+    Known(IPPROTO_TCP, 8, 60, Number),             // TCP_LINGER2
+    Known(IPPROTO_TCP, 9, 0, Number),              // TCP_DEFER_ACCEPT
+    Known(IPPROTO_TCP, 10, 0, Number),             // TCP_WINDOW_CLAMP
+    Known(IPPROTO_TCP, 12, 1, Switch),             // TCP_QUICKACK
+    Known(IPPROTO_TCP, 16, 0, Range(0, 1)),        // TCP_THIN_LINEAR_TIMEOUTS
+    Known(IPPROTO_TCP, 17, 0, Range(0, 1)),        // TCP_THIN_DUPACK
+    Known(IPPROTO_TCP, 18, 0, Range(0, MOST)),     // TCP_USER_TIMEOUT
+    Known(IPPROTO_TCP, 23, 0, Range(0, MOST)),     // TCP_FASTOPEN
+    Known(IPPROTO_TCP, 25, 0, Number),             // TCP_NOTSENT_LOWAT
+    Known(IPPROTO_TCP, 27, 0, Range(0, 1)),        // TCP_SAVE_SYN
+    Known(IPPROTO_TCP, 30, 0, Range(0, 1)),        // TCP_FASTOPEN_CONNECT
+    Known(IPPROTO_TCP, 34, 0, Range(0, 1)),        // TCP_FASTOPEN_NO_COOKIE
+    Known(IPPROTO_TCP, 36, 0, Range(0, 1)),        // TCP_INQ
+    Known(IPPROTO_TCP, 37, 0, Range(0, MOST)),     // TCP_TX_DELAY
+    Known(IPPROTO_UDP, UDP_CORK, 0, Switch),
     Known(IPPROTO_UDP, 10, 0, Fixed),               // UDPLITE_SEND_CSCOV
     Known(IPPROTO_UDP, 11, 0, Fixed),               // UDPLITE_RECV_CSCOV
     Known(IPPROTO_UDP, 101, 0, Switch),             // UDP_NO_CHECK6_TX
@@ -466,6 +467,11 @@ impl Knobs {
         (hops, usual(asked.class).unwrap_or(class))
     }
 
+    /// UDP_CORK.
+    pub fn corks(&self) -> bool {
+        self.chosen(IPPROTO_UDP, UDP_CORK).is_some_and(|value| value != 0)
+    }
+
     /// An option's value if it was set.
     fn chosen(&self, level: i32, name: i32) -> Option<i32> {
         self.set.lock().get(&(level, name)).copied()
@@ -517,7 +523,11 @@ impl Knobs {
     /// Adds what the socket asked for about a datagram that it received.
     pub fn annotate(&self, base: &Base, mut incoming: Incoming) -> Incoming {
         if let Some(arrival) = incoming.arrival {
-            let timestamp = base.options.lock().timestamp(arrival.time);
+            let timestamp = {
+                let mut options = base.options.lock();
+                options.note_stamp(arrival.time);
+                options.timestamp(arrival.time)
+            };
             incoming.control.records.extend(timestamp);
             incoming.control.records.extend(self.records(&arrival));
         }

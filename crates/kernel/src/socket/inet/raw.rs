@@ -360,7 +360,7 @@ impl SocketOps for RawSocket {
         if let Some(table) = table {
             table.register(&self.base.queue);
         }
-        let mut events = Events::WRITABLE;
+        let mut events = Events::WRITABLE | Events::WRBAND;
         if !self.inbox.is_empty() || self.state.lock().shut_read {
             events |= Events::READABLE;
         }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
@@ -350,7 +351,9 @@ impl SocketOps for TcpSocket {
     fn peer_name(&self) -> Result<Vec<u8>, Errno> {
         let state = self.state.lock();
         match (&state.phase, state.remote) {
-            (Phase::Connected(_), Some(remote)) if !state.broken => Ok(encode_inet(self.base.family, remote)),
+            (Phase::Connected(link), Some(remote)) if !state.broken && !is_closed(link, state.shut) => {
+                Ok(encode_inet(self.base.family, remote))
+            }
             (Phase::Outside(_), Some(remote)) if state.opened && !state.broken => {
                 Ok(encode_inet(self.base.family, remote))
             }
@@ -364,7 +367,7 @@ impl SocketOps for TcpSocket {
             let mut state = self.state.lock();
             match &state.phase {
                 Phase::Listening { .. } if how.read => None,
-                Phase::Connected(link) if !state.broken => {
+                Phase::Connected(link) if !state.broken && !is_closed(link, state.shut) => {
                     let link = link.clone();
                     state.shut.read |= how.read;
                     state.shut.write |= how.write;
@@ -375,7 +378,14 @@ impl SocketOps for TcpSocket {
                     state.shut.write |= how.write;
                     None
                 }
-                _ => return Err(Errno::ENOTCONN),
+                _ => {
+                    // Noted all the same (inet_shutdown).
+                    state.shut.read |= how.read;
+                    state.shut.write |= how.write;
+                    drop(state);
+                    self.base.queue.wake(Events::all());
+                    return Err(Errno::ENOTCONN);
+                }
             }
         };
         match link {
@@ -389,8 +399,16 @@ impl SocketOps for TcpSocket {
                 let _ = self.base.net.ports.tcp.listen(self.base.ino, port, false);
                 self.shut_listener();
             }
-            Some(link) if how.write => link.tx.finish(),
-            Some(_) => {}
+            Some(link) => {
+                if how.write {
+                    link.tx.finish();
+                }
+                // What comes now is answered with a reset.
+                let shut = self.state.lock().shut;
+                if shut.read && shut.write {
+                    link.rx.refuse();
+                }
+            }
         }
         self.base.queue.wake(Events::all());
         Ok(())
@@ -398,6 +416,9 @@ impl SocketOps for TcpSocket {
 
     fn send(&self, message: &mut Outgoing<'_>) -> Result<usize, Errno> {
         self.base.take_error()?;
+        if message.flags & msg::FASTOPEN != 0 {
+            self.open_by_sending(message)?;
+        }
         if let Some(id) = self.outside() {
             return self.send_outside(id, message.src, message.flags);
         }
@@ -410,14 +431,8 @@ impl SocketOps for TcpSocket {
                 }
                 Phase::Connected(link) => link.clone(),
                 Phase::Connecting => return Err(Errno::EAGAIN),
-                // Linux: a socket that never connected has not sent its end either.
-                _ => {
-                    return Err(if state.failed {
-                        Errno::EPIPE
-                    } else {
-                        Errno::ENOTCONN
-                    });
-                }
+                // As in sk_stream_wait_connect of Linux.
+                _ => return Err(Errno::EPIPE),
             }
         };
         let len = message.src.remaining();
@@ -425,7 +440,11 @@ impl SocketOps for TcpSocket {
             return Ok(0);
         }
         let sent = if message.flags & msg::OOB != 0 {
-            link.tx.send_urgent(message.src)
+            let sent = link.tx.send_urgent(message.src);
+            if let (Ok(1..), Some(peer)) = (&sent, link.peer.upgrade()) {
+                peer.base.signal_urgent();
+            }
+            sent
         } else {
             link.tx.send(message.src, &mut message.control, None)
         };
@@ -433,8 +452,12 @@ impl SocketOps for TcpSocket {
             // The peer reset the connection meanwhile.
             Err(Errno::EPIPE) if self.state.lock().broken => Err(self.broken_pipe()),
             Err(Errno::EPIPE) => {
-                // The peer is gone but its reset comes only after these bytes: no more than would be under way.
+                // The peer is gone, or takes nothing any more and has said so, but its reset comes only after these bytes: no
+                // more than would be under way.
                 self.reset(Errno::EPIPE);
+                if let Some(peer) = link.peer.upgrade() {
+                    peer.reset(Errno::ECONNRESET);
+                }
                 let mut scratch = [0; 4096];
                 let most = len.min(link.tx.limit());
                 let mut taken = 0;
@@ -458,11 +481,18 @@ impl SocketOps for TcpSocket {
             let state = self.state.lock();
             match &state.phase {
                 Phase::Connected(link) => (link.clone(), state.shut.read, state.broken),
+                Phase::Listening { .. } => return Err(Errno::ENOTCONN),
+                _ if flags & msg::OOB != 0 => return Err(Errno::EINVAL),
                 Phase::Connecting => return Err(Errno::EAGAIN),
                 _ => {
+                    let shut = state.shut.read;
                     drop(state);
                     self.base.take_error()?;
-                    return Err(Errno::ENOTCONN);
+                    return if shut {
+                        Ok(Incoming::default())
+                    } else {
+                        Err(Errno::ENOTCONN)
+                    };
                 }
             }
         };
@@ -517,7 +547,7 @@ impl SocketOps for TcpSocket {
             }
             Phase::Connected(link) => {
                 let no_more = link.rx.finished() || state.shut.read || state.broken;
-                if link.rx.len() > 0 || no_more {
+                if link.rx.len() >= self.base.low_water.load(Ordering::Relaxed) || no_more {
                     events |= Events::READABLE;
                 }
                 if no_more {
@@ -532,7 +562,7 @@ impl SocketOps for TcpSocket {
             }
             _ => {
                 events |= Events::WRITABLE | Events::HUP;
-                if state.failed {
+                if state.failed || state.shut.read {
                     events |= Events::READABLE | Events::RDHUP;
                 }
             }
@@ -573,8 +603,12 @@ impl SocketOps for TcpSocket {
         Ok(self.link().map_or(0, |link| link.rx.len()))
     }
 
-    fn at_mark(&self) -> bool {
-        self.link().is_some_and(|link| link.rx.at_mark())
+    fn at_mark(&self) -> Result<bool, Errno> {
+        Ok(self.link().is_some_and(|link| link.rx.at_mark()))
+    }
+
+    fn unsent_here(&self) -> Result<usize, Errno> {
+        Ok(0)
     }
 
     fn unsent_bytes(&self) -> Result<usize, Errno> {
@@ -608,6 +642,11 @@ impl SocketOps for TcpSocket {
         }
         self.base.queue.wake(Events::all());
     }
+}
+
+/// Whether both directions of a connection have ended.
+fn is_closed(link: &Link, shut: Shutdown) -> bool {
+    shut.write && link.rx.finished()
 }
 
 /// MSG_TRUNC on a stream: bytes are thrown away instead of stored.

@@ -15,7 +15,7 @@ use crate::Kernel;
 use crate::socket::address::encode_inet;
 use crate::socket::channel::Channel;
 use crate::socket::network::Way;
-use crate::socket::{AF_INET, AF_INET6, NetNs, SocketOps};
+use crate::socket::{AF_INET, AF_INET6, NetNs, Outgoing, SocketOps, msg};
 use crate::task::CurrentTask;
 
 /// Clients that may wait for room in one listener's queue.
@@ -59,6 +59,23 @@ impl TcpSocket {
             return Err(Errno::EINPROGRESS);
         }
         self.wait_connected(task)
+    }
+
+    /// MSG_FASTOPEN: a connection is made by the first message. No peer is known to take data with the first segment, so none
+    /// is sent with it.
+    pub(super) fn open_by_sending(&self, message: &Outgoing<'_>) -> Result<(), Errno> {
+        let connected = !matches!(self.state.lock().phase, Phase::Idle);
+        let to = message.to.filter(|to| !to.is_empty());
+        match (connected, to, message.task) {
+            (true, ..) => Err(Errno::EISCONN),
+            (false, Some(to), Some(task)) => {
+                if decode(self.base.family, to)?.is_none() {
+                    return Err(Errno::EOPNOTSUPP);
+                }
+                self.start_connecting(task, to, message.flags & msg::DONTWAIT != 0)
+            }
+            _ => Err(Errno::EINVAL),
+        }
     }
 
     /// The part that does not wait: the queue tells what comes of it.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use abi::Errno;
 use net::{Ready, TcpId, TcpOptions, TcpState};
@@ -26,6 +27,9 @@ pub(in crate::socket) fn ready(net: &NetNs, token: u64, ready: Ready) {
     };
     if ready.intersects(Ready::ERR | Ready::OUT) {
         socket.look_outside();
+    }
+    if ready.contains(Ready::PRI) {
+        socket.base().signal_urgent();
     }
     socket.base().queue.wake(events(ready));
 }
@@ -414,10 +418,17 @@ impl TcpSocket {
             .stack()
             .ok()
             .and_then(|stack| stack.look(|stack| stack.tcp_status(id)));
+        let least = self.base.low_water.load(Ordering::Relaxed);
+        let few = status
+            .as_ref()
+            .is_some_and(|status| status.readable < least && !status.peer_closed);
         let state = self.state.lock();
         let mut found = status.map_or(Events::HUP | Events::READABLE | Events::WRITABLE, |status| {
             events(status.ready - Ready::ERR)
         });
+        if few {
+            found -= Events::READABLE;
+        }
         if !state.opened && !state.broken {
             return found & Events::HUP;
         }

@@ -9,16 +9,18 @@ use sync::{Events, Mutex, PollTable, rank};
 
 use super::error_queue::ErrorQueue;
 use super::groups::Membership;
-use super::knobs::Knobs;
+use super::knobs::{IPPROTO_UDP, Knobs, UDP_CORK};
 use super::ports::Claim;
 use super::{Summary, check_port, decode, decode_local, unspecified};
 use crate::Kernel;
-use crate::io::Sink;
+use crate::io::{Sink, SliceSource};
 use crate::socket::address::encode_inet;
 use crate::socket::ancillary::Journey;
 use crate::socket::inbox::{Inbox, read_message};
 use crate::socket::network::Way;
-use crate::socket::{AF_INET6, Base, Incoming, Kind, NetNs, Outgoing, Shutdown, SocketOps, msg};
+use crate::socket::{
+    AF_INET, AF_INET6, Base, Control, Incoming, Kind, NetNs, Outgoing, Shutdown, SocketOps, msg,
+};
 use crate::task::CurrentTask;
 
 /// net.core.rmem_default and wmem_default.
@@ -38,6 +40,15 @@ pub(super) struct State {
     pub shut_write: bool,
     pub closed: bool,
     pub groups: Vec<Membership>,
+    /// A datagram that more is to be added to (MSG_MORE, UDP_CORK).
+    begun: Option<Begun>,
+}
+
+/// The first parts of a datagram.
+struct Begun {
+    to: SocketAddr,
+    journey: Journey,
+    data: Vec<u8>,
 }
 
 /// A UDP socket.
@@ -131,13 +142,72 @@ impl UdpSocket {
 
     fn destination(&self, message: &Outgoing<'_>) -> Result<SocketAddr, Errno> {
         let to = match message.to.filter(|to| !to.is_empty()) {
-            Some(to) => decode(self.base.family, to)?.ok_or(Errno::EAFNOSUPPORT)?,
+            Some(to) => match decode(self.base.family, to)? {
+                Some(to) => to,
+                None if self.base.family == AF_INET6 => {
+                    self.state.lock().remote.ok_or(Errno::EDESTADDRREQ)?
+                }
+                // As good as AF_INET.
+                None => decode(
+                    AF_INET,
+                    &[&AF_INET.to_le_bytes(), to.get(2..).unwrap_or_default()].concat(),
+                )?
+                .ok_or(Errno::EINVAL)?,
+            },
             None => self.state.lock().remote.ok_or(Errno::EDESTADDRREQ)?,
         };
         if to.port() == 0 {
             return Err(Errno::EINVAL);
         }
         Ok(to)
+    }
+
+    /// Sends a whole datagram.
+    fn transmit(&self, to: SocketAddr, data: Vec<u8>, message: &mut Outgoing<'_>) -> Result<(), Errno> {
+        let journey = message.control.journey;
+        let way = self.way(to.ip(), journey)?;
+        let local = self.bound()?;
+        let from_ip = match journey.source {
+            Some(source) => source,
+            None if local.ip().is_unspecified() || local.ip().is_multicast() => way.source(),
+            None => local.ip(),
+        };
+        let from = SocketAddr::new(from_ip, local.port());
+        match way {
+            // Lost on a loopback interface that is down.
+            Way::Local { .. } if !self.base.net.network.inventory().loops() => {}
+            Way::Local { to: ip, .. } => {
+                let to = SocketAddr::new(ip, to.port());
+                let quoted = self.knobs.receive_errors().then(|| data.clone());
+                let arrived = self.base.net.network.asks_resolver(from, to, &data)
+                    || self.deliver(from, to, data, message);
+                if !arrived {
+                    self.unreachable(to, quoted);
+                }
+            }
+            // What is for this sandbox only has no business elsewhere.
+            Way::Outside { .. } if from_ip.is_loopback() => return Err(Errno::EINVAL),
+            Way::Outside { interface, .. } => self.send_outside(interface, from, to, data, message)?,
+        }
+        Ok(())
+    }
+
+    /// UDP_CORK was switched off: what was begun goes.
+    fn uncork(&self) -> Result<(), Errno> {
+        let Some(begun) = self.state.lock().begun.take() else {
+            return Ok(());
+        };
+        let mut message = Outgoing {
+            src: &mut SliceSource(&[]),
+            to: None,
+            task: None,
+            control: Control {
+                journey: begun.journey,
+                ..Control::default()
+            },
+            flags: 0,
+        };
+        self.transmit(begun.to, begun.data, &mut message)
     }
 
     /// Over which interface and from which address something to `to` goes.
@@ -199,14 +269,12 @@ impl SocketOps for UdpSocket {
     fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
         {
             let mut state = self.state.lock();
-            if state.remote.is_none() {
-                return Err(Errno::ENOTCONN);
-            }
             state.shut_read |= how.read;
             state.shut_write |= how.write;
         }
         self.base.queue.wake(Events::all());
-        Ok(())
+        // Noted without a peer, too (inet_shutdown).
+        self.state.lock().remote.map(drop).ok_or(Errno::ENOTCONN)
     }
 
     fn send(&self, message: &mut Outgoing<'_>) -> Result<usize, Errno> {
@@ -216,48 +284,47 @@ impl SocketOps for UdpSocket {
         if message.src.remaining() > MAX_DATAGRAM {
             return Err(Errno::EMSGSIZE);
         }
-        let to = self.destination(message)?;
+        // What was begun goes where its first part was to go.
+        let begun = self.state.lock().begun.take();
+        let (to, mut data) = match begun {
+            Some(begun) => {
+                message.control.journey = begun.journey;
+                (begun.to, begun.data)
+            }
+            None => (self.destination(message)?, Vec::new()),
+        };
         self.base.take_error()?;
         if self.state.lock().shut_write {
             return Err(Errno::EPIPE);
         }
+        let more = message.flags & msg::MORE != 0 || self.knobs.corks();
         let journey = message.control.journey;
-        let way = self.way(to.ip(), journey)?;
-        let local = self.bound()?;
-        let from_ip = match journey.source {
-            Some(source) => source,
-            None if local.ip().is_unspecified() || local.ip().is_multicast() => way.source(),
-            None => local.ip(),
-        };
-        let data = read_message(message.src, MAX_DATAGRAM)?;
-        let sent = data.len();
-        let from = SocketAddr::new(from_ip, local.port());
-        match way {
-            // Lost on a loopback interface that is down.
-            Way::Local { .. } if !self.base.net.network.inventory().loops() => {}
-            Way::Local { to: ip, .. } => {
-                let to = SocketAddr::new(ip, to.port());
-                let quoted = self.knobs.receive_errors().then(|| data.clone());
-                let arrived = self.base.net.network.asks_resolver(from, to, &data)
-                    || self.deliver(from, to, data, message);
-                if !arrived {
-                    self.unreachable(to, quoted);
-                }
-            }
-            // What is for this sandbox only has no business elsewhere.
-            Way::Outside { .. } if from_ip.is_loopback() => return Err(Errno::EINVAL),
-            Way::Outside { interface, .. } => self.send_outside(interface, from, to, data, message)?,
+        if more && data.is_empty() {
+            self.way(to.ip(), journey)?;
+            self.bound()?;
+        }
+        let mut part = read_message(message.src, MAX_DATAGRAM - data.len())?;
+        let sent = part.len();
+        if data.is_empty() {
+            data = part;
+        } else {
+            data.append(&mut part);
+        }
+        if more {
+            self.state.lock().begun = Some(Begun { to, journey, data });
+        } else {
+            self.transmit(to, data, message)?;
         }
         Ok(sent)
     }
 
     fn receive(&self, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
-        if flags & msg::OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
         self.base.take_error()?;
         match self.inbox.receive(dst, flags) {
-            Err(Errno::EAGAIN) if self.state.lock().shut_read => Ok(Incoming::default()),
+            // Whoever would wait gets the end.
+            Err(Errno::EAGAIN) if flags & msg::DONTWAIT == 0 && self.state.lock().shut_read => {
+                Ok(Incoming::default())
+            }
             received => Ok(self.knobs.annotate(&self.base, received?)),
         }
     }
@@ -270,7 +337,7 @@ impl SocketOps for UdpSocket {
         if let Some(table) = table {
             table.register(&self.base.queue);
         }
-        let mut events = Events::WRITABLE;
+        let mut events = Events::WRITABLE | Events::WRBAND;
         let (read, write) = {
             let state = self.state.lock();
             (state.shut_read, state.shut_write)
@@ -292,9 +359,13 @@ impl SocketOps for UdpSocket {
 
     fn set_option(&self, _: &CurrentTask, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         match self.set_group_option(level, name, value) {
-            Err(Errno::ENOPROTOOPT) => self.knobs.set(level, name, value),
-            done => done,
+            Err(Errno::ENOPROTOOPT) => self.knobs.set(level, name, value)?,
+            done => done?,
         }
+        if (level, name) == (IPPROTO_UDP, UDP_CORK) && !self.knobs.corks() {
+            return self.uncork();
+        }
+        Ok(())
     }
 
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {

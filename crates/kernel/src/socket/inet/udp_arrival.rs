@@ -27,7 +27,7 @@ impl UdpSocket {
             return false;
         }
         let state = self.state.lock();
-        !state.closed && !state.shut_read && state.remote.is_none_or(|remote| remote == from)
+        !state.closed && state.remote.is_none_or(|remote| remote == from)
     }
 
     /// Puts a datagram into this socket's inbox, if it has room.

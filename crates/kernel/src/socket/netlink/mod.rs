@@ -215,7 +215,7 @@ impl SocketOps for NetlinkSocket {
         if let Some(table) = table {
             table.register(&self.base.queue);
         }
-        let mut events = Events::WRITABLE;
+        let mut events = Events::WRITABLE | Events::WRBAND;
         if !self.inbox.is_empty() {
             events |= Events::READABLE;
         }

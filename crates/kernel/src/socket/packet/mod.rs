@@ -345,7 +345,11 @@ impl SocketOps for PacketSocket {
         self.base.take_error()?;
         let mut incoming = self.inbox.receive(dst, flags)?;
         if let Some(arrival) = incoming.arrival {
-            let timestamp = self.base.options.lock().timestamp(arrival.time);
+            let timestamp = {
+                let mut options = self.base.options.lock();
+                options.note_stamp(arrival.time);
+                options.timestamp(arrival.time)
+            };
             incoming.control.records.extend(timestamp);
         }
         Ok(incoming)
@@ -355,7 +359,7 @@ impl SocketOps for PacketSocket {
         if let Some(table) = table {
             table.register(&self.base.queue);
         }
-        let mut events = Events::WRITABLE;
+        let mut events = Events::WRITABLE | Events::WRBAND;
         if !self.inbox.is_empty() || self.ring.lock().as_ref().is_some_and(Ring::has_frames) {
             events |= Events::READABLE;
         }

@@ -28,6 +28,9 @@ const MOST_MESSAGES: usize = 256;
 /// Longest listen(2) queue (net.core.somaxconn).
 pub(super) const MAX_BACKLOG: usize = 4096;
 
+/// Writable, in all three spellings.
+const WRITABLE: Events = Events::WRITABLE.union(Events::WRBAND);
+
 const SO_PEERCRED: i32 = 17;
 const SO_PEERGROUPS: i32 = 59;
 const SO_PEERPIDFD: i32 = 77;
@@ -252,12 +255,21 @@ impl UnixSocket {
                 if no_more && (link.tx.finished() || link.tx.refused()) {
                     events |= Events::HUP;
                 }
+                if link.rx.urgent() {
+                    events |= Events::PRI;
+                }
                 if link.tx.roomy() {
-                    events |= Events::WRITABLE;
+                    events |= WRITABLE;
                 }
                 events
             }
-            _ => Events::HUP | Events::WRITABLE,
+            _ => {
+                let mut events = Events::HUP | WRITABLE;
+                if state.shut.read {
+                    events |= Events::READABLE | Events::RDHUP;
+                }
+                events
+            }
         }
     }
 
@@ -283,7 +295,7 @@ impl UnixSocket {
         }
         let limit = self.base.options.lock().send_buffer;
         if peer.is_none_or(|peer| peer.inbox.has_room(0, limit)) {
-            events |= Events::WRITABLE;
+            events |= WRITABLE;
         }
         events
     }
@@ -451,6 +463,13 @@ impl SocketOps for UnixSocket {
             Kind::SeqPacket => self.inbox.total_len(),
             _ => self.inbox.next_len(),
         })
+    }
+
+    fn at_mark(&self) -> Result<bool, Errno> {
+        if self.base.kind != Kind::Stream {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        Ok(self.link().is_some_and(|link| link.rx.at_mark()))
     }
 
     fn unsent_bytes(&self) -> Result<usize, Errno> {

@@ -20,7 +20,8 @@ const HEADER: usize = 32;
 impl UnixSocket {
     /// send(2) on a stream.
     pub(super) fn send_stream(&self, message: &mut Outgoing<'_>) -> Result<usize, Errno> {
-        if message.flags & msg::OOB != 0 {
+        let urgent = message.flags & msg::OOB != 0;
+        if urgent && message.src.remaining() == 0 {
             return Err(Errno::EOPNOTSUPP);
         }
         if message.to.is_some_and(|to| !to.is_empty()) {
@@ -31,33 +32,38 @@ impl UnixSocket {
                 Errno::EOPNOTSUPP
             });
         }
-        let Some(link) = self.link() else {
-            return Err(if self.state.lock().shut.write {
-                Errno::EPIPE
-            } else {
-                Errno::ENOTCONN
-            });
-        };
+        let link = self.link().ok_or(Errno::ENOTCONN)?;
         let cred = message.control.cred.unwrap_or_else(Ucred::current);
+        if urgent {
+            let sent = link.tx.send_urgent(message.src);
+            if let (Ok(1..), Some(peer)) = (&sent, self.peer()) {
+                peer.base.signal_urgent();
+            }
+            return sent;
+        }
         link.tx.send(message.src, &mut message.control, Some(cred))
     }
 
     /// recv(2) on a stream.
     pub(super) fn receive_stream(&self, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
-        if flags & msg::OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
         let Some(link) = self.link() else {
             return Err(Errno::EINVAL);
         };
-        let credentials = self.base.options.lock().pass_credentials();
+        let (credentials, inline) = {
+            let options = self.base.options.lock();
+            (options.pass_credentials(), options.oob_inline())
+        };
+        if flags & msg::OOB != 0 {
+            // Among the others there is none to be read apart.
+            return match inline {
+                true => Err(Errno::EINVAL),
+                false => link.rx.receive_urgent(dst, flags & msg::PEEK != 0),
+            };
+        }
         if link.rx.len() == 0 {
             self.base.take_error()?;
         }
-        let wants = Wants {
-            credentials,
-            inline: false,
-        };
+        let wants = Wants { credentials, inline };
         let mut incoming = link.rx.receive(dst, flags, wants)?;
         // Most peers are unnamed and then there is no address to give.
         incoming.from = self.peer().and_then(|peer| {
@@ -72,10 +78,13 @@ impl UnixSocket {
         if message.flags & msg::OOB != 0 {
             return Err(Errno::EOPNOTSUPP);
         }
+        self.base.take_error()?;
+        if self.base.kind == Kind::SeqPacket && self.peer().is_none() {
+            return Err(Errno::ENOTCONN);
+        }
         if self.state.lock().shut.write {
             return Err(Errno::EPIPE);
         }
-        self.base.take_error()?;
         let target = self.target(message)?;
         let limit = self.base.options.lock().send_buffer;
         if message.src.remaining() > limit.saturating_sub(HEADER) {
@@ -158,26 +167,22 @@ impl UnixSocket {
 
     /// recv(2) of a whole message.
     pub(super) fn receive_message(&self, dst: &mut dyn Sink, flags: u32) -> Result<Incoming, Errno> {
+        let packets = self.base.kind == Kind::SeqPacket;
+        if packets && self.peer().is_none() {
+            return Err(Errno::ENOTCONN);
+        }
         if flags & msg::OOB != 0 {
             return Err(Errno::EOPNOTSUPP);
-        }
-        if self.base.kind == Kind::SeqPacket && self.peer().is_none() {
-            return Err(Errno::ENOTCONN);
         }
         match self.inbox.receive(dst, flags) {
             Err(Errno::EAGAIN) => {
                 self.base.take_error()?;
-                if self.state.lock().shut.read {
+                // Of datagrams there is an end for those only who would wait.
+                if self.state.lock().shut.read && (packets || flags & msg::DONTWAIT == 0) {
                     Ok(Incoming::default())
                 } else {
                     Err(Errno::EAGAIN)
                 }
-            }
-            Ok(mut incoming) => {
-                if self.base.kind == Kind::SeqPacket {
-                    incoming.flags |= msg::EOR;
-                }
-                Ok(incoming)
             }
             other => other,
         }
