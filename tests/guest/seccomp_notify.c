@@ -140,6 +140,29 @@ static void listener(void)
     CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
+/* Those who asked have ended, though nobody has waited for them: the supervisor hears of it, and does not wait for them either. */
+static void all_have_ended(void)
+{
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = filter(SYS_getppid, SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+        hand_over(fd);
+        pid_t grandchild = fork();
+        if (grandchild == 0)
+            _exit(0);
+        _exit(waitpid(grandchild, NULL, 0) != grandchild);
+    }
+    int fd = take_over();
+    struct pollfd ready = {fd, POLLIN, 0};
+    CHECK(poll(&ready, 1, 10000) == 1 && ready.revents == POLLHUP);
+    struct seccomp_notif asked = {0};
+    FAILS(ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &asked), ENOENT);
+    close(fd);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 static void tracer(void)
 {
     pid_t child = fork();
@@ -219,6 +242,7 @@ static void threads(void)
 int main(void)
 {
     listener();
+    all_have_ended();
     tracer();
     threads();
     OK();

@@ -112,7 +112,8 @@ fn set_filter(task: &CurrentTask, flags: u32, at: UserAddr) -> Result<u64, Errno
             };
         }
         let no_new_privs = task.state.lock().no_new_privs;
-        for thread in threads.iter().filter(|thread| thread.tid != task.tid) {
+        let others = threads.iter().filter(|thread| thread.tid != task.tid);
+        for thread in others.filter(|thread| !thread.state.lock().exiting) {
             *thread.seccomp.lock() = Some(filters.clone());
             if no_new_privs {
                 thread.state.lock().no_new_privs = true;

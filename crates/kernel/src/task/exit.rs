@@ -64,6 +64,9 @@ impl CurrentTask {
         // The guest thread ends here, before its memory and files go.
         drop(self);
         task.release_files();
+        // A supervisor must not wait for questions of those that have ended, though nobody has waited for them yet.
+        let filters = task.seccomp.lock().take();
+        drop(filters);
         // Dropped without the lock: what was mapped may be the last of an open file.
         let mm = task.mm.lock().take();
         drop(mm);
