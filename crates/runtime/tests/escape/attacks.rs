@@ -58,8 +58,9 @@ fn sources() -> Vec<PathBuf> {
         .flatten()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
-        // Those need a volume: `volumes` runs them.
+        // Those need a volume or a network: `volumes` and `network` run them.
         .filter(|path| !path.to_string_lossy().contains("volume"))
+        .filter(|path| !path.to_string_lossy().contains("network"))
         .filter(|path| path.to_string_lossy().contains(&wanted))
         .collect();
     sources.sort();

@@ -8,6 +8,7 @@ mod attacks;
     reason = "shared with the end-to-end tests, of which this needs a part"
 )]
 mod harness;
+mod network;
 mod volumes;
 mod walls;
 mod witness;

@@ -177,6 +177,50 @@ fn traps_in_a_volume_are_not_followed() {
 }
 
 #[test]
+fn handles_of_files_outside_are_none() {
+    let Some(stage) = Stage::new("volume_handles") else {
+        return;
+    };
+    let outside = snapshot(&stage.path("outside"));
+    let numbers: Vec<String> = ["outside", "outside/file", "outside/sub/file", "canary", "."]
+        .into_iter()
+        .map(|name| fs::metadata(stage.path(name)).unwrap().ino().to_string())
+        .collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    stage.attack("", &numbers);
+    assert_eq!(snapshot(&stage.path("outside")), outside);
+}
+
+#[test]
+fn files_that_shrink_under_their_users_hurt_nobody_else() {
+    let Some(stage) = Stage::new("volume_truncate") else {
+        return;
+    };
+    let before = snapshot(&stage.path("outside"));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = stage.path("vol/file");
+            let mut round = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // The guest may have put another in its place.
+                if let Ok(open) = fs::OpenOptions::new().write(true).open(&file) {
+                    round += 1;
+                    let _ = open.set_len(round % 7 * 5000);
+                }
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let attacked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stage.attack("", &[])));
+        stop.store(true, Ordering::Relaxed);
+        if let Err(panic) = attacked {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    assert_eq!(snapshot(&stage.path("outside")), before);
+}
+
+#[test]
 fn a_hostile_writer_on_the_host_leads_nobody_out() {
     let Some(stage) = Stage::new("volume_race") else {
         return;
