@@ -22,7 +22,7 @@ fn wrong_use_is_status_125_and_one_line() {
         &["do", "--volume", "/no/such/dir:/mnt", "true"],
         &["do", "--debug-log", "/no/such/dir/log", "true"],
         &["do", "--user", "surely-nobody", "true"],
-        &["do", "--network", "host", "true"],
+        &["do", "--network", "none-such", "true"],
         &["check", "extra"],
     ] {
         let outcome = run(tegmen().args(args), LIMIT);

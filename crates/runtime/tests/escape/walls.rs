@@ -97,9 +97,9 @@ fn the_sentry_has_nothing_but_what_it_needs() {
         ("Seccomp", "2"),
         ("CapInh", "0000000000000000"),
         ("CapAmb", "0000000000000000"),
-        ("CapEff", "000000000000001f"),
-        ("CapPrm", "000000000000001f"),
-        ("CapBnd", "000000000000001f"),
+        ("CapEff", "000000008000001f"),
+        ("CapPrm", "000000008000001f"),
+        ("CapBnd", "000000008000001f"),
     ] {
         assert_eq!(status.get(field).map(String::as_str), Some(want), "{field}");
     }
