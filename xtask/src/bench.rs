@@ -23,6 +23,8 @@ const LONG: Duration = Duration::from_secs(12);
 
 /// Starts measured in each round of the start-up row.
 const STARTS: usize = 12;
+/// Pairs of processes in each round of the row of the walls.
+const PAIRS: usize = 40;
 
 /// What was asked for on the command line.
 struct Options {
@@ -83,6 +85,9 @@ fn measure(row: &Row, runner: &Runner, data: &Data, cell: &mut Cell) {
             .served(data, name, LIMIT)
             .map(|value| cell.samples.push(value)),
         Work::Start => (0..STARTS).try_for_each(|_| runner.start(LIMIT).map(|ns| cell.samples.push(ns))),
+        Work::Walls => runner
+            .walls(PAIRS, LIMIT)
+            .map(|samples| cell.samples.extend(samples)),
         Work::IdleMemory => runner.idle().map(|idle| cell.samples.push(idle.memory_bytes)),
         Work::IdleProcessor => runner.idle().map(|idle| cell.samples.push(idle.processor_ns)),
     };

@@ -328,3 +328,54 @@ impl Entry<'_> {
         fd::close_all_but(&keep).while_doing("closing descriptors")
     }
 }
+
+/// What the walls cost at a start: the time from clone to the end of a process that closes all of them and does nothing else, and of
+/// one that does nothing at all. For the benchmark.
+#[cfg(feature = "testing")]
+pub fn time_of_walls(with: bool) -> Result<std::time::Duration, Failure> {
+    use crate::launch::stdio;
+    let io = Io {
+        stdio: [stdio(0)?, stdio(1)?, stdio(2)?],
+        more: Vec::new(),
+        terminal: None,
+        log: None,
+        log_bounded: false,
+        network: Vec::new(),
+        figures: Vec::new(),
+    };
+    let trees = vec![Tree {
+        host: "/".into(),
+        read_only: true,
+        below: true,
+    }];
+    let (ours, theirs) = fd::packet_pair().while_doing("control socket")?;
+    let begin = std::time::Instant::now();
+    if !with {
+        let child = ns::spawn(0, || 0).map_err(cannot_clone)?;
+        child.wait().while_doing("waiting for a process")?;
+        return Ok(begin.elapsed());
+    }
+    let ids = IdMaps::of_caller()?;
+    let copies = trees::copies(&trees)?;
+    let child = ns::spawn(ns::JAIL, || {
+        let entry = Entry {
+            trees,
+            copies,
+            theirs: &theirs,
+            listener: None,
+            before: SignalSet::empty(),
+            mapped_away: false,
+        };
+        let closed = entry.close_walls(&io, None, &mut Timing::new(false)).is_ok()
+            && prctl::not_dumpable().is_ok()
+            && host::surface::close_sentry(host::surface::Needs::default(), |_| None).is_ok();
+        i32::from(!closed)
+    });
+    let child = child.map_err(cannot_clone)?;
+    ids.write(child.pid_on_host())?;
+    fd::send(ours.as_fd(), b"mapped").while_doing("telling a process")?;
+    match child.wait().while_doing("waiting for a process")? {
+        ns::Ended::Exited(0) => Ok(begin.elapsed()),
+        ended => Err(Failure::own(format!("walls: {ended:?}"))),
+    }
+}

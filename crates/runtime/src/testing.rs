@@ -1,4 +1,5 @@
-//! What the fuzz targets drive: a forwarded connection between two peers that keep to no rule, and the host's answers about a network.
+//! What fuzz targets and the benchmark drive: a forwarded connection between two peers that keep to no rule, the host's answers about a
+//! network, and the walls by themselves.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -121,6 +122,17 @@ fn turn(flow: &mut Flow) -> Option<Next> {
         Next::Stay | Next::Again => None,
         over => Some(over),
     }
+}
+
+/// Nanoseconds that a process takes from its clone to its end: with all walls closed, or without any. The caller has one thread.
+///
+/// # Errors
+/// What the host does not give, in words.
+#[cfg(feature = "testing")]
+pub fn walls(with: bool) -> Result<u128, String> {
+    let took = crate::jail::time_of_walls(with);
+    took.map(|time| time.as_nanos())
+        .map_err(|failure| failure.message)
 }
 
 /// Four replies of the host's rtnetlink(7), about links, addresses, routes and neighbours.

@@ -154,6 +154,9 @@ fn shown(row: &Row, cell: &Cell) -> String {
     else {
         return "–".into();
     };
+    if matches!(row.work, Work::Walls) {
+        return format!("{} (least {})", number(row.unit, median), number(row.unit, low));
+    }
     if matches!(row.work, Work::Start) {
         let p99 = cell.quantile(0.99).unwrap_or(high);
         return format!("{} (p99 {})", number(row.unit, median), number(row.unit, p99));

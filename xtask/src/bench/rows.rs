@@ -18,6 +18,8 @@ pub enum Work {
     Served(&'static str),
     /// From the caller's start of the runner with `true` to its end.
     Start,
+    /// What the walls add to the life of a process that does nothing else.
+    Walls,
     /// Proportional memory of all processes of an idle sandbox.
     IdleMemory,
     /// Processor time that an idle sandbox takes in a second.
@@ -286,6 +288,12 @@ pub const ROWS: &[Row] = &[
         work: Work::Start,
         unit: Unit::Nanoseconds,
         target: Target::Absolute(30.0 * MS),
+    },
+    Row {
+        name: "start-up: the walls by themselves",
+        work: Work::Walls,
+        unit: Unit::Nanoseconds,
+        target: Target::None,
     },
     Row {
         name: "memory of an idle sandbox (PSS)",

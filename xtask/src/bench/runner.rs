@@ -235,6 +235,30 @@ impl Runner {
         Ok(begin.elapsed().as_nanos() as f64)
     }
 
+    /// What the walls add, in nanoseconds: processes with and without, in turns; then the least of the ones less the least of the others,
+    /// and so on up to the largest. Only Tegmen's are known.
+    pub fn walls(&self, count: usize, limit: Duration) -> Result<Vec<f64>> {
+        let Kind::Tegmen(_) = self.kind else {
+            return Ok(Vec::new());
+        };
+        let mut command = Command::new(walls()?);
+        command.arg(count.to_string());
+        let text = finish(command, limit)?;
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            let (one, other) = line.split_once(' ').context("two numbers")?;
+            with.push(one.parse::<f64>()?);
+            without.push(other.parse::<f64>()?);
+        }
+        with.sort_by(f64::total_cmp);
+        without.sort_by(f64::total_cmp);
+        Ok(with
+            .iter()
+            .zip(&without)
+            .map(|(one, other)| one - other)
+            .collect())
+    }
+
     /// What a sandbox with nothing but a sleeping process costs.
     pub fn idle(&self) -> Result<Idle> {
         let argv = ["/bin/sleep".into(), "1000".into()];
@@ -336,6 +360,31 @@ fn tegmen(root: &Path) -> Result<PathBuf> {
         .status()?;
     ensure!(built.success(), "cargo build --release");
     Ok(root.join("target/release/tegmen"))
+}
+
+/// The example of that name; or what `TEGMEN_BENCH_WALLS` names.
+fn walls() -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os("TEGMEN_BENCH_WALLS") {
+        return Ok(given.into());
+    }
+    let root = crate::workspace_root()?;
+    let args = [
+        "build",
+        "--release",
+        "-q",
+        "-p",
+        "runtime",
+        "--features",
+        "testing",
+        "--example",
+        "walls",
+    ];
+    let built = Command::new(env!("CARGO"))
+        .args(args)
+        .current_dir(&root)
+        .status()?;
+    ensure!(built.success(), "cargo build --example walls");
+    Ok(root.join("target/release/examples/walls"))
 }
 
 fn in_path(program: &str) -> Option<PathBuf> {
