@@ -236,7 +236,7 @@ impl Runner {
     }
 
     /// What the walls add, in nanoseconds: processes with and without, in turns; then the least of the ones less the least of the others,
-    /// and so on up to the largest. Only Tegmen's are known.
+    /// and so on upwards. The upper quarter is left out: those that had to wait for a processor. Only Tegmen's walls are known.
     pub fn walls(&self, count: usize, limit: Duration) -> Result<Vec<f64>> {
         let Kind::Tegmen(_) = self.kind else {
             return Ok(Vec::new());
